@@ -1,0 +1,201 @@
+/**
+ * The backend contract: the statistics and model passes that the rest of the library is written against.
+ *
+ * It is an interface at the grain of what the library needs (class moments, gathered columns, a batch of logistic
+ * fits, a transformer's forward pass), not a tensor library. A backend owns the memory of its {@link DeviceActivations}
+ * and {@link Transformer}s; nothing is registered globally. Every implementation passes one conformance suite
+ * (`test/conformance`).
+ */
+import type { Activations, StorageType } from "../data/activations.ts";
+import type { ClassMoments } from "../data/class-moments.ts";
+import type { LabelMatrix } from "../data/labels.ts";
+import type { TensorSource } from "../data/tensor.ts";
+
+/** What every long call accepts. */
+export interface CallOptions {
+  /** Stops the call within one batch; the call then rejects with the signal's reason and frees what it allocated. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What runs, where, and why not somewhere else. */
+export interface BackendInfo {
+  readonly kind: "cpu" | "webgpu";
+  /** The device in words: the adapter's name, or the CPU kernels in use. */
+  readonly device: string;
+  /** Why `createBackend("auto")` did not take the GPU; absent when nothing was refused. */
+  readonly fallbackReason?: string;
+}
+
+/** A GPU buffer of the caller's own device, seen without naming a GPU type. `GPUBuffer` satisfies it. */
+export interface ForeignBuffer {
+  readonly size: number;
+  readonly usage: number;
+  readonly mapState: string;
+  destroy(): void;
+}
+
+/** Activations [rows × neurons] that live where a backend computes. */
+export interface DeviceActivations {
+  readonly rows: number;
+  readonly neurons: number;
+  readonly dtype: StorageType;
+  /** Copies the activations back to the host. */
+  read(options?: CallOptions): Promise<Activations>;
+  /** Frees the memory; a second call does nothing. Foreign buffers are left to their owner. */
+  dispose(): void;
+}
+
+/** How the tokens of a text become rows. */
+export type Aggregation = "token" | "mean" | "max" | "last";
+
+/**
+ * Which rows of a [tokens × neurons] matrix make up each output row: output row r is made of
+ * `rows[offsets[r] .. offsets[r+1])`. With "token", every listed row is its own output row and `offsets` is ignored.
+ */
+export interface RowSegments {
+  readonly rows: Uint32Array;
+  readonly offsets: Uint32Array;
+}
+
+/** One logistic problem of a batch: a support, and the label set that it is fitted to. */
+export interface LogisticProblem {
+  /** Index of the label set in the {@link LabelMatrix}. */
+  readonly feature: number;
+  /** Columns of the activations, k of them, in support order. */
+  readonly support: Uint32Array;
+  /** Subtracted from each support column; length k; zeros when absent. */
+  readonly center?: Float64Array;
+  /** Divides each support column after centring; length k; ones when absent. Never zero. */
+  readonly scale?: Float64Array;
+}
+
+/** The objective and the stopping rule, shared by a batch. */
+export interface LogisticOptions extends CallOptions {
+  /** Inverse regularisation strength C > 0 of scikit-learn's objective. */
+  readonly C: number;
+  /** Class weights n/(2·n_class) when true, 1 when false. */
+  readonly balanced: boolean;
+  /** Newton decrement λ²/(2·C·Σω) at which a fit counts as converged. */
+  readonly tolerance: number;
+  /** Newton steps at most. */
+  readonly maxIterations: number;
+  /** Called after each finished part of the batch with the number of finished problems. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** How a fit ended, evaluated in float64 whatever the backend. */
+export interface Convergence {
+  /** The Newton decrement is at or below the tolerance. */
+  readonly converged: boolean;
+  /** Newton steps taken, polishing included. */
+  readonly iterations: number;
+  /** Euclidean norm of the objective's gradient at the result. */
+  readonly gradientNorm: number;
+  /** λ²/(2·C·Σω): an estimate of the mean loss per unit weight still to be gained; unchanged by scaling X. */
+  readonly newtonDecrement: number;
+  /** The objective's value. */
+  readonly objective: number;
+  /** Every weighted row lies strictly on its side: only the penalty keeps the coefficients finite. */
+  readonly separated: boolean;
+}
+
+export interface LogisticFit {
+  /** On the centred and scaled columns, support order, length k. */
+  readonly coefficients: Float64Array;
+  readonly intercept: number;
+  readonly convergence: Convergence;
+}
+
+/** Architecture of a decoder-only transformer, after its config file has been read and checked. */
+export interface TransformerSpec {
+  readonly architecture: "gpt_neox";
+  readonly layers: number;
+  /** Width of the residual stream. */
+  readonly dModel: number;
+  readonly heads: number;
+  readonly dHead: number;
+  /** Neurons per layer. */
+  readonly dMlp: number;
+  readonly vocabulary: number;
+  /** Tokens that one sequence may have. */
+  readonly context: number;
+  /** Leading dimensions of each head that are rotated. */
+  readonly rotaryDims: number;
+  readonly rotaryBase: number;
+  /** Attention and MLP both read the layer's input (GPT-NeoX), or one after the other. */
+  readonly parallelResidual: boolean;
+  readonly layerNormEpsilon: number;
+  readonly activation: "gelu" | "gelu-tanh" | "relu";
+}
+
+/**
+ * Where activations are read, in TransformerLens' names, e.g. `blocks.3.mlp.hook_post`. `d` of the rows is dMlp for
+ * `mlp.hook_pre` and `mlp.hook_post`, dModel for the others.
+ */
+export type HookPoint =
+  `blocks.${number}.${"mlp.hook_pre" | "mlp.hook_post" | "hook_resid_pre" | "hook_resid_mid" | "hook_resid_post" | "hook_attn_out"}`;
+
+/** Sequences laid end to end without padding: sequence s is `tokens[offsets[s] .. offsets[s+1])`. */
+export interface TokenBatch {
+  readonly tokens: Uint32Array;
+  readonly offsets: Uint32Array;
+}
+
+export interface ForwardRequest extends CallOptions {
+  readonly hookPoints: readonly HookPoint[];
+  /** Logits of no token, of each sequence's last token, or of every token. Default "none". */
+  readonly logits?: "none" | "last" | "all";
+  /** Applied on the device to every hook point's rows before they are returned; absent: one row per token. */
+  readonly aggregate?: { readonly aggregation: Aggregation; readonly segments: RowSegments };
+}
+
+export interface ForwardResult {
+  /** Device activations by hook point; the caller disposes of them. */
+  readonly activations: ReadonlyMap<HookPoint, DeviceActivations>;
+  /** [rows × vocabulary] row-major, or null when not asked for. */
+  readonly logits: Float32Array | null;
+}
+
+/** A loaded model on a backend. The pass stops after the deepest hook point when no logits are asked for. */
+export interface Transformer {
+  readonly spec: TransformerSpec;
+  forward(batch: TokenBatch, request: ForwardRequest): Promise<ForwardResult>;
+  dispose(): void;
+}
+
+export interface Backend {
+  readonly info: BackendInfo;
+  /** Places activations where this backend computes. On the CPU nothing is copied. */
+  upload(activations: Activations, options?: CallOptions): Promise<DeviceActivations>;
+  /** Wraps the caller's own GPU buffer, row-major [rows × neurons], without a copy. */
+  adopt(
+    buffer: ForeignBuffer,
+    layout: { rows: number; neurons: number; dtype: "f32" | "f16" },
+  ): DeviceActivations;
+  /** Class moments of every neuron for every label set, in one pass over x. */
+  classMoments(x: DeviceActivations, labels: LabelMatrix, options?: CallOptions): Promise<ClassMoments>;
+  /** Host copy [rows × columns.length] (f32, row-major) of some columns, in the order given. */
+  gatherColumns(x: DeviceActivations, columns: Uint32Array, options?: CallOptions): Promise<Activations>;
+  /** Combines token rows into one row per segment, on the device. */
+  aggregateRows(
+    x: DeviceActivations,
+    aggregation: Aggregation,
+    segments: RowSegments,
+    options?: CallOptions,
+  ): Promise<DeviceActivations>;
+  /** Fits every problem of the batch; rows whose label is `UNLABELLED` have no weight. Results are in f64. */
+  fitLogistic(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly LogisticProblem[],
+    options: LogisticOptions,
+  ): Promise<LogisticFit[]>;
+  /** Loads a model's weights tensor by tensor. */
+  loadTransformer(
+    spec: TransformerSpec,
+    weights: TensorSource,
+    options?: CallOptions & { readonly onProgress?: ((done: number, total: number) => void) | undefined },
+  ): Promise<Transformer>;
+  /** Frees everything the backend holds. A caller's own GPU device is left alone. */
+  dispose(): void;
+}

@@ -1,0 +1,25 @@
+import { readFile } from "node:fs/promises";
+import { defineConfig, type Plugin } from "vitest/config";
+
+/** WGSL files are text, as in the build. */
+function wgsl(): Plugin {
+  return {
+    name: "wgsl-text",
+    enforce: "pre",
+    async load(id) {
+      if (!id.endsWith(".wgsl")) return undefined;
+      return `export default ${JSON.stringify(await readFile(id, "utf8"))};`;
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [wgsl()],
+  test: {
+    pool: "forks",
+    include: ["test/**/*.test.ts"],
+    globalSetup: ["test/support/software-gpu.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+  },
+});
