@@ -138,7 +138,7 @@ export class Activations {
       );
     }
     const data = storage(input.data as Numbers, options.dtype ?? "f32");
-    return new Activations(data, [shape[0]!, shape[1]!], options);
+    return new Activations(data, [shape[0], shape[1]], options);
   }
 
   static #fromRows(rows: readonly ArrayLike<number>[], options: ActivationsOptions): Activations {
@@ -178,7 +178,7 @@ export class Activations {
     else if (row instanceof Uint16Array) halvesToFloats(row, out);
     else {
       const { scale, offset } = this.code!;
-      for (let j = 0; j < d; j++) out[j] = Math.fround(scale[j]! * row[j]!) + offset[j]!;
+      for (let j = 0; j < d; j++) out[j] = Math.fround(scale[j] * row[j]) + offset[j];
     }
     return out;
   }
@@ -189,7 +189,7 @@ export class Activations {
     const k = columns.length;
     const { data, code } = this;
     for (let c = 0; c < k; c++) {
-      const j = columns[c]!;
+      const j = columns[c];
       if (!Number.isInteger(j) || j < 0 || j >= d) {
         throw new ShapeError(`Column ${j} does not exist.`, `Columns run from 0 to ${d - 1}.`);
       }
@@ -198,12 +198,12 @@ export class Activations {
     const table = this.dtype === "f16" ? halfTable() : undefined;
     for (let i = 0; i < this.rows; i++) {
       for (let c = 0; c < k; c++) {
-        const j = columns[c]!;
-        const value = data[i * d + j]!;
+        const j = columns[c];
+        const value = data[i * d + j];
         out[i * k + c] = table
-          ? table[value]!
+          ? table[value]
           : code
-            ? Math.fround(code.scale[j]! * value) + code.offset[j]!
+            ? Math.fround(code.scale[j] * value) + code.offset[j]
             : value;
       }
     }
@@ -216,18 +216,18 @@ export class Activations {
     const Type = this.data.constructor as Float32ArrayConstructor;
     const out = new Type(rows.length * d);
     for (let i = 0; i < rows.length; i++) {
-      const r = rows[i]!;
+      const r = rows[i];
       if (!Number.isInteger(r) || r < 0 || r >= this.rows) {
         throw new ShapeError(`Row ${r} does not exist.`, `Rows run from 0 to ${this.rows - 1}.`);
       }
-      out.set(this.data.subarray(r * d, (r + 1) * d) as Float32Array, i * d);
+      out.set(this.data.subarray(r * d, (r + 1) * d), i * d);
     }
     const { tokens, ...provenance } = this.provenance;
     return new Activations(out, [rows.length, d], {
       dtype: this.dtype,
       ...(this.code && { code: this.code }),
-      ...(this.groups && { groups: Array.from(rows, (r) => this.groups![r]!) }),
-      provenance: tokens ? { ...provenance, tokens: Array.from(rows, (r) => tokens[r]!) } : provenance,
+      ...(this.groups && { groups: Array.from(rows, (r) => this.groups![r]) }),
+      provenance: tokens ? { ...provenance, tokens: Array.from(rows, (r) => tokens[r]) } : provenance,
     });
   }
 
@@ -264,7 +264,7 @@ export class Activations {
     if (this.dtype === "u8") {
       const { scale, offset } = this.code!;
       for (let j = 0; j < this.neurons; j++) {
-        if (!Number.isFinite(scale[j]!) || !Number.isFinite(offset[j]!)) {
+        if (!Number.isFinite(scale[j]) || !Number.isFinite(offset[j])) {
           throw new NonFiniteError(
             `Neuron ${j} has scale ${scale[j]} and offset ${offset[j]}.`,
             "Quantise activations that are finite.",
@@ -275,9 +275,9 @@ export class Activations {
     }
     const data = this.data;
     for (let i = 0; i < data.length; i++) {
-      const finite = this.dtype === "f16" ? (data[i]! & 0x7c00) !== 0x7c00 : data[i]! - data[i]! === 0;
+      const finite = this.dtype === "f16" ? (data[i] & 0x7c00) !== 0x7c00 : data[i] - data[i] === 0;
       if (!finite) {
-        const value = this.dtype === "f16" ? halfTable()[data[i]!] : data[i];
+        const value = this.dtype === "f16" ? halfTable()[data[i]] : data[i];
         throw new NonFiniteError(
           `Row ${Math.floor(i / this.neurons)}, neuron ${i % this.neurons} is ${value}.`,
           "Remove rows that are not finite, or store the activations in a type with a larger range.",
@@ -312,17 +312,17 @@ function quantise(
   const high = values.slice(0, neurons);
   for (let i = 1; i < rows; i++) {
     for (let j = 0; j < neurons; j++) {
-      const value = values[i * neurons + j]!;
-      if (value < offset[j]!) offset[j] = value;
-      else if (value > high[j]!) high[j] = value;
+      const value = values[i * neurons + j];
+      if (value < offset[j]) offset[j] = value;
+      else if (value > high[j]) high[j] = value;
     }
   }
   const scale = new Float32Array(neurons);
-  for (let j = 0; j < neurons; j++) scale[j] = (high[j]! - offset[j]!) / 255;
+  for (let j = 0; j < neurons; j++) scale[j] = (high[j] - offset[j]) / 255;
   const codes = new Uint8Array(values.length);
   for (let i = 0; i < values.length; i++) {
     const j = i % neurons;
-    codes[i] = scale[j]! > 0 ? Math.min(255, Math.round((values[i]! - offset[j]!) / scale[j]!)) : 0;
+    codes[i] = scale[j] > 0 ? Math.min(255, Math.round((values[i] - offset[j]) / scale[j])) : 0;
   }
   return { codes, code: { scale, offset } };
 }

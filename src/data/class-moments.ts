@@ -44,14 +44,14 @@ export function mergeClassMoments(into: ClassMoments, added: ClassMoments): Clas
   }
   const d = into.neurons;
   for (let c = 0; c < into.count.length; c++) {
-    const nA = into.count[c]!;
-    const nB = added.count[c]!;
+    const nA = into.count[c];
+    const nB = added.count[c];
     if (nB === 0) continue;
     const n = nA + nB;
     for (let j = c * d; j < (c + 1) * d; j++) {
-      const delta = added.mean[j]! - into.mean[j]!;
-      into.mean[j]! += (delta * nB) / n;
-      into.sumOfSquares[j]! += added.sumOfSquares[j]! + delta * delta * ((nA * nB) / n);
+      const delta = added.mean[j] - into.mean[j];
+      into.mean[j] += (delta * nB) / n;
+      into.sumOfSquares[j] += added.sumOfSquares[j] + delta * delta * ((nA * nB) / n);
     }
     into.count[c] = n;
   }
@@ -64,18 +64,18 @@ export function pooledMoments(
   feature: number,
 ): { mean: Float64Array; sd: Float64Array } {
   const d = moments.neurons;
-  const n0 = moments.count[2 * feature]!;
-  const n1 = moments.count[2 * feature + 1]!;
+  const n0 = moments.count[2 * feature];
+  const n1 = moments.count[2 * feature + 1];
   const n = n0 + n1;
   const mean = new Float64Array(d);
   const sd = new Float64Array(d);
   const at0 = 2 * feature * d;
   const at1 = at0 + d;
   for (let j = 0; j < d; j++) {
-    const delta = moments.mean[at1 + j]! - moments.mean[at0 + j]!;
-    mean[j] = n === 0 ? 0 : moments.mean[at0 + j]! + (delta * n1) / n;
+    const delta = moments.mean[at1 + j] - moments.mean[at0 + j];
+    mean[j] = n === 0 ? 0 : moments.mean[at0 + j] + (delta * n1) / n;
     const squares =
-      moments.sumOfSquares[at0 + j]! + moments.sumOfSquares[at1 + j]! + delta * delta * ((n0 * n1) / n);
+      moments.sumOfSquares[at0 + j] + moments.sumOfSquares[at1 + j] + delta * delta * ((n0 * n1) / n);
     sd[j] = n === 0 ? 0 : Math.sqrt(squares / n);
   }
   return { mean, sd };

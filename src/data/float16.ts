@@ -32,7 +32,7 @@ const wordBits = new Uint32Array(word.buffer);
 /** Nearest binary16 to a float32 value, ties to even. */
 export function toHalf(value: number): number {
   word[0] = value;
-  const bits = wordBits[0]!;
+  const bits = wordBits[0];
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;
@@ -59,21 +59,21 @@ export function halvesToFloats(
   out: Float32Array = new Float32Array(bits.length),
 ): Float32Array {
   const table = halfTable();
-  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i]!]!;
+  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i]]!;
   return out;
 }
 
 /** Bit patterns of the nearest binary16 values. */
 export function floatsToHalves(values: ArrayLike<number>): Uint16Array {
   const out = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) out[i] = toHalf(values[i]!);
+  for (let i = 0; i < values.length; i++) out[i] = toHalf(values[i]);
   return out;
 }
 
 /** float32 values of bfloat16 bit patterns: exact. */
 export function bfloatsToFloats(bits: Uint16Array): Float32Array {
   const out = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = bits[i]! << 16;
+  for (let i = 0; i < bits.length; i++) out[i] = bits[i] << 16;
   return new Float32Array(out.buffer);
 }
 
@@ -82,7 +82,7 @@ export function floatsToBfloats(values: ArrayLike<number>): Uint16Array {
   const out = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) {
     word[0] = values[i]!;
-    const bits = wordBits[0]!;
+    const bits = wordBits[0];
     out[i] =
       (bits & 0x7fffffff) > 0x7f800000 ? (bits >>> 16) | 0x40 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
   }

@@ -52,7 +52,7 @@ export class LabelMatrix {
   restrictedTo(rows: RowSelection): LabelMatrix {
     const values = new Uint8Array(this.values.length).fill(UNLABELLED);
     for (let r = 0; r < rows.length; r++) {
-      const i = rows[r]!;
+      const i = rows[r];
       if (!Number.isInteger(i) || i < 0 || i >= this.rows) {
         throw new ShapeError(`Row ${i} does not exist.`, `Rows run from 0 to ${this.rows - 1}.`);
       }
@@ -133,7 +133,7 @@ function defaultPositive(classes: readonly (boolean | number | string)[]): boole
     );
   }
   if (classes.includes(true) || classes.includes(false)) return true;
-  if (classes.length === 1) return classes[0] === 0 || classes[0] === -1 ? 1 : classes[0]!;
+  if (classes.length === 1) return classes[0] === 0 || classes[0] === -1 ? 1 : classes[0];
   const [a, b] = classes as [number | string, number | string];
   return a > b ? a : b;
 }
@@ -158,12 +158,12 @@ export function readLabelSets(labels: LabelsInput | Readonly<Record<string, Labe
     for (const [name, set] of Object.entries(labels)) sets.push([name, readLabels(set)]);
   }
   if (sets.length === 0) throw new EmptyDataError("There are no label sets.", "Give at least one feature.");
-  const rows = sets[0]![1].length;
+  const rows = sets[0][1].length;
   const values = new Uint8Array(rows * sets.length);
   for (const [f, [name, set]] of sets.entries()) {
     if (set.length !== rows) {
       throw new ShapeError(
-        `Feature "${name}" has ${set.length} labels, "${sets[0]![0]}" has ${rows}.`,
+        `Feature "${name}" has ${set.length} labels, "${sets[0][0]}" has ${rows}.`,
         "Give every feature one label per row.",
       );
     }
