@@ -1,0 +1,29 @@
+// What a user's ES module does with the installed package.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { ShapeError, SparseProbe } from "sparseprobe";
+import { createBackend, fileSource } from "sparseprobe/node";
+import { DeviceLostError } from "sparseprobe/node";
+import { DeviceLostError as SameClass } from "sparseprobe";
+
+const rows = [
+  [0, 1],
+  [1, 0],
+  [0, 3],
+  [1, 2],
+  [0, 2],
+  [1, 1],
+];
+const labels = [0, 1, 0, 1, 0, 1];
+const backend = await createBackend("cpu");
+const probe = await SparseProbe.fit(rows, labels, 1, { backend });
+assert.deepEqual([...probe.support], [0]);
+assert.deepEqual([...probe.predict(rows)], labels);
+await assert.rejects(SparseProbe.fit([[1, 2], [3]], [0, 1], 1), ShapeError);
+assert.equal(DeviceLostError, SameClass);
+assert.equal(typeof fileSource, "function");
+const shader = fileURLToPath(import.meta.resolve("sparseprobe/shaders/class-moments.wgsl"));
+assert.match(await readFile(shader, "utf8"), /@compute/);
+backend.dispose();
+console.log("esm ok");
