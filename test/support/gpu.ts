@@ -1,0 +1,24 @@
+/**
+ * Devices for tests. On linux-x64 they run on SwiftShader (see software-gpu.ts), elsewhere on the machine's GPU. A
+ * device that cannot be had is a failure, never a skip.
+ */
+import { ComputeDevice } from "../../src/backends/webgpu/device.ts";
+import { requestNodeDevice } from "../../src/node/gpu.ts";
+
+let shared: Promise<ComputeDevice> | undefined;
+
+/** The device that the tests of one file share. */
+export function openTestDevice(): Promise<ComputeDevice> {
+  shared ??= freshTestDevice();
+  return shared;
+}
+
+/** A device of its own, for tests that break it. */
+export async function freshTestDevice(): Promise<ComputeDevice> {
+  return new ComputeDevice(await requestNodeDevice(), { owned: true });
+}
+
+/** Dawn's null backend: compiles and validates everything, executes nothing, and has WebGPU's default limits. */
+export async function openNullDevice(): Promise<ComputeDevice> {
+  return new ComputeDevice(await requestNodeDevice({ dawn: ["backend=null"] }), { owned: true });
+}
