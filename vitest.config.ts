@@ -15,6 +15,13 @@ function wgsl(): Plugin {
 
 export default defineConfig({
   plugins: [wgsl()],
+  // Documentation and examples import the package by its name.
+  resolve: {
+    alias: {
+      "sparseprobe/node": new URL("src/node.ts", import.meta.url).pathname,
+      sparseprobe: new URL("src/index.ts", import.meta.url).pathname,
+    },
+  },
   test: {
     pool: "forks",
     include: ["test/**/*.test.ts"],
