@@ -43,23 +43,6 @@ export function classWeights(labels: Uint8Array, balanced: boolean): Float64Arra
   );
 }
 
-/**
- * Splits a row-major block [rows × columns] into columns, keeping only the rows given.
- * @returns one array of `keep.length` values per column, all views of one buffer
- */
-export function toColumns(values: Float32Array, columns: number, keep: Uint32Array): Float32Array[] {
-  const n = keep.length;
-  const all = new Float32Array(n * columns);
-  // Tiles keep both the rows read and the columns written in cache.
-  for (let start = 0; start < n; start += 64) {
-    const end = Math.min(n, start + 64);
-    for (let j = 0; j < columns; j++) {
-      for (let i = start; i < end; i++) all[j * n + i] = values[keep[i] * columns + j];
-    }
-  }
-  return Array.from({ length: columns }, (_, j) => all.subarray(j * n, (j + 1) * n));
-}
-
 /** log(1 + exp(−m)) without overflow. */
 export function logisticLossOfMargin(m: number): number {
   return m > 0 ? Math.log1p(Math.exp(-m)) : Math.log1p(Math.exp(m)) - m;
