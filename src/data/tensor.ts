@@ -1,7 +1,8 @@
 /** A named, shaped block of numbers, and where a model's weights come from. */
 
 /** Element types of the tensor files that the library reads, in safetensors' names. */
-export type TensorType = "F32" | "F16" | "BF16" | "U8" | "F64" | "I32" | "I64";
+export type TensorType =
+  "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U64" | "U32" | "U16" | "U8" | "BOOL";
 
 /** What a source knows about a tensor before its bytes are read. */
 export interface TensorInfo {
