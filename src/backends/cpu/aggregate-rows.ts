@@ -61,7 +61,7 @@ export async function aggregateRows(
   });
 }
 
-function assertSegments(available: number, rows: Uint32Array, offsets: Uint32Array): void {
+export function assertSegments(available: number, rows: Uint32Array, offsets: Uint32Array): void {
   if (offsets.length < 2) {
     throw new EmptyDataError("There are no segments.", "Give at least one row for each text.");
   }

@@ -15,10 +15,10 @@ import type { Pacer } from "./pacer.ts";
 const MAX_PATTERNS = 64;
 
 /** Row of no interest to any feature of a group. */
-const NO_PATTERN = -1;
+export const NO_PATTERN = -1;
 
 /** Features whose joint labels take few distinct values. */
-interface FeatureGroup {
+export interface FeatureGroup {
   readonly features: number[];
   /** Index of each row's pattern, or −1 where every feature of the group is unlabelled. */
   readonly patternOfRow: Int32Array;
@@ -82,7 +82,7 @@ function addRow(row: Float32Array, n: number, mean: Float64Array, squares: Float
 }
 
 /** Merges one accumulator into class c. */
-function addToClass(
+export function addToClass(
   into: ClassMoments,
   c: number,
   added: number,
@@ -103,7 +103,7 @@ function addToClass(
 }
 
 /** Packs features, in order, into groups of at most {@link MAX_PATTERNS} joint labels each. */
-function groupFeatures(labels: LabelMatrix): FeatureGroup[] {
+export function groupFeatures(labels: LabelMatrix): FeatureGroup[] {
   const groups: FeatureGroup[] = [];
   for (let f = 0; f < labels.features.length; f++) {
     const last = groups.at(-1);

@@ -66,7 +66,7 @@ export async function fitLogistic(
  * Checks a batch before any work is done.
  * @throws ShapeError | SupportSizeError | OptionError | OneClassError
  */
-function assertProblems(
+export function assertProblems(
   x: Activations,
   labels: LabelMatrix,
   problems: readonly LogisticProblem[],
@@ -138,7 +138,11 @@ function groupByRows(
 }
 
 /** Cuts a list of problems where the union of their columns would outgrow {@link GATHER_BYTES}. */
-function chunksOfColumns(problems: readonly LogisticProblem[], members: number[], rows: number): number[][] {
+export function chunksOfColumns(
+  problems: readonly LogisticProblem[],
+  members: number[],
+  rows: number,
+): number[][] {
   const most = Math.max(1, Math.floor(GATHER_BYTES / (4 * rows)));
   const chunks: number[][] = [];
   let chunk: number[] = [];
