@@ -1,11 +1,14 @@
 /** Labels: what users hold (booleans, 0/1, ±1, class names) turned into one byte per row and feature. */
-import { EmptyDataError, LabelError, OneClassError, ShapeError } from "../errors.ts";
+import { EmptyDataError, LabelError, OneClassError, ShapeError, SparseProbeError } from "../errors.ts";
 
 /** Label of a row that takes no part in a feature: it has no weight in moments or fits. */
 export const UNLABELLED = 255;
 
 /** One label per row. With class names (or other numbers than 0/1 and ±1), say which is the positive class. */
 export type LabelsInput = ArrayLike<boolean> | ArrayLike<number> | ArrayLike<string>;
+
+/** One class of a label set. */
+export type ClassValue = boolean | number | string;
 
 /** Which rows a label set speaks of; absent: all of them. */
 export type RowSelection = ArrayLike<number>;
@@ -92,88 +95,147 @@ export class LabelMatrix {
  * @throws LabelError when the values cannot be read as two classes
  * @throws OneClassError when every row has the same class
  */
-export function readLabels(labels: LabelsInput, positive?: string | number): Uint8Array {
-  const classes = [...new Set<boolean | number | string>(Array.from<boolean | number | string>(labels))];
-  if (classes.length === 0) throw new EmptyDataError("There are no labels.", "Give one label per row.");
-  const kinds = new Set(classes.map((value) => typeof value));
-  const numberLike = classes.every((value) => typeof value === "number");
-  if (kinds.size > 1 || !classes.every((value) => ["boolean", "number", "string"].includes(typeof value))) {
-    throw new LabelError(
-      `The labels mix ${[...kinds].join(" and ")}.`,
-      "Use booleans, 0/1, -1/+1 or class names, one kind only.",
+export function readLabels(labels: LabelsInput, positive?: ClassValue): Uint8Array {
+  const chosen = positiveClass(labels, positive);
+  const values = Uint8Array.from({ length: labels.length }, (_, i) => (labels[i] === chosen ? 1 : 0));
+  if (values.every((value) => value === values[0])) {
+    throw new OneClassError(
+      `Every row has the label ${JSON.stringify(labels[0])}.`,
+      "A probe needs rows of both classes.",
     );
   }
-  if (numberLike && classes.some((value) => !Number.isFinite(value))) {
-    throw new LabelError(
-      "A label is NaN or infinite.",
-      "Leave unlabelled rows out with the rows option, or give them a class.",
-    );
-  }
-  const chosen = positive ?? defaultPositive(classes);
-  if (positive !== undefined && !classes.includes(positive)) {
+  return values;
+}
+
+/**
+ * The class that {@link readLabels} takes as positive.
+ * @throws EmptyDataError without labels
+ * @throws LabelError when the values cannot be read as two classes
+ */
+export function positiveClass(labels: LabelsInput, positive?: ClassValue): ClassValue {
+  const classes = classesOf(labels);
+  if (positive === undefined) return defaultPositive(classes);
+  if (!classes.includes(positive)) {
     throw new LabelError(
       `No row has the positive class ${JSON.stringify(positive)}.`,
       `The classes are ${classes.slice(0, 20).map(String).join(", ")}.`,
     );
   }
-  if (classes.length === 1) {
-    throw new OneClassError(
-      `Every row has the label ${JSON.stringify(classes[0])}.`,
-      "A probe needs rows of both classes.",
+  return positive;
+}
+
+/**
+ * Reads labels that a fitted probe is scored on: its positive class is known, and a class may be missing.
+ *
+ * Where the probe was fitted to 0/1, ±1 or booleans, any of these kinds will do.
+ *
+ * @returns one byte per row, 1 or 0
+ * @throws EmptyDataError without labels
+ * @throws LabelError when the labels are of another kind than the positive class
+ */
+export function readLabelsLike(labels: LabelsInput, positive: ClassValue): Uint8Array {
+  const classes = classesOf(labels);
+  const plain = positive === 1 || positive === true;
+  const chosen = plain ? (typeof labels[0] === "boolean" ? true : 1) : positive;
+  const known = plain ? classes.every((value) => [0, 1, -1, true, false].includes(value as number)) : true;
+  if (typeof labels[0] !== typeof chosen || !known || (classes.includes(0) && classes.includes(-1))) {
+    throw new LabelError(
+      `The labels ${classes.slice(0, 20).map(String).join(", ")} do not go with the positive class ${JSON.stringify(positive)}.`,
+      "Give labels of the kind that the probe was fitted to.",
     );
   }
   return Uint8Array.from({ length: labels.length }, (_, i) => (labels[i] === chosen ? 1 : 0));
 }
 
-function defaultPositive(classes: readonly (boolean | number | string)[]): boolean | number | string {
+/** Distinct values, after checking that they are of one kind. */
+function classesOf(labels: LabelsInput): ClassValue[] {
+  const classes = [...new Set<ClassValue>(Array.from<ClassValue>(labels))];
+  if (classes.length === 0) throw new EmptyDataError("There are no labels.", "Give one label per row.");
+  const kinds = new Set<string>(classes.map((value) => typeof value));
+  if (kinds.size > 1 || !["boolean", "number", "string"].includes([...kinds][0])) {
+    throw new LabelError(
+      `The labels are of the kind ${[...kinds].join(" and ")}.`,
+      "Use booleans, 0/1, -1/+1 or class names, one kind only.",
+    );
+  }
+  if (classes.some((value) => typeof value === "number" && !Number.isFinite(value))) {
+    throw new LabelError(
+      "A label is NaN or infinite.",
+      "Leave unlabelled rows out with the rows option, or give them a class.",
+    );
+  }
+  return classes;
+}
+
+function defaultPositive(classes: readonly ClassValue[]): ClassValue {
   if (classes.length > 2) {
     throw new LabelError(
       `The labels have ${classes.length} classes and no positive one was named.`,
       'Say positive: "name" for one class against the rest, or use SparseProbe.fitMany for all of them.',
     );
   }
-  if (classes.includes(true) || classes.includes(false)) return true;
+  if (typeof classes[0] === "boolean") return true;
   if (classes.length === 1) return classes[0] === 0 || classes[0] === -1 ? 1 : classes[0];
-  const [a, b] = classes as [number | string, number | string];
+  const [a, b] = classes;
   return a > b ? a : b;
+}
+
+/** Label sets read one by one: those that can be used, and why the others cannot. */
+export interface LabelSets {
+  readonly labels: LabelMatrix;
+  /** The class that label 1 stands for, by feature. */
+  readonly positives: readonly ClassValue[];
+  readonly failures: readonly { readonly feature: string; readonly error: SparseProbeError }[];
 }
 
 /**
  * Reads many label sets: an object of label sets by feature name, or class names, each class against the rest (in
- * sorted order).
- * @throws ShapeError when label sets differ in length
+ * sorted order). A set that cannot be read is reported and left out.
+ * @throws EmptyDataError when there is no label set at all
  */
-export function readLabelSets(labels: LabelsInput | Readonly<Record<string, LabelsInput>>): LabelMatrix {
-  const sets: [string, Uint8Array][] = [];
+export function readLabelSets(labels: LabelsInput | Readonly<Record<string, LabelsInput>>): LabelSets {
+  const sets: [name: string, set: LabelsInput, positive?: ClassValue][] = [];
   if (isArrayLike(labels)) {
-    const classes = [...new Set(Array.from<boolean | number | string>(labels))].sort((a, b) =>
-      a < b ? -1 : 1,
-    );
-    if (classes.length <= 2 && classes.every((value) => typeof value !== "string")) {
-      sets.push(["positive", readLabels(labels)]);
+    const classes = classesOf(labels).sort((a, b) => (a < b ? -1 : 1));
+    if (classes.length <= 2 && typeof classes[0] !== "string") {
+      sets.push(["positive", labels]);
     } else {
-      for (const name of classes) sets.push([String(name), readLabels(labels, name as string)]);
+      for (const name of classes) sets.push([String(name), labels, name]);
     }
   } else {
-    for (const [name, set] of Object.entries(labels)) sets.push([name, readLabels(set)]);
+    sets.push(...Object.entries(labels));
   }
   if (sets.length === 0) throw new EmptyDataError("There are no label sets.", "Give at least one feature.");
-  const rows = sets[0][1].length;
-  const values = new Uint8Array(rows * sets.length);
-  for (const [f, [name, set]] of sets.entries()) {
-    if (set.length !== rows) {
-      throw new ShapeError(
-        `Feature "${name}" has ${set.length} labels, "${sets[0][0]}" has ${rows}.`,
-        "Give every feature one label per row.",
-      );
+  const good: [string, Uint8Array, ClassValue][] = [];
+  const failures: { feature: string; error: SparseProbeError }[] = [];
+  for (const [feature, input, positive] of sets) {
+    try {
+      const set = readLabels(input, positive);
+      const first = good.at(0);
+      if (first && set.length !== first[1].length) {
+        throw new ShapeError(
+          `Feature "${feature}" has ${set.length} labels, "${first[0]}" has ${first[1].length}.`,
+          "Give every feature one label per row.",
+        );
+      }
+      good.push([feature, set, positiveClass(input, positive)]);
+    } catch (error) {
+      if (!(error instanceof SparseProbeError)) throw error;
+      failures.push({ feature, error });
     }
-    values.set(set, f * rows);
   }
-  return new LabelMatrix(
-    sets.map(([name]) => name),
-    rows,
-    values,
-  );
+  const rows = good.at(0)?.[1].length ?? 0;
+  const values = new Uint8Array(rows * good.length);
+  for (const [f, [, set]] of good.entries()) values.set(set, f * rows);
+  return {
+    labels: new LabelMatrix(
+      good.map(([name]) => name),
+      rows,
+      values,
+    ),
+    positives: good.map(([, , positive]) => positive),
+    failures,
+  };
 }
 
 function isArrayLike(labels: LabelsInput | Readonly<Record<string, LabelsInput>>): labels is LabelsInput {

@@ -1,0 +1,188 @@
+/** Everything a probe can be fitted to, behind one face: moments first, then the columns that supports need. */
+import {
+  Activations,
+  type ActivationsInput,
+  type ActivationsOptions,
+  type Provenance,
+} from "../data/activations.ts";
+import { emptyClassMoments, mergeClassMoments, type ClassMoments } from "../data/class-moments.ts";
+import type { LabelMatrix } from "../data/labels.ts";
+import { ShapeError } from "../errors.ts";
+import type { Backend, CallOptions, DeviceActivations, ForeignBuffer } from "../backends/backend.ts";
+
+/** The caller's own GPU buffer, row-major. It is read in place and stays the caller's. */
+export interface ForeignActivations {
+  readonly buffer: ForeignBuffer;
+  readonly shape: readonly [rows: number, neurons: number];
+  /** Default `"f32"`. */
+  readonly dtype?: "f32" | "f16";
+}
+
+/**
+ * Activations too large for memory, as blocks of rows in a fixed order. They are read twice: once for the moments,
+ * once for the columns of the chosen supports.
+ */
+export interface ActivationBlocks {
+  readonly rows: number;
+  readonly neurons: number;
+  readonly provenance?: Provenance;
+  /** Starts from the first row again at each call. */
+  blocks(): Iterable<Activations> | AsyncIterable<Activations>;
+}
+
+export type ActivationSource = ActivationsInput | DeviceActivations | ForeignActivations | ActivationBlocks;
+
+/** Columns that fits read: column c of `x` is neuron `neurons[c]`, or neuron c where `neurons` is absent. */
+export interface FitColumns {
+  readonly x: DeviceActivations;
+  readonly neurons?: Uint32Array;
+}
+
+/** A source placed on a backend. Call `close()` when done. */
+export interface OpenActivations {
+  readonly rows: number;
+  readonly neurons: number;
+  readonly provenance: Provenance;
+  /** Class moments of every neuron for every label set. */
+  classMoments(labels: LabelMatrix, options?: CallOptions): Promise<ClassMoments>;
+  /** At least the neurons asked for, of all rows; freed by `close()`. */
+  columns(neurons: Uint32Array, options?: CallOptions): Promise<FitColumns>;
+  close(): void;
+}
+
+/**
+ * Places activations on a backend.
+ * @throws ShapeError | EmptyDataError | OptionError when the input is not a matrix
+ * @throws BackendUnavailableError for a GPU buffer on the cpu backend
+ */
+export async function openActivations(
+  source: ActivationSource,
+  backend: Backend,
+  options: CallOptions & ActivationsOptions = {},
+): Promise<OpenActivations> {
+  const { signal, ...layout } = options;
+  if (isBlocks(source)) return new StreamedActivations(source, backend);
+  if (isDevice(source)) return new ResidentActivations(source, backend, layout.provenance ?? {}, false);
+  if (isForeign(source)) {
+    const [rows, neurons] = source.shape;
+    const x = backend.adopt(source.buffer, { rows, neurons, dtype: source.dtype ?? "f32" });
+    return new ResidentActivations(x, backend, layout.provenance ?? {}, true);
+  }
+  const host = Activations.from(source, layout);
+  const x = await backend.upload(host, { signal });
+  return new ResidentActivations(x, backend, layout.provenance ?? host.provenance, true);
+}
+
+/** Activations that the backend holds as a whole. */
+class ResidentActivations implements OpenActivations {
+  readonly rows: number;
+  readonly neurons: number;
+  readonly provenance: Provenance;
+  readonly #x: DeviceActivations;
+  readonly #backend: Backend;
+  readonly #owned: boolean;
+
+  constructor(x: DeviceActivations, backend: Backend, provenance: Provenance, owned: boolean) {
+    this.rows = x.rows;
+    this.neurons = x.neurons;
+    this.provenance = provenance;
+    this.#x = x;
+    this.#backend = backend;
+    this.#owned = owned;
+  }
+
+  classMoments(labels: LabelMatrix, options: CallOptions = {}): Promise<ClassMoments> {
+    return this.#backend.classMoments(this.#x, labels, options);
+  }
+
+  columns(): Promise<FitColumns> {
+    return Promise.resolve({ x: this.#x });
+  }
+
+  close(): void {
+    if (this.#owned) this.#x.dispose();
+  }
+}
+
+/** Activations that pass by in blocks; only gathered columns stay. */
+class StreamedActivations implements OpenActivations {
+  readonly rows: number;
+  readonly neurons: number;
+  readonly provenance: Provenance;
+  readonly #source: ActivationBlocks;
+  readonly #backend: Backend;
+  readonly #held: DeviceActivations[] = [];
+
+  constructor(source: ActivationBlocks, backend: Backend) {
+    this.rows = source.rows;
+    this.neurons = source.neurons;
+    this.provenance = source.provenance ?? {};
+    this.#source = source;
+    this.#backend = backend;
+  }
+
+  async classMoments(labels: LabelMatrix, options: CallOptions = {}): Promise<ClassMoments> {
+    const moments = emptyClassMoments(labels.features.length, this.neurons);
+    await this.#visit(options, async (block, start) => {
+      const x = await this.#backend.upload(block, options);
+      try {
+        const part = await this.#backend.classMoments(x, labels.slice(start, start + block.rows), options);
+        mergeClassMoments(moments, part);
+      } finally {
+        x.dispose();
+      }
+    });
+    return moments;
+  }
+
+  async columns(neurons: Uint32Array, options: CallOptions = {}): Promise<FitColumns> {
+    const values = new Float32Array(this.rows * neurons.length);
+    await this.#visit(options, (block, start) => {
+      values.set(block.gatherColumns(neurons).toFloat32(), start * neurons.length);
+    });
+    const x = await this.#backend.upload(new Activations(values, [this.rows, neurons.length]), options);
+    this.#held.push(x);
+    return { x, neurons };
+  }
+
+  close(): void {
+    for (const x of this.#held.splice(0)) x.dispose();
+  }
+
+  async #visit(
+    options: CallOptions,
+    use: (block: Activations, start: number) => Promise<void> | void,
+  ): Promise<void> {
+    let start = 0;
+    for await (const block of this.#source.blocks()) {
+      options.signal?.throwIfAborted();
+      if (block.neurons !== this.neurons || start + block.rows > this.rows) {
+        throw new ShapeError(
+          `A block of ${block.rows} × ${block.neurons} follows row ${start} of ${this.rows} × ${this.neurons}.`,
+          "Give blocks whose rows add up, with the same neurons in each.",
+        );
+      }
+      await use(block, start);
+      start += block.rows;
+    }
+    if (start !== this.rows) {
+      throw new ShapeError(
+        `The blocks held ${start} rows, and ${this.rows} were promised.`,
+        "Give as many rows as the source says, at every pass.",
+      );
+    }
+  }
+}
+
+function isBlocks(source: ActivationSource): source is ActivationBlocks {
+  return typeof (source as Partial<ActivationBlocks>).blocks === "function";
+}
+
+function isDevice(source: ActivationSource): source is DeviceActivations {
+  const { read, dispose } = source as Partial<DeviceActivations>;
+  return typeof read === "function" && typeof dispose === "function";
+}
+
+function isForeign(source: ActivationSource): source is ForeignActivations {
+  return typeof (source as Partial<ForeignActivations>).buffer?.destroy === "function";
+}

@@ -1,0 +1,372 @@
+/** k-sparse probes: linear classifiers that read k neurons. */
+import type { Backend, CallOptions, Convergence, DeviceActivations } from "../backends/backend.ts";
+import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
+import { Activations, type ActivationsInput } from "../data/activations.ts";
+import {
+  LabelMatrix,
+  positiveClass,
+  readLabels,
+  readLabelSets,
+  readLabelsLike,
+  type ClassValue,
+  type LabelsInput,
+  type RowSelection,
+} from "../data/labels.ts";
+import type { ClassMoments } from "../data/class-moments.ts";
+import { ShapeError } from "../errors.ts";
+import { evaluateBinary, type Metrics } from "../metrics/evaluate.ts";
+import { openActivations, type ActivationSource, type FitColumns } from "./activation-source.ts";
+import {
+  candidateNeurons,
+  fitRecords,
+  selectSupports,
+  type ProbeFailure,
+  type ProbeOrigin,
+  type SelectedSupport,
+} from "./fit-supports.ts";
+import { probeSettings, type ProbeOptions, type ProbeSettings } from "./probe-options.ts";
+import {
+  recordFromJson,
+  recordToJson,
+  type ProbeJson,
+  type ProbeProvenance,
+  type ProbeRecord,
+} from "./probe-record.ts";
+
+/** The support sizes of Gurnee et al. (2023). */
+export const K_SCHEDULE: readonly number[] = Object.freeze([
+  1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32, 64, 128, 256,
+]);
+
+export interface FitOptions extends ProbeOptions {
+  /** Where to compute. Default: a cpu backend. */
+  readonly backend?: Backend;
+  /** Training rows; all others have no influence at all. Default: every row. */
+  readonly rows?: RowSelection;
+  /** The class to find where the labels leave a choice; see `readLabels`. */
+  readonly positive?: ClassValue;
+  /** Name of the feature. Default: the positive class where it has a name, else `"feature"`. */
+  readonly feature?: string;
+  /** Where the activations came from, if they do not say so themselves. */
+  readonly provenance?: Omit<ProbeProvenance, "backend">;
+}
+
+export interface EvaluateOptions {
+  /** Rows to score. Default: every row. */
+  readonly rows?: RowSelection;
+}
+
+/** Labels of one feature; a matrix of one feature may leave rows unlabelled. */
+export type ProbeLabels = LabelsInput | LabelMatrix;
+
+/** Labels of several features: by name, as class names (each against the rest), or as a matrix. */
+export type ProbeLabelSets = LabelsInput | Readonly<Record<string, LabelsInput>> | LabelMatrix;
+
+/**
+ * A fitted k-sparse probe: decision(x) = Σ_j coefficient_j · (x_{support j} − center_j)/scale_j + intercept, positive where
+ * it is above 0. Weighted L2 logistic regression on the k neurons that rank first (Gurnee et al. 2023). Immutable.
+ *
+ * @example
+ * const probe = await SparseProbe.fit(activations, labels, 4, { rows: train });
+ * const { f1 } = probe.evaluate(activations, labels, { rows: test });
+ */
+export class SparseProbe implements ProbeRecord {
+  readonly feature: string;
+  readonly positive: ClassValue;
+  readonly neurons: number;
+  readonly support: readonly number[];
+  readonly scores: readonly number[];
+  readonly coefficients: readonly number[];
+  readonly intercept: number;
+  readonly center: readonly number[];
+  readonly scale: readonly number[];
+  readonly convergence: Convergence;
+  readonly options: ProbeSettings;
+  readonly provenance: ProbeProvenance;
+
+  /** Copies and freezes a record. Use `fit`, `path`, `fitMany` or `fromJSON` instead, unless you fitted it yourself. */
+  constructor(record: ProbeRecord) {
+    this.feature = record.feature;
+    this.positive = record.positive;
+    this.neurons = record.neurons;
+    this.support = Object.freeze([...record.support]);
+    this.scores = Object.freeze([...record.scores]);
+    this.coefficients = Object.freeze([...record.coefficients]);
+    this.intercept = record.intercept;
+    this.center = Object.freeze([...record.center]);
+    this.scale = Object.freeze([...record.scale]);
+    this.convergence = Object.freeze({ ...record.convergence });
+    this.options = Object.freeze({ ...record.options });
+    this.provenance = Object.freeze({ ...record.provenance });
+    Object.freeze(this);
+  }
+
+  /** Number of neurons read. */
+  get k(): number {
+    return this.support.length;
+  }
+
+  /**
+   * Fits one probe on the k strongest neurons.
+   *
+   * @param acts activations [rows × neurons], on the host, a device, in a GPU buffer or in blocks
+   * @param labels one per row
+   * @param k neurons to read, 1 … number of neurons
+   * @throws ShapeError | EmptyDataError | NonFiniteError | LabelError | OneClassError | SupportSizeError | OptionError
+   */
+  static async fit(
+    acts: ActivationSource,
+    labels: ProbeLabels,
+    k: number,
+    options: FitOptions = {},
+  ): Promise<SparseProbe> {
+    const [probe] = await SparseProbe.path(acts, labels, [k], options);
+    return probe;
+  }
+
+  /**
+   * Fits one feature at several k in one batch; the supports are nested.
+   *
+   * @param ks support sizes. Default: {@link K_SCHEDULE}, as far as there are neurons
+   * @returns one probe per k, in the order given
+   * @throws what `fit` throws
+   */
+  static async path(
+    acts: ActivationSource,
+    labels: ProbeLabels,
+    ks?: readonly number[],
+    options: FitOptions = {},
+  ): Promise<SparseProbe[]> {
+    const { matrix, positive } = oneFeature(labels, options);
+    const { probes, failures } = await fitBatch(acts, matrix, ks, options, [positive]);
+    if (failures.length > 0) throw failures[0].error;
+    return probes;
+  }
+
+  /**
+   * Fits several features at several k in one batch. A feature that cannot be fitted is reported, and the others are
+   * fitted all the same.
+   *
+   * @param labelSets by feature name, as class names (each class against the rest), or as a matrix
+   * @param ks support sizes. Default: {@link K_SCHEDULE}, as far as there are neurons
+   * @returns probes by feature, then by k in the order given, and failures by feature and k
+   * @throws what concerns all features alike: ShapeError | EmptyDataError | SupportSizeError | OptionError
+   */
+  static async fitMany(
+    acts: ActivationSource,
+    labelSets: ProbeLabelSets,
+    ks?: readonly number[],
+    options: Omit<FitOptions, "positive" | "feature"> = {},
+  ): Promise<{ probes: SparseProbe[]; failures: ProbeFailure[] }> {
+    if (labelSets instanceof LabelMatrix) return fitBatch(acts, labelSets, ks, options);
+    const { labels, positives, failures: unread } = readLabelSets(labelSets);
+    // Labels that cannot be read fail at every k, before anything is computed.
+    const sizes = ks ?? K_SCHEDULE;
+    const early = unread.flatMap(({ feature, error }) => sizes.map((k) => ({ feature, k, error })));
+    if (labels.features.length === 0) return { probes: [], failures: early };
+    const { probes, failures } = await fitBatch(acts, labels, ks, options, positives);
+    return { probes, failures: [...early, ...failures] };
+  }
+
+  /**
+   * Fits supports that were chosen beforehand with `selectSupports`, on gathered columns; for pipelines that stream
+   * activations. The result is that of `fitMany` on the whole matrix.
+   */
+  static async fitSupports(
+    backend: Backend,
+    columns: FitColumns,
+    labels: LabelMatrix,
+    supports: readonly SelectedSupport[],
+    moments: ClassMoments,
+    origin: ProbeOrigin,
+    options: ProbeOptions = {},
+  ): Promise<SparseProbe[]> {
+    const records = await fitRecords(backend, columns, labels, supports, moments, origin, options);
+    return records.map((record) => new SparseProbe(record));
+  }
+
+  /**
+   * Reads what `toJSON` wrote, after `JSON.parse`.
+   * @throws FormatError naming the first field that is wrong
+   */
+  static fromJSON(json: unknown): SparseProbe {
+    return new SparseProbe(recordFromJson(json));
+  }
+
+  /** Plain data under a schema name and version. */
+  toJSON(): ProbeJson {
+    return recordToJson(this);
+  }
+
+  /** The same classifier on raw activations: Σ_j coefficient_j · x_{support j} + intercept. */
+  rawCoefficients(): { coefficients: Float64Array; intercept: number } {
+    const coefficients = Float64Array.from(this.coefficients, (w, c) => w / this.scale[c]);
+    const shift = coefficients.reduce((sum, w, c) => sum + w * this.center[c], 0);
+    return { coefficients, intercept: this.intercept - shift };
+  }
+
+  /**
+   * Decision value of every row, in float64.
+   * @param acts activations on the host, with the neurons that the probe was fitted to
+   * @throws ShapeError when the number of neurons differs
+   */
+  decisionFunction(acts: ActivationsInput): Float64Array {
+    const x = Activations.from(acts);
+    this.#assertNeurons(x.neurons);
+    return this.#decide(x.gatherColumns(this.support));
+  }
+
+  /**
+   * Decision values of activations on a device: only the support's columns are copied to the host.
+   * @throws ShapeError when the number of neurons differs
+   */
+  async decisionFunctionOnDevice(
+    x: DeviceActivations,
+    backend: Backend,
+    options: CallOptions = {},
+  ): Promise<Float64Array> {
+    this.#assertNeurons(x.neurons);
+    return this.#decide(await backend.gatherColumns(x, Uint32Array.from(this.support), options));
+  }
+
+  /** Probability of the positive class by row: 1/(1 + exp(−decision)). */
+  predictProbability(acts: ActivationsInput): Float64Array {
+    return probabilities(this.decisionFunction(acts));
+  }
+
+  /** 1 where the decision value is above 0, else 0. */
+  predict(acts: ActivationsInput): Uint8Array {
+    return Uint8Array.from(this.decisionFunction(acts), (z) => (z > 0 ? 1 : 0));
+  }
+
+  /**
+   * All metrics on labelled rows. Where a class is missing, the metrics that need it are null, with the reason.
+   *
+   * @param labels one per row, of the kind that the probe was fitted to
+   * @throws ShapeError when labels and activations differ in length
+   */
+  evaluate(acts: ActivationsInput, labels: LabelsInput, options: EvaluateOptions = {}): Metrics {
+    return this.#score(this.decisionFunction(acts), labels, options);
+  }
+
+  /** {@link evaluate} for activations on a device. */
+  async evaluateOnDevice(
+    x: DeviceActivations,
+    labels: LabelsInput,
+    backend: Backend,
+    options: EvaluateOptions & CallOptions = {},
+  ): Promise<Metrics> {
+    return this.#score(await this.decisionFunctionOnDevice(x, backend, options), labels, options);
+  }
+
+  #score(decisions: Float64Array, labels: LabelsInput, { rows }: EvaluateOptions): Metrics {
+    assertLabelled(labels.length, decisions.length);
+    const y = readLabelsLike(labels, this.positive);
+    if (rows) {
+      for (const i of Array.from(rows)) {
+        if (!(i in y))
+          throw new ShapeError(`Row ${i} does not exist.`, `Rows run from 0 to ${y.length - 1}.`);
+      }
+    }
+    const z = rows ? Float64Array.from(rows, (i) => decisions[i]) : decisions;
+    return evaluateBinary(rows ? Uint8Array.from(rows, (i) => y[i]) : y, z, probabilities(z));
+  }
+
+  #decide(columns: Activations): Float64Array {
+    const x = columns.toFloat32();
+    const k = this.k;
+    const factors = this.coefficients.map((w, c) => w / this.scale[c]);
+    const out = new Float64Array(columns.rows).fill(this.intercept);
+    for (let i = 0; i < out.length; i++) {
+      for (let c = 0; c < k; c++) out[i] += (x[i * k + c] - this.center[c]) * factors[c];
+    }
+    return out;
+  }
+
+  #assertNeurons(neurons: number): void {
+    if (neurons === this.neurons) return;
+    throw new ShapeError(
+      `The activations have ${neurons} neurons, and the probe was fitted to ${this.neurons}.`,
+      "Give activations of the same hook point.",
+    );
+  }
+}
+
+/** Ranks, selects and fits on one open source. */
+async function fitBatch(
+  acts: ActivationSource,
+  matrix: LabelMatrix,
+  ks: readonly number[] | undefined,
+  options: FitOptions,
+  positives?: readonly ClassValue[],
+): Promise<{ probes: SparseProbe[]; failures: ProbeFailure[] }> {
+  probeSettings(options);
+  const { signal, rows, backend = createCpuBackend() } = options;
+  signal?.throwIfAborted();
+  const source = await openActivations(acts, backend, { signal });
+  try {
+    assertLabelled(matrix.rows, source.rows);
+    const labels = rows ? matrix.restrictedTo(rows) : matrix;
+    const moments = await source.classMoments(labels, { signal });
+    const sizes = ks ?? K_SCHEDULE.filter((k) => k <= source.neurons);
+    const { supports, failures } = selectSupports(moments, labels, sizes, options);
+    if (supports.length === 0) return { probes: [], failures };
+    const columns = await source.columns(candidateNeurons(supports), { signal });
+    const origin: ProbeOrigin = {
+      backend: backend.info.kind,
+      neurons: source.neurons,
+      ...originOf({ ...source.provenance, ...options.provenance }),
+      ...(positives && { positives }),
+    };
+    const probes = await SparseProbe.fitSupports(
+      backend,
+      columns,
+      labels,
+      supports,
+      moments,
+      origin,
+      options,
+    );
+    return { probes, failures };
+  } finally {
+    source.close();
+  }
+}
+
+function originOf({
+  model,
+  hookPoint,
+  aggregation,
+}: Omit<ProbeProvenance, "backend">): Omit<ProbeProvenance, "backend"> {
+  return {
+    ...(model !== undefined && { model }),
+    ...(hookPoint !== undefined && { hookPoint }),
+    ...(aggregation !== undefined && { aggregation }),
+  };
+}
+
+/** One label set as a matrix, and the class that it calls positive. */
+function oneFeature(labels: ProbeLabels, options: FitOptions): { matrix: LabelMatrix; positive: ClassValue } {
+  if (labels instanceof LabelMatrix) {
+    if (labels.features.length !== 1) {
+      throw new ShapeError(
+        `The label matrix has ${labels.features.length} features.`,
+        "Use SparseProbe.fitMany for several features.",
+      );
+    }
+    return { matrix: labels, positive: 1 };
+  }
+  const positive = positiveClass(labels, options.positive);
+  const name = options.feature ?? (typeof positive === "string" ? positive : "feature");
+  const values = readLabels(labels, options.positive);
+  return { matrix: new LabelMatrix([name], labels.length, values), positive };
+}
+
+function assertLabelled(labels: number, rows: number): void {
+  if (labels === rows) return;
+  throw new ShapeError(`There are ${labels} labels for ${rows} rows.`, "Give one label per row.");
+}
+
+function probabilities(decisions: Float64Array): Float64Array {
+  return decisions.map((z) => 1 / (1 + Math.exp(-z)));
+}
