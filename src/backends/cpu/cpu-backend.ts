@@ -6,6 +6,7 @@ import { classMoments } from "./class-moments.ts";
 import { CpuActivations, hostOf } from "./cpu-activations.ts";
 import { fitLogistic } from "./fit-logistic.ts";
 import { Pacer } from "./pacer.ts";
+import { loadCpuTransformer } from "./transformer.ts";
 
 /**
  * A CPU backend. It holds no state: two of them are interchangeable, and `dispose()` has nothing to free. Long calls
@@ -38,10 +39,8 @@ export function createCpuBackend(): Backend {
     async fitLogistic(x, labels, problems, options) {
       return fitLogistic(hostOf(x), labels, problems, options, new Pacer(options.signal));
     },
-    async loadTransformer() {
-      return Promise.reject(
-        new BackendUnavailableError("The cpu backend runs no transformers.", "Use the webgpu backend."),
-      );
+    async loadTransformer(spec, weights, options = {}) {
+      return loadCpuTransformer(spec, weights, options);
     },
     dispose() {
       // Nothing is held.

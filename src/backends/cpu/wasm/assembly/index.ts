@@ -1,0 +1,5 @@
+/** Kernels of the CPU transformer. Memory is laid out by the caller; every pointer is a multiple of 16. */
+export { linear } from "./linear";
+export { layerNorm } from "./layer-norm";
+export { add, erf, gelu, geluTanh, relu } from "./activation";
+export { attend, rotate } from "./attention";

@@ -1,0 +1,40 @@
+/** Small helpers on four f32 lanes. */
+
+/** Sum of the four lanes. */
+@inline
+export function sum4(v: v128): f32 {
+  return (
+    f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 2) + (f32x4.extract_lane(v, 1) + f32x4.extract_lane(v, 3))
+  );
+}
+
+/** a·b + c, rounded twice. */
+@inline
+export function mulAdd(a: v128, b: v128, c: v128): v128 {
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+
+@inline
+export function splat(value: f32): v128 {
+  return f32x4.splat(value);
+}
+
+/**
+ * exp(x) for x ≤ 88, flushed to exp(−87) below −87. x = n·ln 2 + r with |r| ≤ ln 2 / 2 (ln 2 in two parts, so that
+ * n·high is exact), then the Taylor series to r⁷: its remainder is below 6e-9 of the value.
+ */
+@inline
+export function exp4(x: v128): v128 {
+  const t = f32x4.max(x, splat(-87));
+  const n = f32x4.nearest(f32x4.mul(t, splat(1.44269504)));
+  let r = f32x4.sub(t, f32x4.mul(n, splat(0.693359375)));
+  r = f32x4.sub(r, f32x4.mul(n, splat(-2.12194440e-4)));
+  let p = mulAdd(splat(1.0 / 5040), r, splat(1.0 / 720));
+  p = mulAdd(p, r, splat(1.0 / 120));
+  p = mulAdd(p, r, splat(1.0 / 24));
+  p = mulAdd(p, r, splat(1.0 / 6));
+  p = mulAdd(p, r, splat(0.5));
+  p = mulAdd(p, r, splat(1));
+  p = mulAdd(p, r, splat(1));
+  return i32x4.add(p, i32x4.shl(i32x4.trunc_sat_f32x4_s(n), 23));
+}
