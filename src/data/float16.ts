@@ -29,10 +29,20 @@ export function halfTable(): Float32Array {
 const word = new Float32Array(1);
 const wordBits = new Uint32Array(word.buffer);
 
-/** Nearest binary16 to a float32 value, ties to even. */
-export function toHalf(value: number): number {
+/**
+ * Float32 bits of a value; one that float32 cannot hold is rounded to odd (towards zero, last bit set), so that
+ * rounding the result to fewer bits is the same as rounding the value once.
+ */
+function oddBits(value: number): number {
   word[0] = value;
-  const bits = wordBits[0];
+  const rounded = word[0];
+  if (rounded === value || value !== value) return wordBits[0];
+  return (Math.abs(rounded) > Math.abs(value) ? wordBits[0] - 1 : wordBits[0]) | 1;
+}
+
+/** Nearest binary16 to a value, ties to even; every NaN becomes the quiet one of its sign. */
+export function toHalf(value: number): number {
+  const bits = oddBits(value);
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;
@@ -81,8 +91,7 @@ export function bfloatsToFloats(bits: Uint16Array): Float32Array {
 export function floatsToBfloats(values: ArrayLike<number>): Uint16Array {
   const out = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) {
-    word[0] = values[i]!;
-    const bits = wordBits[0];
+    const bits = oddBits(values[i]) >>> 0;
     out[i] =
       (bits & 0x7fffffff) > 0x7f800000 ? (bits >>> 16) | 0x40 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
   }

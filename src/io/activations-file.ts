@@ -258,7 +258,7 @@ function readGroups(file: SafetensorsFile, codes: RawTensor | undefined): GroupI
 
 function readProvenance(file: SafetensorsFile, rows: number): Provenance {
   const json = readJson(file, "provenance") ?? {};
-  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+  if (typeof json !== "object" || Array.isArray(json)) {
     throw new FormatError(`The provenance in ${file.name} is not an object.`, REMEDY);
   }
   const { tokens, ...fields }: Partial<Record<keyof Provenance, unknown>> = json;

@@ -219,7 +219,7 @@ const FILE_ORDER: readonly TensorType[] = [
 
 /**
  * Places tensors in a file: by type, then by name. The header is the same, byte for byte, as the reference
- * implementation's (Python package 0.8).
+ * implementation's (Python package 0.8), except that it leaves the order of metadata to chance and here it is sorted.
  *
  * @returns the header's bytes (length, JSON, padding to 8) and the places in file order
  * @throws OptionError when a name or shape cannot be stored
