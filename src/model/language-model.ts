@@ -1,0 +1,89 @@
+/** A language model ready to run: its shape, its tokenizer and its transformer on a backend. */
+import type { Backend, CallOptions, Transformer, TransformerSpec } from "../backends/backend.ts";
+import { assertTensors, EMBEDDING, UNEMBEDDING } from "../backends/gpt-neox-weights.ts";
+import type { TensorSource } from "../data/tensor.ts";
+import { readModelConfig } from "./config.ts";
+import { Tokenizer } from "./tokenizer.ts";
+
+/** Where a model's files come from: a folder, a server, memory. */
+export interface ModelFiles {
+  /**
+   * A JSON file, parsed; undefined when there is none of that name. Asked for: `config.json`, `tokenizer.json` and,
+   * if there is one, `tokenizer_config.json`.
+   */
+  json(name: string, options?: CallOptions): Promise<unknown>;
+  /** The weights. Called once, after config and tokenizer have been read. */
+  tensors(options?: CallOptions): Promise<TensorSource>;
+}
+
+export interface LoadModelOptions extends CallOptions {
+  /** Recorded with activations as where they came from. Default: `_name_or_path` of the config, if it says so. */
+  readonly name?: string | undefined;
+  /** Called after each tensor. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** A loaded model. `dispose()` frees its weights; the backend stays. */
+export class LanguageModel {
+  readonly name: string | undefined;
+  readonly spec: TransformerSpec;
+  readonly tokenizer: Tokenizer;
+  readonly transformer: Transformer;
+  readonly backend: Backend;
+
+  constructor(parts: {
+    readonly name: string | undefined;
+    readonly tokenizer: Tokenizer;
+    readonly transformer: Transformer;
+    readonly backend: Backend;
+  }) {
+    this.name = parts.name;
+    this.spec = parts.transformer.spec;
+    this.tokenizer = parts.tokenizer;
+    this.transformer = parts.transformer;
+    this.backend = parts.backend;
+  }
+
+  dispose(): void {
+    this.transformer.dispose();
+  }
+}
+
+/**
+ * Loads a GPT-NeoX model. Every tensor's name and shape is checked before the first is read.
+ *
+ * @throws FormatError when the config or the tokenizer is not what it should be
+ * @throws UnsupportedModelError for an architecture or variant that is not implemented
+ * @throws MissingTensorError when tensors are missing or have other shapes than the config says
+ * @throws OutOfMemoryError when the weights do not fit
+ */
+export async function loadModel(
+  files: ModelFiles,
+  backend: Backend,
+  options: LoadModelOptions = {},
+): Promise<LanguageModel> {
+  const { signal, onProgress } = options;
+  const config = await files.json("config.json", { signal });
+  const { spec, tiedEmbeddings } = readModelConfig(config);
+  const tokenizer = await Tokenizer.fromJson(
+    await files.json("tokenizer.json", { signal }),
+    await files.json("tokenizer_config.json", { signal }),
+  );
+  const stored = await files.tensors({ signal });
+  const weights = tiedEmbeddings ? withTiedEmbeddings(stored) : stored;
+  assertTensors(spec, weights);
+  const transformer = await backend.loadTransformer(spec, weights, { signal, onProgress });
+  const saved = (config as Record<string, unknown>)["_name_or_path"];
+  const name = options.name ?? (typeof saved === "string" && saved !== "" ? saved : undefined);
+  return new LanguageModel({ name, tokenizer, transformer, backend });
+}
+
+/** A checkpoint that holds its embedding once, for both ends. */
+function withTiedEmbeddings(source: TensorSource): TensorSource {
+  const embedding = source.tensors.get(EMBEDDING);
+  if (!embedding || source.tensors.has(UNEMBEDDING)) return source;
+  return {
+    tensors: new Map(source.tensors).set(UNEMBEDDING, embedding),
+    read: (name, options) => source.read(name === UNEMBEDDING ? EMBEDDING : name, options),
+  };
+}

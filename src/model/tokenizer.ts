@@ -1,0 +1,152 @@
+/** Text to token ids and back, with Hugging Face's `tokenizer.json`. */
+import type { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import { FormatError, ShapeError } from "../errors.ts";
+
+/** Where each token of a text lies. */
+export interface LocatedTokens {
+  readonly ids: Uint32Array;
+  /** First UTF-16 index of each token in the text; a character that two tokens share belongs to both. */
+  readonly starts: Uint32Array;
+  /** Index after the last of each token. */
+  readonly ends: Uint32Array;
+}
+
+/**
+ * A tokenizer. Nothing is added to a text: no token for its beginning or its end.
+ *
+ * @example
+ * const tokenizer = await Tokenizer.fromJson(tokenizerJson, tokenizerConfigJson);
+ * tokenizer.decode(tokenizer.encode("un éléphant")); // "un éléphant"
+ */
+export class Tokenizer {
+  readonly #inner: HuggingFaceTokenizer;
+  /** Bytes of every character of a byte-level vocabulary. */
+  readonly #byteOf: ReadonlyMap<string, number> = byteLevelAlphabet();
+  readonly #texts = new Map<number, string>();
+
+  private constructor(inner: HuggingFaceTokenizer) {
+    this.#inner = inner;
+  }
+
+  /**
+   * @param json contents of tokenizer.json, parsed
+   * @param config contents of tokenizer_config.json, parsed, where there is one
+   * @throws FormatError when the JSON does not describe a tokenizer that can be run
+   */
+  static async fromJson(json: unknown, config: unknown = {}): Promise<Tokenizer> {
+    const remedy = "Give the tokenizer.json of a Hugging Face model (the fast tokenizer's file).";
+    if (typeof json !== "object" || json === null || !("model" in json)) {
+      throw new FormatError("This is not a tokenizer.json: it has no model.", remedy);
+    }
+    const { Tokenizer: Implementation } = await import("@huggingface/tokenizers");
+    try {
+      return new Tokenizer(new Implementation(json, typeof config === "object" && config ? config : {}));
+    } catch (cause) {
+      throw new FormatError(`The tokenizer cannot be built: ${String(cause)}.`, remedy, { cause });
+    }
+  }
+
+  /** Token ids of a text; none for "". */
+  encode(text: string): Uint32Array {
+    return Uint32Array.from(this.#inner.encode(text, { add_special_tokens: false }).ids);
+  }
+
+  /**
+   * Token ids with the place of each token in the text, or null when the tokenizer's normaliser altered the text, so
+   * that tokens cannot be traced back to it.
+   * @throws FormatError when the vocabulary is not byte-level
+   */
+  locate(text: string): LocatedTokens | null {
+    const ids = this.encode(text);
+    const bytes = new TextEncoder().encode(text);
+    const starts = new Uint32Array(ids.length);
+    const ends = new Uint32Array(ids.length);
+    // charAt[b]: UTF-16 index of the character that byte b belongs to.
+    const charAt = new Uint32Array(bytes.length + 1);
+    let at = 0;
+    for (const [index, character] of charactersOf(text)) {
+      const length = utf8Length(character);
+      charAt.fill(index, at, at + length);
+      at += length;
+    }
+    charAt[at] = text.length;
+    let start = 0;
+    for (const [i, id] of ids.entries()) {
+      const token = this.#bytes(id);
+      const end = start + token.length;
+      if (end > bytes.length || token.some((byte, b) => byte !== bytes[start + b])) return null;
+      starts[i] = charAt[start];
+      let last = end;
+      while (last < bytes.length && charAt[last] === charAt[end - 1]) last++;
+      ends[i] = charAt[last];
+      start = end;
+    }
+    return start === bytes.length ? { ids, starts, ends } : null;
+  }
+
+  /** Text of token ids. Bytes that are no UTF-8 (part of a character) become U+FFFD. */
+  decode(ids: ArrayLike<number>): string {
+    return this.#inner.decode(Array.from(ids), {
+      skip_special_tokens: false,
+      clean_up_tokenization_spaces: false,
+    });
+  }
+
+  /** The decoded text of one token, e.g. " the". */
+  tokenText(id: number): string {
+    let text = this.#texts.get(id);
+    if (text === undefined) this.#texts.set(id, (text = this.decode([id])));
+    return text;
+  }
+
+  /**
+   * The token as the vocabulary spells it, e.g. "Ġthe".
+   * @throws ShapeError when the vocabulary has no such id
+   */
+  token(id: number): string {
+    const token = this.#inner.id_to_token(id);
+    if (token !== undefined) return token;
+    throw new ShapeError(`Token ${id} is not in the vocabulary.`, "Use ids that this tokenizer made.");
+  }
+
+  #bytes(id: number): Uint8Array {
+    const added = this.#inner.get_added_tokens_decoder().get(id);
+    if (added) return new TextEncoder().encode(added.content);
+    return Uint8Array.from(this.token(id), (character) => {
+      const byte = this.#byteOf.get(character);
+      if (byte !== undefined) return byte;
+      throw new FormatError(
+        `The token ${JSON.stringify(this.token(id))} is not written in the byte-level alphabet.`,
+        "Places of tokens are known for byte-level tokenizers only: use encode().",
+      );
+    });
+  }
+}
+
+/**
+ * The alphabet of byte-level BPE (GPT-2): printable Latin-1 bytes stand for themselves, every other byte for the next
+ * character from U+0100 on.
+ */
+function byteLevelAlphabet(): Map<string, number> {
+  const alphabet = new Map<string, number>();
+  let next = 0x100;
+  for (let byte = 0; byte < 256; byte++) {
+    const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
+    alphabet.set(String.fromCodePoint(printable ? byte : next++), byte);
+  }
+  return alphabet;
+}
+
+function* charactersOf(text: string): Generator<[index: number, character: string]> {
+  let index = 0;
+  for (const character of text) {
+    yield [index, character];
+    index += character.length;
+  }
+}
+
+/** Bytes of a code point in UTF-8; a lone surrogate counts as U+FFFD. */
+function utf8Length(character: string): number {
+  const point = character.codePointAt(0)!;
+  return point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+}
