@@ -170,32 +170,68 @@ export class LogisticLoss {
     return true;
   }
 
-  /** out += X̃·θ, without the intercept. */
+  /** out += X̃·θ, without the intercept; four columns at once, to read and write `out` less often. */
   #addProduct(theta: Float64Array, out: Float64Array): Float64Array {
     const n = this.rows;
-    for (let j = 0; j < this.columns; j++) {
-      const factor = theta[j] * this.#inverseScale[j];
-      if (factor === 0) continue;
-      const column = this.data.columns[j];
-      const center = this.#center[j];
-      for (let i = 0; i < n; i++) out[i] += (column[i] - center) * factor;
+    const k = this.columns;
+    const { columns } = this.data;
+    const center = this.#center;
+    const factors = this.#inverseScale.map((inverse, j) => theta[j] * inverse);
+    let j = 0;
+    for (; j + 3 < k; j += 4) {
+      const [x0, x1, x2, x3] = columns.slice(j, j + 4);
+      const [c0, c1, c2, c3] = center.subarray(j, j + 4);
+      const [f0, f1, f2, f3] = factors.subarray(j, j + 4);
+      for (let i = 0; i < n; i++) {
+        out[i] += (x0[i] - c0) * f0 + (x1[i] - c1) * f1 + ((x2[i] - c2) * f2 + (x3[i] - c3) * f3);
+      }
+    }
+    for (; j < k; j++) {
+      const x = columns[j];
+      const c = center[j];
+      const f = factors[j];
+      for (let i = 0; i < n; i++) out[i] += (x[i] - c) * f;
     }
     return out;
   }
 
-  /** out = (X̃ᵀu, Σu). */
+  /** out = (X̃ᵀu, Σu); four columns at once, for four sums that do not wait for one another. */
   #transposedProduct(u: Float64Array, out: Float64Array): void {
     const n = this.rows;
-    for (let j = 0; j < this.columns; j++) {
-      const column = this.data.columns[j];
-      const center = this.#center[j];
-      let sum = 0;
-      for (let i = 0; i < n; i++) sum += (column[i] - center) * u[i];
-      out[j] = sum * this.#inverseScale[j];
+    const k = this.columns;
+    const { columns } = this.data;
+    const center = this.#center;
+    let j = 0;
+    for (; j + 3 < k; j += 4) {
+      const [x0, x1, x2, x3] = columns.slice(j, j + 4);
+      const [c0, c1, c2, c3] = center.subarray(j, j + 4);
+      let s0 = 0;
+      let s1 = 0;
+      let s2 = 0;
+      let s3 = 0;
+      for (let i = 0; i < n; i++) {
+        const weight = u[i];
+        s0 += (x0[i] - c0) * weight;
+        s1 += (x1[i] - c1) * weight;
+        s2 += (x2[i] - c2) * weight;
+        s3 += (x3[i] - c3) * weight;
+      }
+      out[j] = s0;
+      out[j + 1] = s1;
+      out[j + 2] = s2;
+      out[j + 3] = s3;
     }
+    for (; j < k; j++) {
+      const x = columns[j];
+      const c = center[j];
+      let sum = 0;
+      for (let i = 0; i < n; i++) sum += (x[i] - c) * u[i];
+      out[j] = sum;
+    }
+    for (let j = 0; j < k; j++) out[j] *= this.#inverseScale[j];
     let sum = 0;
     for (let i = 0; i < n; i++) sum += u[i];
-    out[this.columns] = sum;
+    out[k] = sum;
   }
 }
 

@@ -196,8 +196,9 @@ class NewtonSystem {
     let y = choleskySolve(factor, m, r);
     let rho = dot(r, y);
     if (rho === 0) return x;
-    const target = rho * tolerance * tolerance;
     if (!(rho > 0) || !Number.isFinite(rho)) return null;
+    const first = rho;
+    const target = rho * tolerance * tolerance;
     const p = Float64Array.from(y);
     const product = new Float64Array(m);
     for (let round = 0; round < maxRounds; round++) {
@@ -212,6 +213,11 @@ class NewtonSystem {
       y = choleskySolve(factor, m, r, y);
       const next = dot(r, y);
       if (!(next > target)) return Number.isFinite(next) ? x : null;
+      // A factor that is too far off shows in the first rounds: give up early where their pace will not do.
+      if (next >= 10 * first) return null;
+      if (round >= 2 && Math.log(target / first) / Math.log(next / first) > (2 * maxRounds) / (round + 1)) {
+        return null;
+      }
       const beta = next / rho;
       rho = next;
       for (let j = 0; j < m; j++) p[j] = y[j] + beta * p[j];
