@@ -67,7 +67,7 @@ export async function fitLogistic(
  * @throws ShapeError | SupportSizeError | OptionError | OneClassError
  */
 export function assertProblems(
-  x: Activations,
+  x: Pick<Activations, "rows" | "neurons">,
   labels: LabelMatrix,
   problems: readonly LogisticProblem[],
   options: LogisticOptions,
@@ -137,13 +137,14 @@ function groupByRows(
   return groups;
 }
 
-/** Cuts a list of problems where the union of their columns would outgrow {@link GATHER_BYTES}. */
+/** Cuts a list of problems where the union of their columns would outgrow `bytes`. */
 export function chunksOfColumns(
   problems: readonly LogisticProblem[],
   members: number[],
   rows: number,
+  bytes: number = GATHER_BYTES,
 ): number[][] {
-  const most = Math.max(1, Math.floor(GATHER_BYTES / (4 * rows)));
+  const most = Math.max(1, Math.floor(bytes / (4 * rows)));
   const chunks: number[][] = [];
   let chunk: number[] = [];
   const union = new Set<number>();
