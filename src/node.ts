@@ -1,0 +1,18 @@
+/**
+ * What needs Node: files, folders of checkpoints and a GPU through the optional package `webgpu`.
+ *
+ * @example
+ * import { createBackend, loadModelFolder } from "sparseprobe/node";
+ *
+ * const backend = await createBackend("auto");
+ * console.log(backend.info.device, backend.info.fallbackReason ?? "");
+ *
+ * @module
+ */
+export { createBackend } from "./node/create-backend.ts";
+export type { NodeBackendOptions } from "./node/create-backend.ts";
+export { requestNodeDevice } from "./node/gpu.ts";
+export type { NodeDeviceOptions } from "./node/gpu.ts";
+export { fileSource, openFileSink, openTensorFolder, writeFileAtomically } from "./node/files.ts";
+export type { Closable, FileSink } from "./node/files.ts";
+export { loadModelFolder } from "./node/model.ts";
