@@ -3,6 +3,7 @@
  * device that cannot be had is a failure, never a skip.
  */
 import { ComputeDevice } from "../../src/backends/webgpu/device.ts";
+import { WebGpuBackend, type WebGpuBackendOptions } from "../../src/backends/webgpu/webgpu-backend.ts";
 import { requestNodeDevice } from "../../src/node/gpu.ts";
 
 let shared: Promise<ComputeDevice> | undefined;
@@ -21,4 +22,14 @@ export async function freshTestDevice(): Promise<ComputeDevice> {
 /** Dawn's null backend: compiles and validates everything, executes nothing, and has WebGPU's default limits. */
 export async function openNullDevice(): Promise<ComputeDevice> {
   return new ComputeDevice(await requestNodeDevice({ dawn: ["backend=null"] }), { owned: true });
+}
+
+/**
+ * The WebGPU backend on a device of its own. Fails when there is none.
+ * @param options smaller limits, to drive a small matrix through the paths of a large one
+ */
+export async function openTestBackend(
+  options: Pick<WebGpuBackendOptions, "maxBindingBytes" | "workBytes"> = {},
+): Promise<WebGpuBackend> {
+  return new WebGpuBackend(await requestNodeDevice(), { ...options, owned: true });
 }

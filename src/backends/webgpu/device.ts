@@ -131,6 +131,11 @@ export class BufferScope {
     return owned;
   }
 
+  /** Takes everything out: the caller now owns it all. */
+  releaseAll(): void {
+    this.#buffers.clear();
+  }
+
   dispose(): void {
     for (const buffer of this.#buffers) buffer.dispose();
     this.#buffers.clear();
@@ -389,6 +394,22 @@ export class ComputeDevice {
   /** Wraps a buffer that someone else owns: never freed, never counted. */
   foreign(label: string, gpu: GPUBuffer): ComputeBuffer {
     return new ComputeBuffer(label, gpu.size, gpu, undefined);
+  }
+
+  /** Whether a buffer was made by this device: only the GPU can tell. Meant for buffers with the usage COPY_SRC. */
+  async owns(gpu: GPUBuffer): Promise<boolean> {
+    this.assertUsable();
+    const label = "ownership check";
+    const target = await this.allocate(label, 4);
+    this.gpu.pushErrorScope("validation");
+    try {
+      const encoder = this.gpu.createCommandEncoder({ label });
+      encoder.copyBufferToBuffer(gpu, 0, target.gpu, 0, 4);
+      encoder.finish();
+    } finally {
+      target.dispose();
+    }
+    return (await this.guard(this.gpu.popErrorScope())) === null;
   }
 
   /**

@@ -1,9 +1,15 @@
 /** A device with the adapter's full limits from any WebGPU entry point (`navigator.gpu` or Dawn's). */
 import { BackendUnavailableError } from "../../errors.ts";
 
+/** A GPU device, for modules that may not name GPU types. */
+export type WebGpuDevice = GPUDevice;
+
+/** Which GPU of several. */
+export type DevicePreference = GPUPowerPreference;
+
 export interface DeviceRequest {
   /** Which GPU of several; default: the system's choice. */
-  readonly powerPreference?: GPUPowerPreference;
+  readonly powerPreference?: DevicePreference;
 }
 
 /** Limits that the default device keeps far below what adapters have. */
@@ -22,8 +28,21 @@ const RAISED = [
 /** Features that some kernels can use; a device is asked only for those that its adapter has. */
 const OPTIONAL: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
 
-/** @throws BackendUnavailableError when there is no adapter or it refuses a device */
-export async function requestDevice(gpu: GPU, options: DeviceRequest = {}): Promise<GPUDevice> {
+/**
+ * @param gpu the entry point; default: the browser's `navigator.gpu`
+ * @throws BackendUnavailableError when there is no WebGPU, no adapter, or the adapter refuses a device
+ */
+export async function requestDevice(
+  gpu: GPU | undefined = browserEntry(),
+  options: DeviceRequest = {},
+): Promise<GPUDevice> {
+  if (!gpu) {
+    throw new BackendUnavailableError(
+      "This environment has no WebGPU (`navigator.gpu` is missing).",
+      "In Node import createBackend from the package's /node entry and install the package `webgpu`; in a browser " +
+        "use a recent one over https; or use the CPU backend.",
+    );
+  }
   const { powerPreference } = options;
   let adapter: GPUAdapter | null;
   try {
@@ -31,7 +50,8 @@ export async function requestDevice(gpu: GPU, options: DeviceRequest = {}): Prom
   } catch (error) {
     throw new BackendUnavailableError("Asking for a GPU adapter failed.", REMEDY, { cause: error });
   }
-  if (!adapter) throw new BackendUnavailableError("WebGPU is there, but it found no usable GPU adapter.", REMEDY);
+  if (!adapter)
+    throw new BackendUnavailableError("WebGPU is there, but it found no usable GPU adapter.", REMEDY);
   const requiredLimits: Record<string, number> = {};
   for (const name of RAISED) requiredLimits[name] = adapter.limits[name];
   const requiredFeatures = OPTIONAL.filter((feature) => adapter.features.has(feature));
@@ -43,3 +63,7 @@ export async function requestDevice(gpu: GPU, options: DeviceRequest = {}): Prom
 }
 
 const REMEDY = "Check the graphics driver (Vulkan, Metal or Direct3D 12), or use the CPU backend.";
+
+function browserEntry(): GPU | undefined {
+  return (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+}

@@ -1,0 +1,161 @@
+// Newton step of each problem: one workgroup per problem.
+//
+//   H = Σ_slices hessian + diag(1 … 1, 0) = L·Lᵀ,   step = −H⁻¹·gradient,   trial = theta + step
+//   slope = gradientᵀ·H⁻¹·gradient,   decrement = slope/(2·C·Σω)
+//
+// L replaces slice 0. A pivot that rounding has pushed below m·ε of its diagonal is raised to that. The problem is
+// finished when the decrement is small or, close to the end, no longer falls: float32 has given what it can.
+//
+// problems  [problems]
+// hessian   [problems × slices × stride × stride] of logistic_hessian; slice 0 becomes L (lower triangle)
+// gradient  [problems × stride]
+// theta     [problems × stride]
+// step      [problems × stride]
+// trial     [problems × stride]
+// weights   [problems] C·Σω
+
+@group(0) @binding(0) var<storage, read_write> problems: array<Problem>;
+@group(0) @binding(1) var<storage, read_write> hessian: array<f32>;
+@group(0) @binding(2) var<storage, read> gradient: array<f32>;
+@group(0) @binding(3) var<storage, read> theta: array<f32>;
+@group(0) @binding(4) var<storage, read_write> step: array<f32>;
+@group(0) @binding(5) var<storage, read_write> trial: array<f32>;
+@group(0) @binding(6) var<storage, read> weights: array<f32>;
+
+struct Params {
+  problem_count: u32,
+  stride: u32,
+  slices: u32,
+  most_iterations: u32,
+  // Decrement at which float32 stops.
+  tolerance: f32,
+}
+@group(0) @binding(7) var<uniform> params: Params;
+
+const EPSILON: f32 = 1.1920929e-7;
+const TINY: f32 = 1e-30;
+const HUGE: f32 = 1e30;
+// Below this decrement steps converge quadratically, so a slower fall is rounding.
+const NEAR: f32 = 1e-4;
+// Threads along a row of the trailing matrix; workgroup_size is a multiple of it.
+const ACROSS: u32 = 16u;
+
+var<workgroup> current: Problem;
+var<workgroup> pivot: f32;
+
+@compute @workgroup_size(workgroup_size)
+fn newton_step(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let p = linear_workgroup(group, grid);
+  if (p >= params.problem_count) {
+    return;
+  }
+  if (lane == 0u) {
+    current = problems[p];
+  }
+  let problem = workgroupUniformLoad(&current);
+  if (problem.status != ACCEPTED) {
+    return;
+  }
+  let k = problem.columns;
+  let m = k + 1u;
+  let stride = params.stride;
+  let area = stride * stride;
+  let base = p * params.slices * area;
+  let first = p * stride;
+
+  // Slices summed, penalty added; the diagonal is remembered in step.
+  for (var r = lane / ACROSS; r < m; r += workgroup_size / ACROSS) {
+    for (var c = lane % ACROSS; c <= r; c += ACROSS) {
+      let place = base + r * stride + c;
+      var sum = hessian[place];
+      for (var slice = 1u; slice < params.slices; slice++) {
+        sum += hessian[place + slice * area];
+      }
+      if (r == c) {
+        sum += select(0.0, 1.0, r < k);
+        step[first + r] = sum;
+      }
+      hessian[place] = sum;
+    }
+  }
+  storageBarrier();
+
+  // Right-looking Cholesky.
+  for (var c = 0u; c < m; c++) {
+    if (lane == 0u) {
+      let place = base + c * stride + c;
+      let least = max(f32(m) * EPSILON * step[first + c], TINY);
+      let value = hessian[place];
+      pivot = sqrt(select(least, value, value > least));
+      hessian[place] = pivot;
+    }
+    workgroupBarrier();
+    let root = pivot;
+    for (var r = c + 1u + lane; r < m; r += workgroup_size) {
+      hessian[base + r * stride + c] /= root;
+    }
+    storageBarrier();
+    for (var r = c + 1u + lane / ACROSS; r < m; r += workgroup_size / ACROSS) {
+      let factor = hessian[base + r * stride + c];
+      for (var q = c + 1u + lane % ACROSS; q <= r; q += ACROSS) {
+        hessian[base + r * stride + q] -= factor * hessian[base + q * stride + c];
+      }
+    }
+    storageBarrier();
+    workgroupBarrier();
+  }
+
+  // L·y = −gradient, then Lᵀ·step = y, both in place in step.
+  for (var r = lane; r < m; r += workgroup_size) {
+    step[first + r] = -gradient[first + r];
+  }
+  storageBarrier();
+  for (var c = 0u; c < m; c++) {
+    if (lane == 0u) {
+      pivot = step[first + c] / hessian[base + c * stride + c];
+      step[first + c] = pivot;
+    }
+    workgroupBarrier();
+    let solved = pivot;
+    for (var r = c + 1u + lane; r < m; r += workgroup_size) {
+      step[first + r] -= hessian[base + r * stride + c] * solved;
+    }
+    storageBarrier();
+    workgroupBarrier();
+  }
+  for (var back = 0u; back < m; back++) {
+    let c = k - back;
+    if (lane == 0u) {
+      pivot = step[first + c] / hessian[base + c * stride + c];
+      step[first + c] = pivot;
+    }
+    workgroupBarrier();
+    let solved = pivot;
+    for (var r = lane; r < c; r += workgroup_size) {
+      step[first + r] -= hessian[base + c * stride + r] * solved;
+    }
+    storageBarrier();
+    workgroupBarrier();
+  }
+
+  var part = 0.0;
+  for (var r = lane; r < m; r += workgroup_size) {
+    part -= gradient[first + r] * step[first + r];
+    trial[first + r] = theta[first + r] + step[first + r];
+  }
+  let slope = workgroup_sum(part, lane);
+  if (lane == 0u) {
+    let decrement = slope / (2.0 * weights[p]);
+    let usable = slope > 0.0 && slope < HUGE;
+    let stalled = problem.decrement < NEAR && decrement > 0.25 * problem.decrement;
+    let done = !usable || stalled || decrement <= params.tolerance || problem.iterations >= params.most_iterations;
+    problems[p].slope = slope;
+    problems[p].decrement = decrement;
+    problems[p].step_length = 1.0;
+    problems[p].status = select(TRIAL, FINISHED, done);
+  }
+}

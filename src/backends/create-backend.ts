@@ -1,0 +1,51 @@
+/** Picks the device that computes: the GPU where there is one, the CPU elsewhere. */
+import { BackendUnavailableError } from "../errors.ts";
+import type { Backend } from "./backend.ts";
+import { createCpuBackend } from "./cpu/cpu-backend.ts";
+import type { DevicePreference, WebGpuDevice } from "./webgpu/request-device.ts";
+
+/** `"auto"` takes the GPU when there is one and says why when there is not. */
+export type BackendKind = "auto" | "cpu" | "webgpu";
+
+export interface CreateBackendOptions {
+  /** The caller's own GPU device: used as it is and never destroyed. */
+  readonly device?: WebGpuDevice;
+  /** Which GPU of several; default: the system's choice. */
+  readonly powerPreference?: DevicePreference;
+  /** How to get a device instead of `navigator.gpu`; the backend owns what it returns. */
+  readonly acquire?: () => Promise<WebGpuDevice>;
+}
+
+/**
+ * A backend to pass to everything that computes. `await createBackend("auto")` never fails for lack of a GPU: it falls
+ * back to the CPU and keeps the reason in `info.fallbackReason`. GPU code is loaded when it is first wanted.
+ *
+ * @throws BackendUnavailableError with `"webgpu"`, when there is no GPU device
+ */
+export async function createBackend(
+  kind: BackendKind = "auto",
+  options: CreateBackendOptions = {},
+): Promise<Backend> {
+  if (kind === "cpu") return createCpuBackend();
+  try {
+    return await createWebGpuBackend(options);
+  } catch (error) {
+    if (kind === "webgpu" || !(error instanceof BackendUnavailableError)) throw error;
+    const cpu = createCpuBackend();
+    return { ...cpu, info: { ...cpu.info, fallbackReason: error.message } };
+  }
+}
+
+async function createWebGpuBackend({
+  device,
+  powerPreference,
+  acquire,
+}: CreateBackendOptions): Promise<Backend> {
+  const { WebGpuBackend } = await import("./webgpu/webgpu-backend.ts");
+  if (device) return new WebGpuBackend(device);
+  const { requestDevice } = await import("./webgpu/request-device.ts");
+  const gpu = await (
+    acquire ?? (() => requestDevice(undefined, powerPreference ? { powerPreference } : {}))
+  )();
+  return new WebGpuBackend(gpu, { owned: true });
+}
