@@ -59,10 +59,12 @@ export function readNpy(bytes: Uint8Array): RawTensor {
     decodeHeader(bytes.subarray(headerStart, dataStart), major === 3),
   );
   const { dtype, swapped } = readDescr(descr);
-  const size = (elementCount(shape) ?? NaN) * bytesPerElement(dtype);
-  if (size !== bytes.length - dataStart) {
+  const size = (elementCount(shape) ?? Infinity) * bytesPerElement(dtype);
+  const follow = bytes.length - dataStart;
+  if (size !== follow) {
+    const promised = Number.isSafeInteger(size) ? `${size} bytes` : "more than 2^53 bytes";
     throw new FormatError(
-      `The .npy header promises ${descr} [${shape.join(", ")}], ${size} bytes, and ${bytes.length - dataStart} follow.`,
+      `The .npy header promises ${descr} [${shape.join(", ")}], ${promised}, and ${follow} follow.`,
       "The file is cut off or has something after the array: save or download it again.",
     );
   }

@@ -8,8 +8,8 @@ export function fixture(name: string): Uint8Array {
   return new Uint8Array(readFileSync(resolve(FIXTURES, name)));
 }
 
-export function jsonFixture<T>(name: string): T {
-  return JSON.parse(readFileSync(resolve(FIXTURES, name), "utf8")) as T;
+export function jsonFixture(name: string): unknown {
+  return JSON.parse(readFileSync(resolve(FIXTURES, name), "utf8"));
 }
 
 export function fromBase64(text: string): Uint8Array {
