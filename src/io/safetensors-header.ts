@@ -64,7 +64,7 @@ export function parseSafetensorsHeader(
   for (const [name, place] of found) {
     if (place.start !== covered) {
       const what = place.start < covered ? "overlaps the tensor before it" : "leaves a hole before it";
-      scanner.fail(`tensor ${JSON.stringify(name)} starts at byte ${place.start} and ${what}`);
+      scanner.fail(`tensor ${quote(name)} starts at byte ${place.start} and ${what}`);
     }
     covered = place.end;
   }
@@ -74,30 +74,33 @@ export function parseSafetensorsHeader(
   return { tensors: new Map(found), metadata };
 }
 
+/** A name from the file for a message: a hostile one may be as long as the header. */
+function quote(name: string): string {
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+}
+
 function readPlace(scanner: HeaderScanner, name: string): TensorPlace {
   let dtype: TensorType | undefined;
   let shape: number[] | undefined;
   let offsets: number[] | undefined;
-  const what = `tensor ${JSON.stringify(name)}`;
+  const fail: (problem: string) => never = (problem) => scanner.fail(`tensor ${quote(name)} ${problem}`);
   scanner.object("", (key) => {
     if (key === "dtype") {
       const text = scanner.string();
-      if (!isTensorType(text)) scanner.fail(`${what} has the unsupported type ${JSON.stringify(text)}`);
+      if (!isTensorType(text)) fail(`has the unsupported type ${quote(text)}`);
       dtype = text;
     } else if (key === "shape") shape = scanner.wholeNumbers(MAX_DIMENSIONS);
     else if (key === "data_offsets") offsets = scanner.wholeNumbers(2);
-    else scanner.fail(`${what} has the unknown property ${JSON.stringify(key)}`);
+    else fail(`has the unknown property ${quote(key)}`);
   });
   if (!dtype || !shape || offsets?.length !== 2) {
-    return scanner.fail(`${what} lacks a dtype, a shape or two data_offsets`);
+    return fail("lacks a dtype, a shape or two data_offsets");
   }
   const [start, end] = offsets;
   const bytes = (elementCount(shape) ?? NaN) * bytesPerElement(dtype);
-  if (!Number.isSafeInteger(bytes)) scanner.fail(`${what} is too large: ${dtype} [${shape.join(", ")}]`);
+  if (!Number.isSafeInteger(bytes)) fail(`is too large: ${dtype} [${shape.join(", ")}]`);
   if (end - start !== bytes) {
-    scanner.fail(
-      `${what} spans bytes ${start} to ${end}, but ${dtype} [${shape.join(", ")}] takes ${bytes} bytes`,
-    );
+    fail(`spans bytes ${start} to ${end}, but ${dtype} [${shape.join(", ")}] takes ${bytes} bytes`);
   }
   return { dtype, shape, start, end };
 }
@@ -147,7 +150,7 @@ class HeaderScanner {
     const seen = new Set<string>();
     do {
       const key = this.string();
-      if (seen.has(key)) this.fail(`the key ${JSON.stringify(key)} occurs twice`);
+      if (seen.has(key)) this.fail(`the key ${quote(key)} occurs twice`);
       if (key === "__proto__") this.fail('"__proto__" is not accepted as a name');
       seen.add(key);
       if (!this.#takes(":")) this.#unexpected('":"');

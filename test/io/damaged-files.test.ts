@@ -139,10 +139,14 @@ describe("damaged files", () => {
   });
 
   it("activations", async () => {
-    const acts = new Activations(Float32Array.from({ length: 6 }, Math.sin), [3, 2], {
-      groups: ["a", 1, "a"],
-      provenance: { model: "m", tokens: ["x", "y", "z"] },
-    });
+    const acts = new Activations(
+      Float32Array.from({ length: 6 }, (_, i) => Math.sin(i)),
+      [3, 2],
+      {
+        groups: ["a", 1, "a"],
+        provenance: { model: "m", tokens: ["x", "y", "z"] },
+      },
+    );
     for (const dtype of ["f32", "u8"] as const) {
       const file = writeActivations(acts.toStorage(dtype));
       await fc.assert(

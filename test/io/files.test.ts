@@ -89,9 +89,13 @@ describe("writing", () => {
   });
 
   it("takes activations row block by row block", async () => {
-    const acts = new Activations(Float32Array.from({ length: 60 }, Math.sin), [20, 3], {
-      groups: Array(20).fill("g"),
-    });
+    const acts = new Activations(
+      Float32Array.from({ length: 60 }, (_, i) => Math.sin(i)),
+      [20, 3],
+      {
+        groups: Array(20).fill("g"),
+      },
+    );
     const path = join(folder, "acts.safetensors");
     const sink = await openFileSink(path);
     const writer = await ActivationsWriter.open(sink.write, acts);

@@ -228,6 +228,15 @@ describe("openSafetensors refuses", () => {
     expect((error as FormatError).remedy).toMatch(/\.$/);
   });
 
+  it("a name of a megabyte with a short message", async () => {
+    const long = "x".repeat(2 ** 20);
+    for (const json of [`{"${long}":{}}`, `{"a":{"dtype":"${long}"}}`, `{"a":{"${long}":1}}`]) {
+      const error: unknown = await open(withHeader(json)).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(FormatError);
+      expect((error as FormatError).message.length).toBeLessThan(400);
+    }
+  });
+
   it("nothing that the format allows", async () => {
     const json = `{ "b" :${tensor("[ 4 , 8 ]")},\n"e":${tensor("[4,4]", "[0,9]")},"":${tensor("[0,4]")},"__metadata__":{}}   `;
     const file = await open(withHeader(json, 8));
