@@ -1,0 +1,45 @@
+/** Class moments of a model's neurons over labelled texts; no activation is kept. */
+import type { HookPoint } from "../backends/backend.ts";
+import { hookWidth } from "../backends/hook-points.ts";
+import { emptyClassMoments, mergeClassMoments, type ClassMoments } from "../data/class-moments.ts";
+import type { LabelMatrix } from "../data/labels.ts";
+import { ShapeError } from "../errors.ts";
+import type { LanguageModel } from "../model/language-model.ts";
+import type { TokenRowsOptions } from "./token-rows.ts";
+import { tokenRows, visitBatches, type CaptureInput, type PassOptions } from "./visit-batches.ts";
+
+/**
+ * First pass of probing: class moments of every neuron of every hook point, for every feature at once. Each batch's
+ * moments are computed where its activations are and merged (Chan, Golub, LeVeque 1979).
+ *
+ * @param labels one per output row, the rows being those of `captureActivations` with the same options; see
+ * `TokenRows.labelRows` for labels of whole texts. Unlabelled rows are left out of a feature's moments
+ * @throws ShapeError when the labels do not match the rows
+ * @throws what `captureActivations` throws
+ */
+export async function captureClassMoments(
+  model: LanguageModel,
+  texts: CaptureInput,
+  labels: LabelMatrix,
+  options: TokenRowsOptions & PassOptions & { readonly hookPoints: readonly HookPoint[] },
+): Promise<Map<HookPoint, ClassMoments>> {
+  const moments = new Map<HookPoint, ClassMoments>();
+  for (const point of options.hookPoints) {
+    moments.set(point, emptyClassMoments(labels.features.length, hookWidth(model.spec, point)));
+  }
+  const rows = await tokenRows(model, texts, options);
+  if (labels.rows !== rows.rows) {
+    throw new ShapeError(
+      `There are ${labels.rows} labels for ${rows.rows} rows.`,
+      rows.aggregation === "token"
+        ? "Give one label per token that counts; TokenRows.labelRows() repeats the labels of texts."
+        : "Give one label per text.",
+    );
+  }
+  const { signal } = options;
+  await visitBatches(model, rows, [...moments.keys()], options, async (point, x, batch) => {
+    const part = labels.slice(batch.firstRow, batch.firstRow + batch.rows);
+    mergeClassMoments(moments.get(point)!, await model.backend.classMoments(x, part, { signal }));
+  });
+  return moments;
+}

@@ -1,0 +1,240 @@
+/** Texts as tokens, and which tokens become which rows of activations. */
+import type { Aggregation, CallOptions, RowSegments, TokenBatch } from "../backends/backend.ts";
+import { Pacer } from "../backends/cpu/pacer.ts";
+import type { GroupId } from "../data/activations.ts";
+import { LabelMatrix } from "../data/labels.ts";
+import { ContextLengthError, EmptyDataError, OptionError, ShapeError } from "../errors.ts";
+import type { LanguageModel } from "../model/language-model.ts";
+
+export interface TokenRowsOptions {
+  /** Rows of single tokens (default), or one row per text: the mean, the maximum or the last of its tokens. */
+  readonly aggregation?: Aggregation | undefined;
+  /** Tokens at the start of each text that are read by the model but make no row. Default 0. */
+  readonly skipFirst?: number | undefined;
+  /** Positions of a text that count, instead of all from `skipFirst` on; in rising order. */
+  readonly positions?: ((tokens: Uint32Array, text: number) => ArrayLike<number>) | undefined;
+  /** Keep the first tokens of a text that is longer than the model's context. Default: such a text is an error. */
+  readonly truncate?: boolean | undefined;
+  /** Document of each text, kept with its rows. Default: each text is its own. */
+  readonly groups?: readonly GroupId[] | undefined;
+}
+
+/** Some whole texts, laid out for one forward pass. */
+export interface RowBatch {
+  readonly tokens: TokenBatch;
+  readonly segments: RowSegments;
+  /** The output rows [firstRow, firstRow + rows). */
+  readonly firstRow: number;
+  readonly rows: number;
+  /** Tokens before the end of this batch, for progress. */
+  readonly tokensDone: number;
+}
+
+interface TokenisedText {
+  /** Index in the list of texts that was tokenised. */
+  readonly text: number;
+  readonly tokens: Uint32Array;
+  readonly positions: Uint32Array;
+}
+
+/**
+ * Tokenised texts and their rows, in the order of the texts. Every capture gives the same rows for the same
+ * `TokenRows`, so two passes over it fit together.
+ */
+export class TokenRows {
+  readonly aggregation: Aggregation;
+  /** Number of output rows. */
+  readonly rows: number;
+  /** Number of tokens that the model reads. */
+  readonly tokens: number;
+  readonly #texts: readonly TokenisedText[];
+  readonly #groups: readonly GroupId[] | undefined;
+
+  private constructor(
+    texts: readonly TokenisedText[],
+    aggregation: Aggregation,
+    groups: readonly GroupId[] | undefined,
+  ) {
+    this.#texts = texts;
+    this.aggregation = aggregation;
+    this.#groups = groups;
+    this.rows =
+      aggregation === "token"
+        ? texts.reduce((sum, { positions }) => sum + positions.length, 0)
+        : texts.length;
+    this.tokens = texts.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  }
+
+  /**
+   * Tokenises texts.
+   *
+   * @throws EmptyDataError when there are no texts, or a text has no token that counts
+   * @throws ContextLengthError naming the first text that is too long, unless `truncate`
+   * @throws OptionError when `skipFirst` is not a whole number
+   * @throws ShapeError when a position does not exist or the groups do not match the texts
+   */
+  static async tokenise(
+    model: LanguageModel,
+    texts: readonly string[],
+    options: TokenRowsOptions & CallOptions = {},
+  ): Promise<TokenRows> {
+    const { aggregation = "token", skipFirst = 0, positions, truncate = false, groups, signal } = options;
+    if (!Number.isInteger(skipFirst) || skipFirst < 0) {
+      throw new OptionError(`skipFirst is ${skipFirst}.`, "Give a whole number from 0.");
+    }
+    if (texts.length === 0) throw new EmptyDataError("There are no texts.", "Give at least one.");
+    if (groups && groups.length !== texts.length) {
+      throw new ShapeError(
+        `There are ${groups.length} groups for ${texts.length} texts.`,
+        "Give one group per text.",
+      );
+    }
+    const pacer = new Pacer(signal);
+    const { context } = model.spec;
+    const tokenised: TokenisedText[] = [];
+    for (const [text, content] of texts.entries()) {
+      let tokens = model.tokenizer.encode(content);
+      if (tokens.length === 0) {
+        throw new EmptyDataError(`Text ${text} is empty.`, "Leave it out, and its label.");
+      }
+      if (tokens.length > context) {
+        if (!truncate) {
+          throw new ContextLengthError(
+            `Text ${text} has ${tokens.length} tokens, but the model's context holds ${context}.`,
+            "Cut it into shorter texts, or pass truncate: true to keep its first tokens.",
+          );
+        }
+        tokens = tokens.slice(0, context);
+      }
+      const counting = positions
+        ? checkedPositions(positions(tokens, text), tokens.length, text)
+        : Uint32Array.from({ length: Math.max(0, tokens.length - skipFirst) }, (_, i) => skipFirst + i);
+      if (counting.length === 0) {
+        throw new EmptyDataError(
+          `Text ${text} has ${tokens.length} tokens and none of them counts.`,
+          "Leave it out, and its label, or choose other positions (skipFirst, positions).",
+        );
+      }
+      tokenised.push({ text, tokens, positions: counting });
+      if (pacer.due) await pacer.turn();
+    }
+    return new TokenRows(tokenised, aggregation, groups);
+  }
+
+  /** Number of texts. */
+  get texts(): number {
+    return this.#texts.length;
+  }
+
+  /** The same rows of some texts only, in the order given. */
+  selectTexts(texts: ArrayLike<number>): TokenRows {
+    if (texts.length === 0) throw new EmptyDataError("No texts are selected.", "Select at least one.");
+    const chosen = Array.from(texts, (t) => {
+      if (t in this.#texts) return this.#texts[t];
+      throw new ShapeError(`Text ${t} does not exist.`, `Texts run from 0 to ${this.#texts.length - 1}.`);
+    });
+    return new TokenRows(chosen, this.aggregation, this.#groups);
+  }
+
+  /** For each row, its text's index in the list that was tokenised. */
+  textOfRow(): Uint32Array {
+    const out = new Uint32Array(this.rows);
+    let row = 0;
+    for (const { text, positions } of this.#texts) {
+      const end = row + (this.aggregation === "token" ? positions.length : 1);
+      out.fill(text, row, end);
+      row = end;
+    }
+    return out;
+  }
+
+  /** Document of each row. */
+  groups(): GroupId[] {
+    return Array.from(this.textOfRow(), (text) => (this.#groups ? this.#groups[text] : text));
+  }
+
+  /**
+   * Labels of texts as labels of rows: every row takes its text's label.
+   * @throws ShapeError when there is no label for a text
+   */
+  labelRows(labels: LabelMatrix): LabelMatrix {
+    const { rows } = this;
+    const values = new Uint8Array(labels.features.length * rows);
+    for (const [row, text] of this.textOfRow().entries()) {
+      if (text >= labels.rows) {
+        throw new ShapeError(
+          `Text ${text} has no label: there are ${labels.rows}.`,
+          "Give one label per text.",
+        );
+      }
+      for (let f = 0; f < labels.features.length; f++) {
+        values[f * rows + row] = labels.values[f * labels.rows + text];
+      }
+    }
+    return new LabelMatrix(labels.features, rows, values);
+  }
+
+  /** Decoded token of each row; undefined when rows are not single tokens. */
+  tokenTexts(model: LanguageModel): string[] | undefined {
+    if (this.aggregation !== "token") return undefined;
+    return this.#texts.flatMap(({ tokens, positions }) =>
+      Array.from(positions, (position) => model.tokenizer.tokenText(tokens[position])),
+    );
+  }
+
+  /** Whole texts in order, as many as fit in `batchTokens` tokens (at least one). */
+  *batches(batchTokens: number): Generator<RowBatch> {
+    if (!Number.isInteger(batchTokens) || batchTokens < 1) {
+      throw new OptionError(`batchTokens is ${batchTokens}.`, "Give a whole number above 0.");
+    }
+    let firstRow = 0;
+    let tokensDone = 0;
+    for (let start = 0; start < this.#texts.length;) {
+      let end = start;
+      let size = 0;
+      do size += this.#texts[end++].tokens.length;
+      while (end < this.#texts.length && size + this.#texts[end].tokens.length <= batchTokens);
+      tokensDone += size;
+      const batch = this.#layOut(this.#texts.slice(start, end), size, firstRow, tokensDone);
+      yield batch;
+      firstRow += batch.rows;
+      start = end;
+    }
+  }
+
+  #layOut(texts: readonly TokenisedText[], size: number, firstRow: number, tokensDone: number): RowBatch {
+    const tokens = new Uint32Array(size);
+    const offsets = new Uint32Array(texts.length + 1);
+    const counting = texts.reduce((sum, { positions }) => sum + positions.length, 0);
+    const rows = new Uint32Array(counting);
+    const ends = new Uint32Array(texts.length + 1);
+    for (const [s, text] of texts.entries()) {
+      tokens.set(text.tokens, offsets[s]);
+      for (const [i, position] of text.positions.entries()) rows[ends[s] + i] = offsets[s] + position;
+      offsets[s + 1] = offsets[s] + text.tokens.length;
+      ends[s + 1] = ends[s] + text.positions.length;
+    }
+    const single = this.aggregation === "token";
+    return {
+      tokens: { tokens, offsets },
+      segments: { rows, offsets: single ? Uint32Array.from({ length: counting + 1 }, (_, i) => i) : ends },
+      firstRow,
+      rows: single ? counting : texts.length,
+      tokensDone,
+    };
+  }
+}
+
+function checkedPositions(positions: ArrayLike<number>, length: number, text: number): Uint32Array {
+  let last = -1;
+  return Uint32Array.from(positions, (position) => {
+    if (!Number.isInteger(position) || position <= last || position >= length) {
+      throw new ShapeError(
+        `Position ${position} of text ${text} does not exist or is out of order.`,
+        `Give rising whole numbers from 0 to ${length - 1}.`,
+      );
+    }
+    last = position;
+    return position;
+  });
+}
