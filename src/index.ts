@@ -73,6 +73,24 @@ export type { MetricName, Metrics } from "./metrics/evaluate.ts";
 export { precisionRecallCurve } from "./metrics/precision-recall.ts";
 export type { PrecisionRecallCurve } from "./metrics/precision-recall.ts";
 
+export { captureActivations } from "./capture/capture-activations.ts";
+export type { CaptureOptions } from "./capture/capture-activations.ts";
+export { captureClassMoments } from "./capture/capture-class-moments.ts";
+export { captureColumns } from "./capture/capture-columns.ts";
+export { probeTexts } from "./capture/probe-texts.ts";
+export type {
+  ChosenProbe,
+  ProbeTextsInput,
+  ProbeTextsOptions,
+  ProbeTextsResult,
+  ProbeTextsRow,
+  ProbeTextsStage,
+} from "./capture/probe-texts.ts";
+export { TokenRows } from "./capture/token-rows.ts";
+export type { TokenRowsOptions } from "./capture/token-rows.ts";
+export type { CaptureInput, PassOptions } from "./capture/visit-batches.ts";
+export { readLabelledTexts } from "./datasets/texts.ts";
+export type { LabelledTexts } from "./datasets/texts.ts";
 export { loadModel } from "./model/language-model.ts";
 export type { LanguageModel, LoadModelOptions, ModelFiles } from "./model/language-model.ts";
 export type { LocatedTokens, Tokenizer } from "./model/tokenizer.ts";

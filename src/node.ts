@@ -15,4 +15,5 @@ export { requestNodeDevice } from "./node/gpu.ts";
 export type { NodeDeviceOptions } from "./node/gpu.ts";
 export { fileSource, openFileSink, openTensorFolder, writeFileAtomically } from "./node/files.ts";
 export type { Closable, FileSink } from "./node/files.ts";
+export { captureToFolder } from "./node/capture.ts";
 export { loadModelFolder } from "./node/model.ts";

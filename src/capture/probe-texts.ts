@@ -69,7 +69,10 @@ export interface ChosenProbe extends ProbeTextsRow {
 }
 
 export interface ProbeTextsResult {
-  /** One per feature and k: the hook point that is best on validation rows (the earliest, where they tie). */
+  /**
+   * One per feature and k: the hook point that is best on validation rows; where several are, the one with the smaller
+   * log-loss there.
+   */
   readonly chosen: readonly ChosenProbe[];
   /** Every feature, k and hook point. */
   readonly rows: readonly ProbeTextsRow[];
@@ -320,14 +323,15 @@ function evaluateOn(
   );
 }
 
-/** An undefined metric loses against any value. */
+/** The metric decides, then the smaller log-loss; an undefined value loses against any other. */
 function isBetter(metric: MetricName, candidate: Metrics, leader: Metrics): boolean {
-  const sign = metric === "logLoss" ? -1 : 1;
-  const value = (metrics: Metrics): number => {
-    const found = metrics[metric];
-    return found === null ? -Infinity : sign * found;
+  const value = (metrics: Metrics, name: MetricName): number => {
+    const found = metrics[name];
+    return found === null ? -Infinity : name === "logLoss" ? -found : found;
   };
-  return value(candidate) > value(leader);
+  const gain = value(candidate, metric) - value(leader, metric);
+  if (gain !== 0 && !Number.isNaN(gain)) return gain > 0;
+  return value(candidate, "logLoss") > value(leader, "logLoss");
 }
 
 class Clock {

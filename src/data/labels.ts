@@ -5,7 +5,7 @@ import { EmptyDataError, LabelError, OneClassError, ShapeError, SparseProbeError
 export const UNLABELLED = 255;
 
 /** One label per row. With class names (or other numbers than 0/1 and ±1), say which is the positive class. */
-export type LabelsInput = ArrayLike<boolean> | ArrayLike<number> | ArrayLike<string>;
+export type LabelsInput = ArrayLike<ClassValue>;
 
 /** One class of a label set. */
 export type ClassValue = boolean | number | string;

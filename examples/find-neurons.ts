@@ -1,0 +1,123 @@
+/**
+ * The main job: labelled texts and a model go in; for every feature, the neurons that carry it come out, with probes for
+ * each k scored on held-out documents.
+ */
+import { mkdir, readFile } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import {
+  probeTexts,
+  readLabelledTexts,
+  SparseProbeError,
+  type BackendKind,
+  type ProbeTextsResult,
+} from "sparseprobe";
+import { createBackend, loadModelFolder, writeFileAtomically } from "sparseprobe/node";
+import { Progress } from "./support/progress.ts";
+import { drawScores } from "./support/draw-scores.ts";
+import { describeResult } from "./support/describe-result.ts";
+
+const HELP = `Finds the neurons of a language model that tell classes of text apart.
+
+  npm start -- [options]
+
+  --backend auto|cpu|webgpu   where to compute (default auto: the GPU if there is one)
+  --model DIR                 GPT-NeoX checkpoint: config.json, model.safetensors, tokenizer.json
+  --data FILE.jsonl           lines {"text", "label", "doc"?}; may be given several times
+  --ks 1,2,4                  support sizes (default 1…8, 10, 12, 16, 32, 64, 128, 256)
+  --skip N                    tokens to leave out at the start of each text (default 1)
+  --truncate                  cut texts longer than the model's context instead of stopping
+  --seed N                    seed of the split by document (default 0)
+  --out FILE                  result as JSON (default out/find-neurons.json)
+  --picture FILE.svg          F1 against k as a picture (default out/find-neurons.svg)
+  --help                      this text
+`;
+
+const here = import.meta.dirname;
+
+async function main(signal: AbortSignal): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      backend: { type: "string", default: "auto" },
+      model: { type: "string", default: resolve(here, "model/haystack-4m") },
+      data: {
+        type: "string",
+        multiple: true,
+        default: ["natural-language", "code-language"].map((name) => resolve(here, `data/${name}.jsonl`)),
+      },
+      ks: { type: "string" },
+      skip: { type: "string", default: "1" },
+      truncate: { type: "boolean", default: false },
+      seed: { type: "string", default: "0" },
+      out: { type: "string", default: "out/find-neurons.json" },
+      picture: { type: "string", default: "out/find-neurons.svg" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const kind = values.backend;
+  if (!["auto", "cpu", "webgpu"].includes(kind))
+    throw new Error(`--backend is ${kind}: use auto, cpu or webgpu.`);
+
+  const started = performance.now();
+  const progress = new Progress();
+  const backend = await createBackend(kind as BackendKind);
+  try {
+    const model = await loadModelFolder(values.model, backend, {
+      signal,
+      onProgress: (done, total) => progress.show("loading tensors", done, total),
+    });
+    progress.clear();
+    const { layers, dMlp } = model.spec;
+    console.log(
+      `${model.name ?? values.model}: ${layers} layers × ${dMlp} neurons, on ${backend.info.kind} (${backend.info.device})`,
+    );
+    if (backend.info.fallbackReason) console.log(`No GPU: ${backend.info.fallbackReason}`);
+
+    const results: Record<string, ProbeTextsResult> = {};
+    for (const path of values.data) {
+      const name = basename(path).replace(/\.jsonl$/, "");
+      const result = await probeTexts(model, readLabelledTexts(await readFile(path, "utf8")), {
+        aggregation: "mean",
+        skipFirst: Number(values.skip),
+        truncate: values.truncate,
+        ...(values.ks !== undefined && { ks: values.ks.split(",").map(Number) }),
+        seed: Number(values.seed),
+        signal,
+        onProgress: (stage, done, total) => progress.show(`${name}: ${stage}`, done, total),
+      });
+      progress.clear();
+      results[name] = result;
+      console.log(`\n${describeResult(name, result)}`);
+    }
+    const seconds = (performance.now() - started) / 1000;
+    console.log(`\nAll of it: ${seconds.toFixed(1)} s.`);
+    const report = { model: model.name, backend: backend.info, seed: Number(values.seed), seconds, results };
+    await save(values.out, `${JSON.stringify(report, null, 1)}\n`);
+    await save(values.picture, drawScores(results));
+    console.log(`Written: ${values.out}, ${values.picture}`);
+    model.dispose();
+  } finally {
+    progress.clear();
+    backend.dispose();
+  }
+}
+
+async function save(path: string, text: string): Promise<void> {
+  await mkdir(dirname(resolve(path)), { recursive: true });
+  await writeFileAtomically(path, new TextEncoder().encode(text));
+}
+
+const interrupt = new AbortController();
+process.once("SIGINT", () => interrupt.abort(new Error("Interrupted.")));
+try {
+  await main(interrupt.signal);
+} catch (error) {
+  const expected =
+    error instanceof SparseProbeError || interrupt.signal.aborted || (error as { code?: string }).code;
+  console.error(expected ? `Error: ${(error as Error).message}` : error);
+  process.exitCode = 1;
+}
