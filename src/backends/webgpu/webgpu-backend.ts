@@ -2,7 +2,8 @@
 import type { Activations } from "../../data/activations.ts";
 import type { ClassMoments } from "../../data/class-moments.ts";
 import type { LabelMatrix } from "../../data/labels.ts";
-import { DisposedError, OptionError, ShapeError, UnsupportedModelError } from "../../errors.ts";
+import type { TensorSource } from "../../data/tensor.ts";
+import { DisposedError, OptionError, ShapeError } from "../../errors.ts";
 import type {
   Aggregation,
   Backend,
@@ -15,12 +16,15 @@ import type {
   LogisticProblem,
   RowSegments,
   Transformer,
+  TransformerSpec,
 } from "../backend.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
 import { classMoments } from "./class-moments.ts";
 import { ComputeDevice, Usage } from "./device.ts";
 import { fitLogistic } from "./fit-logistic.ts";
 import { gatherColumns } from "./gather-columns.ts";
+import type { LoadOptions } from "./transformer-weights.ts";
+import { loadWebGpuTransformer } from "./transformer.ts";
 import {
   deviceMatrix,
   ITEM_BYTES,
@@ -187,13 +191,14 @@ export class WebGpuBackend implements Backend {
     return fitLogistic(this.device, matrix, labels, problems, options, limits);
   }
 
-  async loadTransformer(): Promise<Transformer> {
-    return Promise.reject(
-      new UnsupportedModelError(
-        "This version of the webgpu backend runs no transformers.",
-        "Use the cpu backend to capture activations.",
-      ),
-    );
+  async loadTransformer(
+    spec: TransformerSpec,
+    weights: TensorSource,
+    options: LoadOptions = {},
+  ): Promise<Transformer> {
+    this.#assertLive();
+    const limits = { maxBindingBytes: this.#maxBindingBytes, groupBytes: this.#workBytes };
+    return loadWebGpuTransformer(this.device, spec, weights, { ...options, ...limits });
   }
 
   dispose(): void {

@@ -1,0 +1,210 @@
+/** Kernels of the transformer's forward pass, and the tiles that suit a device and a size. */
+import activateSource from "#shaders/activate.wgsl";
+import addSource from "#shaders/add.wgsl";
+import causalAttentionSource from "#shaders/causal-attention.wgsl";
+import gatherRowsSource from "#shaders/gather-rows.wgsl";
+import layerNormSource from "#shaders/layer-norm.wgsl";
+import gridSource from "#shaders/lib/grid.wgsl";
+import mlpActivationSource from "#shaders/lib/mlp-activation.wgsl";
+import reduceSource from "#shaders/lib/reduce.wgsl";
+import linearSource from "#shaders/linear.wgsl";
+import rotarySource from "#shaders/rotary.wgsl";
+import { UnsupportedModelError } from "../../errors.ts";
+import type { TransformerSpec } from "../backend.ts";
+import { defineKernel, type Kernel } from "./kernel.ts";
+
+export const gatherRowsKernel = defineKernel({
+  label: "gather-rows",
+  source: gridSource + gatherRowsSource,
+  entryPoint: "gather_rows",
+  bindings: {
+    table: "storage-read",
+    indices: "storage-read",
+    out: "storage-read-write",
+    params: "uniform",
+  },
+  params: { rows: "u32", width: "u32", first_row: "u32", table_rows: "u32" },
+  overrides: { workgroup_size: 64 },
+});
+
+export const layerNormKernel = defineKernel({
+  label: "layer-norm",
+  source: gridSource + reduceSource + layerNormSource,
+  entryPoint: "layer_norm",
+  bindings: {
+    x: "storage-read",
+    gain: "storage-read",
+    bias: "storage-read",
+    y: "storage-read-write",
+    params: "uniform",
+  },
+  params: { rows: "u32", width: "u32", y_stride: "u32", epsilon: "f32" },
+  overrides: { workgroup_size: 64 },
+});
+
+export const linearKernel = defineKernel({
+  label: "linear",
+  source: mlpActivationSource + linearSource,
+  entryPoint: "linear",
+  bindings: {
+    x: "storage-read",
+    weight: "storage-read",
+    bias: "storage-read",
+    y: "storage-read-write",
+    params: "uniform",
+  },
+  params: { rows: "u32", inputs: "u32", outputs: "u32", first_output: "u32", y_stride: "u32" },
+  overrides: {
+    mlp_activation: 0,
+    workgroup_size: 256,
+    workgroup_columns: 16,
+    rows_per_thread: 4,
+    columns_per_thread: 4,
+    tile_inputs: 4,
+    accumulate: 0,
+  },
+});
+
+export const rotaryKernel = defineKernel({
+  label: "rotary",
+  source: gridSource + rotarySource,
+  entryPoint: "rotary",
+  bindings: {
+    qkv: "storage-read-write",
+    turns: "storage-read",
+    positions: "storage-read",
+    params: "uniform",
+  },
+  params: { tokens: "u32", heads: "u32", head_width: "u32", half: "u32" },
+  overrides: { workgroup_size: 64 },
+});
+
+export const causalAttentionKernel = defineKernel({
+  label: "causal-attention",
+  source: gridSource + causalAttentionSource,
+  entryPoint: "causal_attention",
+  bindings: { qkv: "storage-read", blocks: "storage-read", z: "storage-read-write", params: "uniform" },
+  params: { block_count: "u32", heads: "u32", head_width: "u32", z_stride: "u32", scale: "f32" },
+  overrides: {
+    workgroup_size: 256,
+    workgroup_columns: 16,
+    queries_per_thread: 1,
+    keys_per_thread: 1,
+    head_vectors: 16,
+  },
+});
+
+export const addKernel = defineKernel({
+  label: "add",
+  source: gridSource + addSource,
+  entryPoint: "add",
+  bindings: { x: "storage-read", y: "storage-read-write", params: "uniform" },
+  params: { count: "u32" },
+  overrides: { workgroup_size: 64 },
+});
+
+export const activateKernel = defineKernel({
+  label: "activate",
+  source: gridSource + mlpActivationSource + activateSource,
+  entryPoint: "activate",
+  bindings: { y: "storage-read-write", params: "uniform" },
+  params: { count: "u32" },
+  overrides: { mlp_activation: 0, workgroup_size: 64 },
+});
+
+/** The kernels of this file, for the tests that check every kernel. */
+export const transformerKernels: readonly Kernel[] = [
+  gatherRowsKernel,
+  layerNormKernel,
+  linearKernel,
+  rotaryKernel,
+  causalAttentionKernel,
+  addKernel,
+  activateKernel,
+];
+
+/** Value of the `mlp_activation` override; 0 is none. */
+export const ACTIVATION_CODE: Readonly<Record<TransformerSpec["activation"], number>> = {
+  gelu: 1,
+  "gelu-tanh": 2,
+  relu: 3,
+};
+
+/** Overrides of the linear kernel, and the tile of the result that a workgroup then computes. */
+export interface LinearTile {
+  readonly rows: number;
+  readonly columns: number;
+  readonly overrides: { readonly rows_per_thread: number };
+}
+
+/** Few rows get a low tile, so that threads do not work on rows that are not there. */
+export function linearTile(rows: number): LinearTile {
+  const { workgroup_size, workgroup_columns, columns_per_thread } = linearKernel.overrides;
+  const height = workgroup_size / workgroup_columns;
+  const rows_per_thread = rows <= height ? 1 : rows < 16 * height ? 4 : 8;
+  return {
+    rows: rows_per_thread * height,
+    columns: columns_per_thread * workgroup_columns,
+    overrides: { rows_per_thread },
+  };
+}
+
+/** Overrides of the attention kernel, and the queries that a workgroup then takes. */
+export interface AttentionTile {
+  readonly queries: number;
+  readonly overrides: {
+    readonly workgroup_size: number;
+    readonly workgroup_columns: number;
+    readonly queries_per_thread: number;
+    readonly keys_per_thread: number;
+    readonly head_vectors: number;
+  };
+}
+
+/** Threads, their columns, and queries and keys per thread; largest first. */
+const ATTENTION_TILES = [
+  [256, 16, 2, 2],
+  [256, 16, 1, 1],
+  [128, 16, 1, 1],
+  [64, 8, 1, 1],
+  [32, 8, 1, 1],
+  [16, 4, 1, 1],
+] as const;
+/** Vectors of the result that the attention kernel's threads can hold. */
+const MAX_SUMS = 16;
+
+/**
+ * The largest tile that fits the device's workgroup memory.
+ * @throws UnsupportedModelError when heads are so wide that none does
+ */
+export function attentionTile(
+  headWidth: number,
+  limits: {
+    readonly maxComputeWorkgroupStorageSize: number;
+    readonly maxComputeInvocationsPerWorkgroup: number;
+  },
+): AttentionTile {
+  const vectors = Math.ceil(headWidth / 4);
+  for (const [threads, columns, queriesPerThread, keysPerThread] of ATTENTION_TILES) {
+    const queries = queriesPerThread * (threads / columns);
+    const keys = keysPerThread * columns;
+    const bytes = 16 * (queries + keys) * (vectors + 1) + 4 * queries * (keys + 1 + columns);
+    if (queriesPerThread * Math.ceil(vectors / columns) > MAX_SUMS) continue;
+    if (bytes > limits.maxComputeWorkgroupStorageSize) continue;
+    if (threads > limits.maxComputeInvocationsPerWorkgroup) continue;
+    return {
+      queries,
+      overrides: {
+        workgroup_size: threads,
+        workgroup_columns: columns,
+        queries_per_thread: queriesPerThread,
+        keys_per_thread: keysPerThread,
+        head_vectors: vectors,
+      },
+    };
+  }
+  throw new UnsupportedModelError(
+    `Attention heads of width ${headWidth} do not fit the device's workgroup memory of ${limits.maxComputeWorkgroupStorageSize} bytes.`,
+    "Use the CPU backend for this model.",
+  );
+}

@@ -1,0 +1,518 @@
+/** GPT-NeoX on a GPU: packed sequences go through the layers together, and nothing but logits is read back. */
+import { DisposedError, OutOfMemoryError } from "../../errors.ts";
+import type { TensorSource } from "../../data/tensor.ts";
+import type {
+  DeviceActivations,
+  ForwardRequest,
+  ForwardResult,
+  HookPoint,
+  TokenBatch,
+  Transformer,
+  TransformerSpec,
+} from "../backend.ts";
+import { hookPointsByLayer, hookWidth, type HookName } from "../hook-points.ts";
+import { assertTokenBatch } from "../token-batch.ts";
+import { aggregateRows } from "./aggregate-rows.ts";
+import type { BufferScope, CommandBatch, ComputeBuffer, ComputeDevice } from "./device.ts";
+import {
+  ACTIVATION_CODE,
+  activateKernel,
+  addKernel,
+  attentionTile,
+  causalAttentionKernel,
+  gatherRowsKernel,
+  layerNormKernel,
+  linearKernel,
+  linearTile,
+  rotaryKernel,
+} from "./transformer-kernels.ts";
+import {
+  loadTransformerWeights,
+  vectorsOf,
+  type LinearMap,
+  type LoadOptions,
+  type MatrixPart,
+  type NormWeights,
+  type TransformerWeights,
+} from "./transformer-weights.ts";
+import { allocateActivations, type WebGpuActivations } from "./webgpu-activations.ts";
+
+/** Bytes of the largest working matrix: more sequences than that go through the layers in groups. */
+const GROUP_BYTES = 256 * 2 ** 20;
+/** Bytes of logits that are computed before they are read back. */
+const LOGIT_BYTES = 64 * 2 ** 20;
+/** Layers submitted before the pass waits for the first of them: abortion is prompt and the queue never runs dry. */
+const LAYERS_AHEAD = 4;
+
+/** Working memory of a group of sequences. */
+interface Workspace {
+  readonly tokens: number;
+  readonly residual: ComputeBuffer;
+  readonly normed: ComputeBuffer;
+  readonly qkv: ComputeBuffer;
+  readonly mixed: ComputeBuffer;
+  readonly neurons: ComputeBuffer;
+}
+
+/** Consecutive sequences that go through the layers together. */
+interface Group {
+  readonly firstSequence: number;
+  readonly firstToken: number;
+  readonly tokens: Uint32Array;
+  /** From 0, one more than there are sequences. */
+  readonly offsets: Uint32Array;
+}
+
+/** What the GPU needs to know of a group. */
+interface GroupTables {
+  readonly tokens: ComputeBuffer;
+  readonly positions: ComputeBuffer;
+  readonly blocks: ComputeBuffer;
+  readonly blockCount: number;
+}
+
+export interface WebGpuTransformerOptions extends LoadOptions {
+  /** Largest binding in bytes, at most the device's own limit, which is the default. */
+  readonly maxBindingBytes?: number | undefined;
+  /** Bytes of the largest working matrix; default 256 MiB. */
+  readonly groupBytes?: number | undefined;
+}
+
+/**
+ * Loads a GPT-NeoX model onto a GPU, float32, tensor by tensor.
+ *
+ * @param source tensors by Hugging Face's GPT-NeoX names
+ * @throws MissingTensorError when tensors are missing or misshapen; nothing has been read then
+ * @throws OutOfMemoryError when the weights do not fit the device
+ * @throws UnsupportedModelError when the heads are too wide for the device
+ */
+export async function loadWebGpuTransformer(
+  device: ComputeDevice,
+  spec: TransformerSpec,
+  source: TensorSource,
+  options: WebGpuTransformerOptions = {},
+): Promise<Transformer> {
+  options.signal?.throwIfAborted();
+  attentionTile(spec.dHead, device.gpu.limits);
+  const maxBindingBytes = Math.min(options.maxBindingBytes ?? Infinity, device.maxBindingBytes);
+  const scope = device.scope();
+  try {
+    const weights = await loadTransformerWeights(device, spec, source, maxBindingBytes, scope, options);
+    return new GptNeoX(device, spec, weights, scope, maxBindingBytes, options.groupBytes ?? GROUP_BYTES);
+  } catch (error) {
+    scope.dispose();
+    throw error;
+  }
+}
+
+class GptNeoX implements Transformer {
+  readonly spec: TransformerSpec;
+  readonly #device: ComputeDevice;
+  readonly #scope: BufferScope;
+  readonly #maxBindingBytes: number;
+  readonly #groupBytes: number;
+  #weights: TransformerWeights | undefined;
+
+  constructor(
+    device: ComputeDevice,
+    spec: TransformerSpec,
+    weights: TransformerWeights,
+    scope: BufferScope,
+    maxBindingBytes: number,
+    groupBytes: number,
+  ) {
+    this.spec = spec;
+    this.#device = device;
+    this.#weights = weights;
+    this.#scope = scope;
+    this.#maxBindingBytes = maxBindingBytes;
+    this.#groupBytes = groupBytes;
+  }
+
+  dispose(): void {
+    this.#weights = undefined;
+    this.#scope.dispose();
+  }
+
+  async forward(batch: TokenBatch, request: ForwardRequest): Promise<ForwardResult> {
+    const scope = this.#device.scope();
+    try {
+      return await this.#forward(batch, request, scope);
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+      throw new OutOfMemoryError(
+        `A forward pass over ${batch.tokens.length} tokens does not fit the device: ${error.message}`,
+        "Use a smaller batchTokens, ask for fewer hook points at a time, or aggregate tokens into rows.",
+        { cause: error },
+      );
+    } finally {
+      // Destroying a buffer leaves work that was submitted before to finish.
+      scope.dispose();
+    }
+  }
+
+  async #forward(batch: TokenBatch, request: ForwardRequest, scope: BufferScope): Promise<ForwardResult> {
+    const { spec } = this;
+    const device = this.#device;
+    const { signal, aggregate } = request;
+    const wanted = request.logits ?? "none";
+    signal?.throwIfAborted();
+    this.#loaded();
+    const layers = hookPointsByLayer(spec, request.hookPoints, wanted !== "none");
+    assertTokenBatch(spec, batch);
+
+    const tokens = batch.tokens.length;
+    const captured = new Map<HookPoint, WebGpuActivations>();
+    for (const point of new Set(request.hookPoints)) {
+      const shape = { rows: tokens, neurons: hookWidth(spec, point) };
+      const labels = { provenance: { hookPoint: point } };
+      const rows = await allocateActivations(device, point, shape, this.#maxBindingBytes, labels);
+      captured.set(point, scope.add(rows));
+    }
+    const sequences = batch.offsets.length - 1;
+    const logitRows = wanted === "none" ? 0 : wanted === "last" ? sequences : tokens;
+    const logits = wanted === "none" ? null : new Float32Array(logitRows * spec.vocabulary);
+
+    const groups = this.#groups(batch);
+    const work = await this.#workspace(Math.max(...groups.map((group) => group.tokens.length)), scope);
+    const ahead: Promise<void>[] = [];
+    for (const group of groups) {
+      const tables = device.scope();
+      try {
+        const about = await this.#tables(group, tables, signal);
+        for (let layer = 0; layer < layers.length; layer++) {
+          signal?.throwIfAborted();
+          const commands = device.batch(`layer ${layer}`);
+          if (layer === 0) this.#embed(commands, group, about, work);
+          const goesOn = layer + 1 < layers.length || logits !== null;
+          this.#layer(commands, layer, work, group, about, layers[layer], goesOn, captured);
+          commands.submit();
+          const done = device.guard(device.gpu.queue.onSubmittedWorkDone());
+          // A pass that ends early waits for none of them.
+          done.catch(() => undefined);
+          ahead.push(done);
+          if (ahead.length >= LAYERS_AHEAD) await ahead.shift();
+        }
+        if (logits) {
+          const last = wanted === "last";
+          const first = last ? group.firstSequence : group.firstToken;
+          const rows = last
+            ? group.offsets.subarray(1).map((end) => end - 1)
+            : Uint32Array.from(group.tokens.keys());
+          const out = logits.subarray(first * spec.vocabulary, (first + rows.length) * spec.vocabulary);
+          await this.#unembed(work.residual, rows, out, signal);
+        }
+      } finally {
+        tables.dispose();
+      }
+    }
+    await Promise.all(ahead);
+    await device.settled();
+    signal?.throwIfAborted();
+
+    if (aggregate) {
+      for (const [point, rows] of captured) {
+        const { aggregation, segments } = aggregate;
+        const combined = await aggregateRows(
+          device,
+          rows,
+          aggregation,
+          segments,
+          this.#maxBindingBytes,
+          signal,
+        );
+        captured.set(point, scope.add(combined));
+        rows.dispose();
+      }
+    }
+    for (const rows of captured.values()) scope.release(rows);
+    return { activations: captured satisfies ReadonlyMap<HookPoint, DeviceActivations>, logits };
+  }
+
+  #loaded(): TransformerWeights {
+    if (this.#weights) return this.#weights;
+    throw new DisposedError("This model was disposed of.", "Load it again.");
+  }
+
+  /** Bytes per token of the largest working matrix. */
+  get #tokenBytes(): number {
+    return 4 * Math.max(3 * this.spec.dModel, 4 * vectorsOf(this.spec.dMlp));
+  }
+
+  /** Packs sequences in order into groups that fit the working memory; a long sequence may go alone. */
+  #groups({ tokens, offsets }: TokenBatch): Group[] {
+    const room = Math.floor(Math.min(this.#groupBytes, this.#maxBindingBytes) / this.#tokenBytes);
+    const groups: Group[] = [];
+    for (let s = 0; s + 1 < offsets.length;) {
+      const firstSequence = s++;
+      const firstToken = offsets[firstSequence];
+      while (s + 1 < offsets.length && offsets[s + 1] - firstToken <= room) s++;
+      groups.push({
+        firstSequence,
+        firstToken,
+        tokens: tokens.subarray(firstToken, offsets[s]),
+        offsets: offsets.slice(firstSequence, s + 1).map((offset) => offset - firstToken),
+      });
+    }
+    return groups;
+  }
+
+  async #workspace(tokens: number, scope: BufferScope): Promise<Workspace> {
+    const { dModel, dMlp } = this.spec;
+    const needed = tokens * this.#tokenBytes;
+    if (needed > this.#maxBindingBytes) {
+      throw new OutOfMemoryError(
+        `A sequence of ${tokens} tokens needs a binding of ${needed} bytes, and the device's hold ${this.#maxBindingBytes}.`,
+        "Use shorter texts, or a device with a larger maxStorageBufferBindingSize.",
+      );
+    }
+    const matrix = (label: string, width: number): Promise<ComputeBuffer> =>
+      scope.allocate(label, tokens * width * 4);
+    return {
+      tokens,
+      residual: await matrix("residual stream", dModel),
+      normed: await matrix("layer norm", 4 * vectorsOf(dModel)),
+      qkv: await matrix("queries, keys and values", 3 * dModel),
+      mixed: await matrix("attention", 4 * vectorsOf(dModel)),
+      neurons: await matrix("neurons", 4 * vectorsOf(dMlp)),
+    };
+  }
+
+  async #tables(group: Group, scope: BufferScope, signal: AbortSignal | undefined): Promise<GroupTables> {
+    const { tokens, offsets } = group;
+    const { queries } = attentionTile(this.spec.dHead, this.#device.gpu.limits);
+    const positions = new Uint32Array(tokens.length);
+    const blocks: number[] = [];
+    for (let s = 0; s + 1 < offsets.length; s++) {
+      for (let i = offsets[s]; i < offsets[s + 1]; i++) positions[i] = i - offsets[s];
+      for (let q = offsets[s]; q < offsets[s + 1]; q += queries) blocks.push(offsets[s], offsets[s + 1], q);
+    }
+    return {
+      tokens: await scope.allocateFrom("tokens", tokens, signal),
+      positions: await scope.allocateFrom("positions", positions, signal),
+      blocks: await scope.allocateFrom("query blocks", Uint32Array.from(blocks), signal),
+      blockCount: blocks.length / 3,
+    };
+  }
+
+  /** Fills the residual stream with the embeddings of the group's tokens. */
+  #embed(commands: CommandBatch, group: Group, { tokens }: GroupTables, work: Workspace): void {
+    const { embedding } = this.#loaded();
+    this.#gatherRows(commands, embedding, tokens, work.residual, group.tokens.length);
+  }
+
+  /**
+   * One layer over a group. What nobody reads is not computed: `goesOn` says that the layer's output is needed.
+   * Parallel residual: x + attention(norm₁ x) + mlp(norm₂ x). Sequential: m = x + attention(norm₁ x), m + mlp(norm₂ m).
+   */
+  #layer(
+    commands: CommandBatch,
+    index: number,
+    work: Workspace,
+    group: Group,
+    tables: GroupTables,
+    hooks: ReadonlySet<HookName>,
+    goesOn: boolean,
+    captured: ReadonlyMap<HookPoint, WebGpuActivations>,
+  ): void {
+    const { spec } = this;
+    const { dModel, dMlp, parallelResidual } = spec;
+    const layer = this.#loaded().layers[index];
+    const rows = group.tokens.length;
+    const output = goesOn || hooks.has("hook_resid_post");
+    const post = output || hooks.has("mlp.hook_post");
+    const pre = post || hooks.has("mlp.hook_pre");
+    const middle = !parallelResidual && (pre || hooks.has("hook_resid_mid"));
+    const attends = output || middle || hooks.has("hook_attn_out");
+    const { residual, normed, qkv, mixed, neurons } = work;
+    const neuronStride = 4 * vectorsOf(dMlp);
+    const capture = (name: HookName, from: ComputeBuffer, stride: number): void => {
+      const target = captured.get(`blocks.${index}.${name}`);
+      if (target) copyRows(commands, from, stride, rows, target, group.firstToken);
+    };
+
+    capture("hook_resid_pre", residual, dModel);
+    if (attends) {
+      this.#layerNorm(commands, residual, layer.attentionNorm, normed, rows);
+      this.#linear(commands, normed, layer.qkv, qkv, rows, 3 * dModel);
+      this.#attention(commands, work, rows, tables);
+    }
+    // The MLP of a parallel residual reads the layer's input, so its norm comes before anything is added to it.
+    if (parallelResidual && pre) this.#layerNorm(commands, residual, layer.mlpNorm, normed, rows);
+    if (attends) {
+      const adds = output || middle;
+      if (hooks.has("hook_attn_out")) {
+        // Queries, keys and values are done with: their buffer holds the attention's output.
+        this.#linear(commands, mixed, layer.attentionOut, qkv, rows, dModel);
+        capture("hook_attn_out", qkv, dModel);
+        if (adds) add(commands, qkv, residual, rows * dModel);
+      } else if (adds) {
+        this.#linear(commands, mixed, layer.attentionOut, residual, rows, dModel, { accumulate: 1 });
+      }
+    }
+    if (middle) capture("hook_resid_mid", residual, dModel);
+    if (!pre) return;
+    if (!parallelResidual) this.#layerNorm(commands, residual, layer.mlpNorm, normed, rows);
+    const activation = ACTIVATION_CODE[spec.activation];
+    const apart = hooks.has("mlp.hook_pre");
+    this.#linear(commands, normed, layer.mlpIn, neurons, rows, neuronStride, {
+      mlp_activation: apart ? 0 : activation,
+    });
+    if (apart) capture("mlp.hook_pre", neurons, neuronStride);
+    if (!post) return;
+    if (apart) activate(commands, neurons, rows * neuronStride, activation);
+    capture("mlp.hook_post", neurons, neuronStride);
+    if (!output) return;
+    this.#linear(commands, neurons, layer.mlpOut, residual, rows, dModel, { accumulate: 1 });
+    capture("hook_resid_post", residual, dModel);
+  }
+
+  /** Logits of some rows of the residual stream, read back into `out`. */
+  async #unembed(
+    residual: ComputeBuffer,
+    rows: Uint32Array,
+    out: Float32Array,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { dModel, vocabulary } = this.spec;
+    const bytes = Math.min(LOGIT_BYTES, this.#maxBindingBytes);
+    const step = Math.max(1, Math.min(rows.length, Math.floor(bytes / (vocabulary * 4))));
+    const scope = this.#device.scope();
+    try {
+      const indices = await scope.allocate("positions", step * 4);
+      const picked = await scope.allocate("picked positions", step * dModel * 4);
+      const normed = await scope.allocate("final layer norm", step * 4 * vectorsOf(dModel) * 4);
+      const logits = await scope.allocate("logits", step * vocabulary * 4);
+      for (let start = 0; start < rows.length; start += step) {
+        const { finalNorm, unembedding } = this.#loaded();
+        const block = rows.subarray(start, start + step);
+        this.#device.write(indices, block);
+        const commands = this.#device.batch("logits");
+        const table = [{ firstRow: 0, rows: residual.byteLength / 4 / dModel, buffer: residual }];
+        this.#gatherRows(commands, table, indices, picked, block.length);
+        this.#layerNorm(commands, picked, finalNorm, normed, block.length);
+        this.#linear(commands, normed, unembedding, logits, block.length, vocabulary);
+        commands.submit();
+        const byteLength = block.length * vocabulary * 4;
+        out.set(await this.#device.readFloats(logits, { byteLength, signal }), start * vocabulary);
+      }
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  #gatherRows(
+    commands: CommandBatch,
+    table: readonly MatrixPart[],
+    indices: ComputeBuffer,
+    out: ComputeBuffer,
+    rows: number,
+  ): void {
+    const width = this.spec.dModel;
+    for (const { buffer, firstRow, rows: tableRows } of table) {
+      commands.dispatch(gatherRowsKernel, {
+        bindings: { table: buffer, indices, out },
+        params: { rows, width, first_row: firstRow, table_rows: tableRows },
+        workgroups: Math.ceil((rows * width) / gatherRowsKernel.overrides.workgroup_size),
+      });
+    }
+  }
+
+  #layerNorm(
+    commands: CommandBatch,
+    x: ComputeBuffer,
+    { gain, bias }: NormWeights,
+    y: ComputeBuffer,
+    rows: number,
+  ): void {
+    const { dModel: width, layerNormEpsilon: epsilon } = this.spec;
+    commands.dispatch(layerNormKernel, {
+      bindings: { x, gain, bias, y },
+      params: { rows, width, y_stride: 4 * vectorsOf(width), epsilon },
+      workgroups: rows,
+    });
+  }
+
+  #linear(
+    commands: CommandBatch,
+    x: ComputeBuffer,
+    map: LinearMap,
+    y: ComputeBuffer,
+    rows: number,
+    stride: number,
+    then: { readonly accumulate?: number; readonly mlp_activation?: number } = {},
+  ): void {
+    const tile = linearTile(rows);
+    for (const { buffer, firstRow, rows: outputs } of map.weight) {
+      commands.dispatch(linearKernel, {
+        bindings: { x, weight: buffer, bias: map.bias, y },
+        params: { rows, inputs: map.inputVectors, outputs, first_output: firstRow, y_stride: stride },
+        overrides: { ...tile.overrides, ...then },
+        workgroups: [Math.ceil(outputs / tile.columns), Math.ceil(rows / tile.rows), 1],
+      });
+    }
+  }
+
+  /** Rotates queries and keys, and attends. */
+  #attention(commands: CommandBatch, { qkv, mixed }: Workspace, tokens: number, tables: GroupTables): void {
+    const { heads, dHead, dModel, rotaryDims } = this.spec;
+    const half = rotaryDims / 2;
+    const { positions, blocks, blockCount } = tables;
+    commands.dispatch(rotaryKernel, {
+      bindings: { qkv, turns: this.#loaded().turns, positions },
+      params: { tokens, heads, head_width: dHead, half },
+      workgroups: Math.ceil((tokens * heads * 2 * half) / rotaryKernel.overrides.workgroup_size),
+    });
+    commands.dispatch(causalAttentionKernel, {
+      bindings: { qkv, blocks, z: mixed },
+      params: {
+        block_count: blockCount,
+        heads,
+        head_width: dHead,
+        z_stride: 4 * vectorsOf(dModel),
+        scale: 1 / Math.sqrt(dHead),
+      },
+      overrides: attentionTile(dHead, this.#device.gpu.limits).overrides,
+      workgroups: blockCount * heads,
+    });
+  }
+}
+
+function add(commands: CommandBatch, x: ComputeBuffer, y: ComputeBuffer, count: number): void {
+  commands.dispatch(addKernel, {
+    bindings: { x, y },
+    params: { count },
+    workgroups: Math.ceil(count / addKernel.overrides.workgroup_size),
+  });
+}
+
+function activate(commands: CommandBatch, y: ComputeBuffer, count: number, activation: number): void {
+  commands.dispatch(activateKernel, {
+    bindings: { y },
+    params: { count },
+    overrides: { mlp_activation: activation },
+    workgroups: Math.ceil(count / activateKernel.overrides.workgroup_size),
+  });
+}
+
+/** Copies `rows` rows of a working matrix to rows firstRow … of the activations. */
+function copyRows(
+  commands: CommandBatch,
+  from: ComputeBuffer,
+  stride: number,
+  rows: number,
+  target: WebGpuActivations,
+  firstRow: number,
+): void {
+  const width = target.neurons;
+  for (const chunk of target.chunks) {
+    const start = Math.max(firstRow, chunk.firstRow);
+    const end = Math.min(firstRow + rows, chunk.firstRow + chunk.rows);
+    // Rows of whole vectors follow each other without gaps.
+    const step = stride === width ? Math.max(1, end - start) : 1;
+    for (let row = start; row < end; row += step) {
+      const to = chunk.offset + (row - chunk.firstRow) * width * 4;
+      commands.copy(from, (row - firstRow) * stride * 4, chunk.buffer, to, step * width * 4);
+    }
+  }
+}

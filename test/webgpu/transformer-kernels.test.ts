@@ -1,0 +1,448 @@
+/** Every kernel of the forward pass against float64 loops, at sizes below, at and above its tile. */
+import { describe, expect, it } from "vitest";
+import type { TransformerSpec } from "../../src/backends/backend.ts";
+import type { ComputeBuffer, ComputeDevice } from "../../src/backends/webgpu/device.ts";
+import {
+  ACTIVATION_CODE,
+  activateKernel,
+  addKernel,
+  attentionTile,
+  causalAttentionKernel,
+  gatherRowsKernel,
+  layerNormKernel,
+  linearKernel,
+  linearTile,
+  rotaryKernel,
+  type AttentionTile,
+} from "../../src/backends/webgpu/transformer-kernels.ts";
+import { vectorsOf } from "../../src/backends/webgpu/transformer-weights.ts";
+import { expectClose } from "../support/expect-close.ts";
+import { openTestDevice } from "../support/gpu.ts";
+import {
+  activationOracle,
+  attentionOracle,
+  gamma,
+  layerNormOracle,
+  linearOracle,
+  randomFloats,
+  UNIT,
+  type Expected,
+} from "../support/transformer-oracle.ts";
+
+/** What a kernel leaves alone must keep this value. */
+const SENTINEL = -12345;
+const device: ComputeDevice = await openTestDevice();
+
+async function filled(length: number): Promise<ComputeBuffer> {
+  return device.allocateFrom("sentinel", new Float32Array(length).fill(SENTINEL));
+}
+
+/** Rows of `width` values, each followed by zeros up to a whole number of vectors. */
+function inVectors(data: Float32Array, width: number): Float32Array {
+  const stride = 4 * vectorsOf(width);
+  const out = new Float32Array((data.length / width) * stride);
+  for (let r = 0; r < data.length / width; r++)
+    out.set(data.subarray(r * width, (r + 1) * width), r * stride);
+  return out;
+}
+
+/** Columns [first, first + width) of rows of `stride` values. */
+function columnsOf(data: Float32Array, stride: number, first: number, width: number): Float32Array {
+  const rows = data.length / stride;
+  return Float32Array.from(
+    { length: rows * width },
+    (_, i) => data[Math.floor(i / width) * stride + first + (i % width)],
+  );
+}
+
+function expectWithin(got: Float32Array, { want, bound }: Expected): void {
+  expectClose(got, want, (i) => bound[i]);
+}
+
+interface LinearCase {
+  readonly rows: number;
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly overrides?: Partial<Record<keyof typeof linearKernel.overrides, number>>;
+}
+
+async function runLinear(
+  { rows, inputs, outputs, overrides = {} }: LinearCase,
+  { accumulate = 0, activation = 0 } = {},
+): Promise<{
+  x: Float32Array;
+  weight: Float32Array;
+  bias: Float32Array;
+  y: Float32Array;
+  before: Float32Array;
+}> {
+  const x = randomFloats(rows * inputs, "x");
+  const weight = randomFloats(outputs * inputs, "weight");
+  // The part of the weight starts at output 2 of 2 + outputs + 1.
+  const bias = randomFloats(outputs + 3, "bias");
+  const stride = outputs + 3;
+  const before = accumulate
+    ? randomFloats(rows * stride, "before")
+    : new Float32Array(rows * stride).fill(SENTINEL);
+  const scope = device.scope();
+  try {
+    const y = await scope.allocateFrom("y", before);
+    const settings = { ...linearKernel.overrides, ...linearTile(rows).overrides, ...overrides };
+    const height = settings.workgroup_size / settings.workgroup_columns;
+    device
+      .batch("test")
+      .dispatch(linearKernel, {
+        bindings: {
+          x: await scope.allocateFrom("x", inVectors(x, inputs)),
+          weight: await scope.allocateFrom("weight", inVectors(weight, inputs)),
+          bias: await scope.allocateFrom("bias", bias),
+          y,
+        },
+        params: { rows, inputs: vectorsOf(inputs), outputs, first_output: 2, y_stride: stride },
+        overrides: { ...settings, accumulate, mlp_activation: activation },
+        workgroups: [
+          Math.ceil(outputs / (settings.columns_per_thread * settings.workgroup_columns)),
+          Math.ceil(rows / (settings.rows_per_thread * height)),
+          1,
+        ],
+      })
+      .submit();
+    return { x, weight, bias: bias.slice(2, 2 + outputs), y: await device.readFloats(y), before };
+  } finally {
+    scope.dispose();
+  }
+}
+
+describe("linear", () => {
+  it.each<LinearCase>([
+    { rows: 1, inputs: 1, outputs: 1 },
+    { rows: 5, inputs: 3, outputs: 7 },
+    { rows: 16, inputs: 16, outputs: 64 },
+    { rows: 17, inputs: 20, outputs: 65 },
+    { rows: 64, inputs: 18, outputs: 5 },
+    { rows: 65, inputs: 33, outputs: 66 },
+    { rows: 257, inputs: 5, outputs: 3 },
+    { rows: 21, inputs: 37, outputs: 19, overrides: { workgroup_size: 32, workgroup_columns: 4 } },
+    {
+      rows: 21,
+      inputs: 37,
+      outputs: 35,
+      overrides: { workgroup_size: 64, workgroup_columns: 8, columns_per_thread: 8, tile_inputs: 1 },
+    },
+  ])("$rows × $inputs to $outputs $overrides", async (size) => {
+    const { x, weight, bias, y } = await runLinear(size);
+    const stride = size.outputs + 3;
+    const expected = linearOracle(x, weight, bias, size.inputs);
+    expectWithin(columnsOf(y, stride, 2, size.outputs), expected);
+    expect(columnsOf(y, stride, 0, 2).every((value) => value === SENTINEL)).toBe(true);
+    expect(columnsOf(y, stride, stride - 1, 1).every((value) => value === SENTINEL)).toBe(true);
+  });
+
+  it("adds to what is there", async () => {
+    const size = { rows: 5, inputs: 6, outputs: 9 };
+    const { x, weight, bias, y, before } = await runLinear(size, { accumulate: 1 });
+    const { want, bound } = linearOracle(x, weight, bias, size.inputs);
+    const old = columnsOf(before, size.outputs + 3, 2, size.outputs);
+    const expected = {
+      want: want.map((value, i) => value + old[i]),
+      bound: bound.map((value, i) => value + UNIT * Math.abs(want[i] + old[i]) + value * UNIT),
+    };
+    expectWithin(columnsOf(y, size.outputs + 3, 2, size.outputs), expected);
+  });
+
+  it("applies the non-linearity to the sum", async () => {
+    const size = { rows: 5, inputs: 6, outputs: 9 };
+    const { x, weight, bias, y } = await runLinear(size, { activation: ACTIVATION_CODE.relu });
+    const { want, bound } = linearOracle(x, weight, bias, size.inputs);
+    const expected = { want: want.map((value) => Math.max(value, 0)), bound };
+    expectWithin(columnsOf(y, size.outputs + 3, 2, size.outputs), expected);
+  });
+});
+
+describe("activate", () => {
+  // From where every activation is 0 or the identity in float32, through all of the transition, with both branches of
+  // erf and the place where they meet.
+  const x = Float32Array.from({ length: 4001 }, (_, i) => -10 + i / 200);
+  x[0] = -1e30;
+  x[4000] = 1e30;
+
+  it.each(["gelu", "gelu-tanh", "relu"] as const)("%s", async (kind: TransformerSpec["activation"]) => {
+    const scope = device.scope();
+    try {
+      const y = await scope.allocateFrom("y", Float32Array.from([...x, SENTINEL]));
+      device
+        .batch("test")
+        .dispatch(activateKernel, {
+          bindings: { y },
+          params: { count: x.length },
+          overrides: { mlp_activation: ACTIVATION_CODE[kind] },
+          workgroups: Math.ceil((x.length + 1) / 64),
+        })
+        .submit();
+      const got = await device.readFloats(y);
+      expect(got.at(-1)).toBe(SENTINEL);
+      const f = activationOracle(kind);
+      // |x|/2 times the error of erf (2e-7), or of 1 − 1/(exp(2a) + 1) and the rounding of a; then three roundings.
+      const expected = {
+        want: Float64Array.from(x, (value) => (Math.abs(value) > 1e9 ? Math.max(value, 0) : f(value))),
+        bound: Float64Array.from(x, (value) =>
+          kind === "relu" ? 1e-45 : Math.abs(value) * (kind === "gelu" ? 1e-7 + gamma(3) : gamma(20)) + 1e-37,
+        ),
+      };
+      expectWithin(got.subarray(0, x.length), expected);
+    } finally {
+      scope.dispose();
+    }
+  });
+});
+
+describe("layer norm", () => {
+  it.each([
+    { rows: 1, width: 1, offset: 0 },
+    { rows: 3, width: 63, offset: 0 },
+    { rows: 2, width: 64, offset: 5 },
+    { rows: 5, width: 130, offset: 100 },
+  ])("$rows × $width around $offset", async ({ rows, width, offset }) => {
+    const x = randomFloats(rows * width, "x").map((value) => value + offset);
+    const gain = randomFloats(width, "gain");
+    const bias = randomFloats(width, "bias");
+    const stride = 4 * vectorsOf(width);
+    const scope = device.scope();
+    try {
+      const y = scope.add(await filled(rows * stride));
+      device
+        .batch("test")
+        .dispatch(layerNormKernel, {
+          bindings: {
+            x: await scope.allocateFrom("x", x),
+            gain: await scope.allocateFrom("gain", gain),
+            bias: await scope.allocateFrom("bias", bias),
+            y,
+          },
+          params: { rows, width, y_stride: stride, epsilon: 1e-5 },
+          workgroups: rows,
+        })
+        .submit();
+      const got = await device.readFloats(y);
+      const expected = layerNormOracle(x, gain, bias, Math.fround(1e-5));
+      expectWithin(columnsOf(got, stride, 0, width), expected);
+      expect(columnsOf(got, stride, width, stride - width).every((value) => value === SENTINEL)).toBe(true);
+    } finally {
+      scope.dispose();
+    }
+  });
+});
+
+describe("rotary", () => {
+  it("turns queries and keys, and leaves values and trailing dimensions alone", async () => {
+    const [tokens, heads, width, half] = [5, 3, 7, 2];
+    const positions = Uint32Array.from([0, 1, 2, 0, 3]);
+    const qkv = randomFloats(tokens * heads * 3 * width, "qkv");
+    const turns = randomFloats(4 * 2 * half, "turns");
+    const want = Float64Array.from(qkv);
+    const bound = new Float64Array(qkv.length).fill(1e-45);
+    for (let t = 0; t < tokens; t++) {
+      for (let part = 0; part < heads * 3; part++) {
+        if (part % 3 === 2) continue;
+        for (let i = 0; i < half; i++) {
+          const at = (t * heads * 3 + part) * width + i;
+          const cosine = turns[positions[t] * 2 * half + i];
+          const sine = turns[positions[t] * 2 * half + half + i];
+          want[at] = qkv[at] * cosine - qkv[at + half] * sine;
+          want[at + half] = qkv[at + half] * cosine + qkv[at] * sine;
+          bound[at] = gamma(2) * (Math.abs(qkv[at] * cosine) + Math.abs(qkv[at + half] * sine));
+          bound[at + half] = gamma(2) * (Math.abs(qkv[at + half] * cosine) + Math.abs(qkv[at] * sine));
+        }
+      }
+    }
+    const scope = device.scope();
+    try {
+      const buffer = await scope.allocateFrom("qkv", qkv);
+      device
+        .batch("test")
+        .dispatch(rotaryKernel, {
+          bindings: {
+            qkv: buffer,
+            turns: await scope.allocateFrom("turns", turns),
+            positions: await scope.allocateFrom("positions", positions),
+          },
+          params: { tokens, heads, head_width: width, half },
+          workgroups: Math.ceil((tokens * heads * 2 * half) / 64),
+        })
+        .submit();
+      expectWithin(await device.readFloats(buffer), { want, bound });
+    } finally {
+      scope.dispose();
+    }
+  });
+});
+
+describe("causal attention", () => {
+  const small: AttentionTile = {
+    queries: 4,
+    overrides: {
+      workgroup_size: 16,
+      workgroup_columns: 4,
+      queries_per_thread: 1,
+      keys_per_thread: 1,
+      head_vectors: 0,
+    },
+  };
+
+  const cases: { name: string; lengths: number[]; heads: number; width: number; tile: AttentionTile }[] = [
+    { name: "the device's own tile", lengths: [1, 31, 32, 33], heads: 2, width: 8, tile: deviceTile(8) },
+    { name: "odd heads", lengths: [3, 5], heads: 3, width: 7, tile: deviceTile(7) },
+    {
+      name: "the tile of WebGPU's default limits",
+      lengths: [17, 2, 16],
+      heads: 1,
+      width: 64,
+      tile: attentionTile(64, {
+        maxComputeWorkgroupStorageSize: 16384,
+        maxComputeInvocationsPerWorkgroup: 256,
+      }),
+    },
+    {
+      name: "wide heads",
+      lengths: [9, 1],
+      heads: 1,
+      width: 256,
+      tile: attentionTile(256, {
+        maxComputeWorkgroupStorageSize: 16384,
+        maxComputeInvocationsPerWorkgroup: 256,
+      }),
+    },
+    { name: "a tiny tile", lengths: [1, 4, 5, 11], heads: 2, width: 6, tile: withVectors(small, 6) },
+    {
+      name: "several vectors per thread",
+      lengths: [13],
+      heads: 1,
+      width: 22,
+      tile: {
+        queries: 8,
+        overrides: { ...withVectors(small, 22).overrides, queries_per_thread: 2, keys_per_thread: 3 },
+      },
+    },
+  ];
+
+  function deviceTile(width: number): AttentionTile {
+    return attentionTile(width, device.gpu.limits);
+  }
+
+  function withVectors(tile: AttentionTile, width: number): AttentionTile {
+    return { ...tile, overrides: { ...tile.overrides, head_vectors: vectorsOf(width) } };
+  }
+
+  async function attend(
+    qkv: Float32Array,
+    offsets: readonly number[],
+    heads: number,
+    width: number,
+    tile: AttentionTile,
+  ): Promise<Float32Array> {
+    const blocks: number[] = [];
+    for (let s = 0; s + 1 < offsets.length; s++) {
+      for (let q = offsets[s]; q < offsets[s + 1]; q += tile.queries) {
+        blocks.push(offsets[s], offsets[s + 1], q);
+      }
+    }
+    const stride = heads * width + 1;
+    const scope = device.scope();
+    try {
+      const z = scope.add(await filled(offsets.at(-1)! * stride));
+      device
+        .batch("test")
+        .dispatch(causalAttentionKernel, {
+          bindings: {
+            qkv: await scope.allocateFrom("qkv", qkv),
+            blocks: await scope.allocateFrom("blocks", Uint32Array.from(blocks)),
+            z,
+          },
+          params: {
+            block_count: blocks.length / 3,
+            heads,
+            head_width: width,
+            z_stride: stride,
+            scale: 1 / Math.sqrt(width),
+          },
+          overrides: tile.overrides,
+          workgroups: (blocks.length / 3) * heads,
+        })
+        .submit();
+      const got = await device.readFloats(z);
+      expect(columnsOf(got, stride, stride - 1, 1).every((value) => value === SENTINEL)).toBe(true);
+      return columnsOf(got, stride, 0, stride - 1);
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  it.each(cases)("$name: sequences of $lengths, $heads heads of $width", async (attention) => {
+    const { lengths, heads, width, tile } = attention;
+    const offsets = [0];
+    for (const length of lengths) offsets.push(offsets.at(-1)! + length);
+    // Scores spread over about ±30, so that the running maximum moves.
+    const qkv = randomFloats(offsets.at(-1)! * heads * 3 * width, "qkv", 5);
+    const got = await attend(qkv, offsets, heads, width, tile);
+    expectWithin(got, attentionOracle(qkv, offsets, heads, width));
+  });
+
+  it("is the value itself for a first token, whatever the scores", async () => {
+    const qkv = randomFloats(2 * 3 * 4, "qkv", 1e4);
+    const got = await attend(qkv, [0, 1, 2], 1, 4, withVectors(small, 4));
+    expect([...got]).toEqual([...qkv.subarray(8, 12), ...qkv.subarray(20, 24)]);
+  });
+});
+
+describe("gather rows", () => {
+  it("takes rows from the parts of a table", async () => {
+    const [rows, width] = [7, 3];
+    const table = randomFloats(rows * width, "table");
+    const indices = Uint32Array.from([6, 0, 3, 4, 3, 1]);
+    const scope = device.scope();
+    try {
+      const out = scope.add(await filled(indices.length * width + 1));
+      const indexBuffer = await scope.allocateFrom("indices", indices);
+      const commands = device.batch("test");
+      for (const [first, count] of [
+        [0, 4],
+        [4, 3],
+      ]) {
+        commands.dispatch(gatherRowsKernel, {
+          bindings: {
+            table: await scope.allocateFrom("part", table.slice(first * width, (first + count) * width)),
+            indices: indexBuffer,
+            out,
+          },
+          params: { rows: indices.length, width, first_row: first, table_rows: count },
+          workgroups: 1,
+        });
+      }
+      commands.submit();
+      const want = [...indices].flatMap((i) => [...table.subarray(i * width, (i + 1) * width)]);
+      expect([...(await device.readFloats(out))]).toEqual([...want, SENTINEL]);
+    } finally {
+      scope.dispose();
+    }
+  });
+});
+
+describe("add", () => {
+  it("adds the first values only", async () => {
+    const scope = device.scope();
+    try {
+      const y = await scope.allocateFrom("y", Float32Array.from([1, 2, 3]));
+      device
+        .batch("test")
+        .dispatch(addKernel, {
+          bindings: { x: await scope.allocateFrom("x", Float32Array.from([10, 20, 30])), y },
+          params: { count: 2 },
+          workgroups: 1,
+        })
+        .submit();
+      expect([...(await device.readFloats(y))]).toEqual([11, 22, 3]);
+    } finally {
+      scope.dispose();
+    }
+  });
+});
