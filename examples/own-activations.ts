@@ -1,4 +1,4 @@
-/** Probing a matrix of your own: `npm run build`, then `npx tsx --tsconfig examples/tsconfig.json` and this file. */
+/** Probing a matrix of your own: `npm run build`, then `npx tsx --tsconfig tsconfig.examples.json` and this file. */
 import { Random, SparseProbe, splitRows } from "sparseprobe";
 
 // 1. Activations [rows × neurons], labels and documents. Here: noise, with a feature planted in neurons 7 and 41.
