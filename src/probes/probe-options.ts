@@ -1,5 +1,6 @@
 /** What can be chosen about a probe, its defaults, and the record of the choice. */
 import type { CallOptions } from "../backends/backend.ts";
+import { DEFAULT_TOLERANCE } from "../backends/cpu/newton.ts";
 import { STANDARDISATIONS, type Standardisation } from "../data/standardisation.ts";
 import { OptionError } from "../errors.ts";
 import { RANKINGS, rankingFunction, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
@@ -42,7 +43,7 @@ export function probeSettings(options: ProbeOptions): ProbeSettings {
     classWeight = "balanced",
     standardise = "standard",
     ranking = "mean-difference",
-    tolerance = 1e-16,
+    tolerance = DEFAULT_TOLERANCE,
     maxIterations = 100,
   } = options;
   if (!(C > 0) || !Number.isFinite(C)) {

@@ -159,13 +159,8 @@ export class SparseProbe implements ProbeRecord {
     options: Omit<FitOptions, "positive" | "feature"> = {},
   ): Promise<{ probes: SparseProbe[]; failures: ProbeFailure[] }> {
     if (labelSets instanceof LabelMatrix) return fitBatch(acts, labelSets, ks, options);
-    const { labels, positives, failures: unread } = readLabelSets(labelSets);
-    // Labels that cannot be read fail at every k, before anything is computed.
-    const sizes = ks ?? K_SCHEDULE;
-    const early = unread.flatMap(({ feature, error }) => sizes.map((k) => ({ feature, k, error })));
-    if (labels.features.length === 0) return { probes: [], failures: early };
-    const { probes, failures } = await fitBatch(acts, labels, ks, options, positives);
-    return { probes, failures: [...early, ...failures] };
+    const { labels, positives, failures } = readLabelSets(labelSets);
+    return fitBatch(acts, labels, ks, options, positives, failures);
   }
 
   /**
@@ -299,17 +294,22 @@ async function fitBatch(
   ks: readonly number[] | undefined,
   options: FitOptions,
   positives?: readonly ClassValue[],
+  unread: readonly Omit<ProbeFailure, "k">[] = [],
 ): Promise<{ probes: SparseProbe[]; failures: ProbeFailure[] }> {
   probeSettings(options);
   const { signal, rows, backend = createCpuBackend() } = options;
   signal?.throwIfAborted();
   const source = await openActivations(acts, backend, { signal });
   try {
+    const sizes = ks ?? K_SCHEDULE.filter((k) => k <= source.neurons);
+    // Labels that could not be read fail at every k.
+    const early = unread.flatMap((failure) => sizes.map((k) => ({ ...failure, k })));
+    if (matrix.features.length === 0) return { probes: [], failures: early };
     assertLabelled(matrix.rows, source.rows);
     const labels = rows ? matrix.restrictedTo(rows) : matrix;
     const moments = await source.classMoments(labels, { signal });
-    const sizes = ks ?? K_SCHEDULE.filter((k) => k <= source.neurons);
-    const { supports, failures } = selectSupports(moments, labels, sizes, options);
+    const { supports, failures: unusable } = selectSupports(moments, labels, sizes, options);
+    const failures = [...early, ...unusable];
     if (supports.length === 0) return { probes: [], failures };
     const columns = await source.columns(candidateNeurons(supports), { signal });
     const origin: ProbeOrigin = {

@@ -222,6 +222,12 @@ describe("several probes at once", () => {
     expect(probes[1].toJSON()).toEqual(single.toJSON());
   });
 
+  it("report label sets that cannot be read, though none is left", async () => {
+    const { probes, failures } = await SparseProbe.fitMany(x, { one: labels.map(() => 1) });
+    expect(probes).toEqual([]);
+    expect(failures.map((f) => f.k)).toEqual(K_SCHEDULE.filter((k) => k <= NEURONS));
+  });
+
   it("classes are fitted one against the rest", async () => {
     const classes = labels.map((label, i) => (label === 1 ? "c" : i % 2 ? "a" : "b"));
     const { probes } = await SparseProbe.fitMany(x, classes, [2]);
