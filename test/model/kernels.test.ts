@@ -1,0 +1,191 @@
+import { readFile } from "node:fs/promises";
+import fc from "fast-check";
+import { beforeAll, describe, expect, it } from "vitest";
+import { erf } from "../../src/backends/cpu/erf.ts";
+import { javascriptKernels } from "../../src/backends/cpu/javascript-kernels.ts";
+import { wasmKernels } from "../../src/backends/cpu/wasm-kernels.ts";
+import { KERNELS_BASE64 } from "../../src/backends/cpu/wasm/kernels.generated.ts";
+import { loadKernels, type WasmKernels } from "../../src/backends/cpu/wasm/load-kernels.ts";
+import type { TransformerSpec } from "../../src/backends/backend.ts";
+import type { FloatBuffer, TransformerKernels } from "../../src/backends/cpu/transformer-kernels.ts";
+import { OutOfMemoryError } from "../../src/errors.ts";
+import { Random } from "../../src/random.ts";
+import { fixtureJson } from "./fixtures.ts";
+
+const SPEC: TransformerSpec = {
+  architecture: "gpt_neox",
+  layers: 1,
+  dModel: 20,
+  heads: 2,
+  dHead: 10,
+  dMlp: 40,
+  vocabulary: 11,
+  context: 200,
+  rotaryDims: 6,
+  rotaryBase: 1000,
+  parallelResidual: true,
+  layerNormEpsilon: 1e-5,
+  activation: "gelu",
+};
+
+/** 2⁻²⁴: the relative error of one float32 rounding. */
+const UNIT = 2 ** -24;
+
+const normals = (random: Random, length: number): Float32Array =>
+  Float32Array.from({ length }, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - random.uniform()));
+    return radius * Math.cos(2 * Math.PI * random.uniform());
+  });
+
+const both = async (spec: TransformerSpec): Promise<TransformerKernels[]> => [
+  wasmKernels(await loadKernels(), spec),
+  javascriptKernels(spec),
+];
+
+function filled(kernels: TransformerKernels, data: Float32Array): FloatBuffer {
+  const buffer = kernels.allocate(data.length);
+  buffer.view().set(data);
+  return buffer;
+}
+
+describe("the compiled kernels", () => {
+  it("are what the sources compile to", { timeout: 60_000 }, async () => {
+    const { buildKernels } = (await import(
+      new URL("../../src/backends/cpu/wasm/assembly/build.mjs", import.meta.url).href
+    )) as { buildKernels: () => Promise<string> };
+    const committed = new URL("../../src/backends/cpu/wasm/kernels.generated.ts", import.meta.url);
+    expect(await buildKernels()).toBe(await readFile(committed, "utf8"));
+  });
+
+  it("are small", () => {
+    expect(KERNELS_BASE64.length).toBeLessThan(20_000);
+  });
+
+  it("say so when 4 GiB are not enough", async () => {
+    const kernels = await loadKernels();
+    expect(() => kernels.allocate(2 ** 30)).toThrow(OutOfMemoryError);
+  });
+});
+
+describe("erf", () => {
+  const { x, erf: want } = fixtureJson("erf.json") as { x: number[]; erf: number[] };
+  let wasm: WasmKernels;
+  beforeAll(async () => {
+    wasm = await loadKernels();
+  });
+
+  it("in float64 is within 2e-15 of CPython's", () => {
+    const errors = x.map((value, i) => Math.abs(erf(value) - want[i]));
+    expect(Math.max(...errors)).toBeLessThan(2e-15);
+    expect([erf(-1.5), erf(-3), erf(40), erf(-40), erf(0)]).toEqual([-erf(1.5), -erf(3), 1, -1, 0]);
+  });
+
+  it("in the kernels is within 1.2e-7 of CPython's, and odd", () => {
+    const count = Math.ceil(x.length / 4) * 4;
+    const from = wasm.allocate(count);
+    const to = wasm.allocate(count);
+    const run = (sign: number): Float32Array => {
+      wasm.view(from, x.length).set(x.map((value) => sign * value));
+      wasm.call.erf(from, to, count);
+      return wasm.view(to, x.length).slice();
+    };
+    const up = run(1);
+    expect(Math.max(...x.map((_, i) => Math.abs(up[i] - want[i])))).toBeLessThan(1.2e-7);
+    expect(Array.from(run(-1), (value) => -value)).toEqual(Array.from(up));
+  });
+});
+
+describe("WebAssembly and JavaScript kernels agree on", () => {
+  it("linear maps of any shape, within the rounding of a sum of products", async () => {
+    const [fast, plain] = await both(SPEC);
+    const size = fc.integer({ min: 1, max: 30 });
+    fc.assert(
+      fc.property(
+        size,
+        fc.oneof(size, fc.constantFrom(512, 513, 1030)),
+        size,
+        fc.nat(),
+        (rows, k, n, seed) => {
+          const random = new Random(seed);
+          const x = normals(random, rows * k);
+          const w = normals(random, n * k);
+          const bias = seed % 3 === 0 ? null : normals(random, n);
+          const run = (kernels: TransformerKernels): Float32Array => {
+            const y = filled(kernels, new Float32Array(rows * n + 5).fill(-77));
+            kernels.linear(filled(kernels, x), kernels.linearMap(w, bias, n, k), y, rows);
+            return y.view().slice();
+          };
+          const [got, want] = [run(fast), run(plain)];
+          for (let r = 0; r < rows; r++) {
+            for (let o = 0; o < n; o++) {
+              let magnitude = bias ? Math.abs(bias[o]) : 0;
+              for (let i = 0; i < k; i++) magnitude += Math.abs(x[r * k + i] * w[o * k + i]);
+              const difference = Math.abs(got[r * n + o] - want[r * n + o]);
+              expect(difference).toBeLessThanOrEqual((k + 2) * UNIT * magnitude);
+            }
+          }
+          // Nothing is written beyond the result.
+          expect(Array.from(got.subarray(rows * n))).toEqual([-77, -77, -77, -77, -77]);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it.each([1, 4, 30, 33])("layer norms of width %i", async (width) => {
+    const random = new Random(width);
+    const rows = 3;
+    const [gain, bias] = [normals(random, width), normals(random, width)];
+    const x = normals(random, rows * width).map((value) => 5 + 3 * value);
+    const [got, want] = (await both(SPEC)).map((kernels) => {
+      const y = kernels.allocate(rows * width);
+      const norm = { gain: filled(kernels, gain), bias: filled(kernels, bias) };
+      kernels.layerNorm(filled(kernels, x), norm, y, rows, 1e-5);
+      return y.view().slice();
+    });
+    // Centring loses at most the mean over the deviation (about 2, and one value alone is its own mean) in each rounding.
+    got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(width === 1 ? 1e-3 : 1e-5));
+  });
+
+  it.each([1, 2, 7, 8, 9, 47, 48, 49, 100, 200])("attention over %i tokens", async (length) => {
+    const random = new Random(length);
+    const { heads, dHead } = SPEC;
+    const other = 3;
+    const qkv = normals(random, (other + length) * heads * 3 * dHead);
+    const [got, want] = (await both(SPEC)).map((kernels) => {
+      const z = kernels.allocate((other + length) * heads * dHead);
+      kernels.attention(filled(kernels, qkv), [0, other, other + length], z);
+      return z.view().slice();
+    });
+    // Weighted means of values below 5; scores of about 10 roundings each, exponentiated.
+    got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(5 * 50 * UNIT));
+  });
+
+  it("attention whose scores are far apart", async () => {
+    const { heads, dHead } = SPEC;
+    const qkv = normals(new Random(5), 40 * heads * 3 * dHead).map((value) => 40 * value);
+    const [got, want] = (await both(SPEC)).map((kernels) => {
+      const z = kernels.allocate(40 * heads * dHead);
+      kernels.attention(filled(kernels, qkv), [0, 40], z);
+      return z.view().slice();
+    });
+    // Scores of some thousands carry an absolute error of 1e-3, and so do the weights, of values up to 160.
+    got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(0.5));
+    expect(got.every(Number.isFinite)).toBe(true);
+  });
+
+  it.each(["gelu", "gelu-tanh", "relu"] as const)("%s", async (activation) => {
+    const x = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100);
+    x[0] = -200;
+    x[1] = 200;
+    const [got, want] = (await both({ ...SPEC, activation })).map((kernels) => {
+      const y = kernels.allocate(x.length);
+      kernels.activate(filled(kernels, x), y, x.length);
+      return y.view().slice();
+    });
+    // x/2·erf(x/√2) with erf within 1.2e-7, and roundings of the result.
+    got.forEach((value, i) =>
+      expect(Math.abs(value - want[i]), `at ${x[i]}`).toBeLessThanOrEqual(Math.abs(x[i]) * (1e-7 + 4 * UNIT)),
+    );
+  });
+});
