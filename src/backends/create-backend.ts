@@ -18,7 +18,8 @@ export interface CreateBackendOptions {
 
 /**
  * A backend to pass to everything that computes. `await createBackend("auto")` never fails for lack of a GPU: it falls
- * back to the CPU and keeps the reason in `info.fallbackReason`. GPU code is loaded when it is first wanted.
+ * back to the CPU and keeps the reason in `info.fallbackReason`. A GPU that is emulated in software (SwiftShader,
+ * llvmpipe) counts as none for `"auto"`, since the CPU backend is faster. GPU code is loaded when it is first wanted.
  *
  * @throws BackendUnavailableError with `"webgpu"`, when there is no GPU device
  */
@@ -28,7 +29,7 @@ export async function createBackend(
 ): Promise<Backend> {
   if (kind === "cpu") return createCpuBackend();
   try {
-    return await createWebGpuBackend(options);
+    return await createWebGpuBackend(kind, options);
   } catch (error) {
     if (kind === "webgpu" || !(error instanceof BackendUnavailableError)) throw error;
     const cpu = createCpuBackend();
@@ -36,16 +37,23 @@ export async function createBackend(
   }
 }
 
-async function createWebGpuBackend({
-  device,
-  powerPreference,
-  acquire,
-}: CreateBackendOptions): Promise<Backend> {
+async function createWebGpuBackend(
+  kind: BackendKind,
+  { device, powerPreference, acquire }: CreateBackendOptions,
+): Promise<Backend> {
   const { WebGpuBackend } = await import("./webgpu/webgpu-backend.ts");
   if (device) return new WebGpuBackend(device);
-  const { requestDevice } = await import("./webgpu/request-device.ts");
+  const { isSoftwareDevice, requestDevice } = await import("./webgpu/request-device.ts");
   const gpu = await (
     acquire ?? (() => requestDevice(undefined, powerPreference ? { powerPreference } : {}))
   )();
-  return new WebGpuBackend(gpu, { owned: true });
+  const backend = new WebGpuBackend(gpu, { owned: true });
+  if (kind === "auto" && isSoftwareDevice(gpu)) {
+    backend.dispose();
+    throw new BackendUnavailableError(
+      `The only GPU is emulated in software (${backend.info.device}).`,
+      'Ask for "webgpu" to use it all the same.',
+    );
+  }
+  return backend;
 }

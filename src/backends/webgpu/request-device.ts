@@ -67,3 +67,9 @@ const REMEDY = "Check the graphics driver (Vulkan, Metal or Direct3D 12), or use
 function browserEntry(): GPU | undefined {
   return (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
 }
+
+/** Whether a device is a CPU in disguise. */
+export function isSoftwareDevice(device: GPUDevice): boolean {
+  const info = (device as Partial<Pick<GPUDevice, "adapterInfo">>).adapterInfo;
+  return info?.isFallbackAdapter === true || /swiftshader|llvmpipe|softpipe/i.test(info?.description ?? "");
+}
