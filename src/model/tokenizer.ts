@@ -86,6 +86,7 @@ export class Tokenizer {
 
   /** Text of token ids. Bytes that are no UTF-8 (part of a character) become U+FFFD. */
   decode(ids: ArrayLike<number>): string {
+    if (ids.length === 0) return "";
     return this.#inner.decode(Array.from(ids), {
       skip_special_tokens: false,
       clean_up_tokenization_spaces: false,

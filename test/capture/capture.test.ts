@@ -1,0 +1,217 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Aggregation, HookPoint } from "../../src/backends/backend.ts";
+import { captureActivations } from "../../src/capture/capture-activations.ts";
+import { captureClassMoments } from "../../src/capture/capture-class-moments.ts";
+import { captureColumns } from "../../src/capture/capture-columns.ts";
+import { TokenRows } from "../../src/capture/token-rows.ts";
+import { ContextLengthError, EmptyDataError, OptionError, ShapeError } from "../../src/errors.ts";
+import type { LanguageModel } from "../../src/model/language-model.ts";
+import { loadFixture } from "../model/fixtures.ts";
+import { LABELS, TEXTS } from "./texts.ts";
+
+const NEURONS: HookPoint = "blocks.1.mlp.hook_post";
+const RESIDUAL: HookPoint = "blocks.0.hook_resid_post";
+const AGGREGATIONS: readonly Aggregation[] = ["token", "mean", "max", "last"];
+
+let model: LanguageModel;
+beforeAll(async () => {
+  model = await loadFixture("parallel");
+});
+
+describe("captureActivations", () => {
+  it("gives a row per token with its document, token and origin", async () => {
+    const groups = TEXTS.map((_, i) => `doc ${i % 3}`);
+    const captured = await captureActivations(model, TEXTS, { hookPoints: [NEURONS, RESIDUAL], groups });
+    const ids = TEXTS.map((text) => model.tokenizer.encode(text));
+    const acts = captured.get(NEURONS)!;
+    expect(acts.rows).toBe(ids.reduce((sum, { length }) => sum + length, 0));
+    expect([acts.neurons, captured.get(RESIDUAL)!.neurons]).toEqual([64, 32]);
+    expect(acts.provenance).toEqual({
+      model: "parallel",
+      hookPoint: NEURONS,
+      aggregation: "token",
+      tokens: ids.flatMap((text) => Array.from(text, (id) => model.tokenizer.decode([id]))),
+    });
+    expect(acts.groups).toEqual(ids.flatMap((text, i) => Array.from(text, () => groups[i])));
+    // Rows are what the transformer says of each text on its own.
+    let row = 0;
+    for (const tokens of ids) {
+      const batch = { tokens, offsets: Uint32Array.of(0, tokens.length) };
+      const { activations } = await model.transformer.forward(batch, { hookPoints: [NEURONS] });
+      const alone = await activations.get(NEURONS)!.read();
+      expect(acts.slice(row, row + tokens.length).toFloat32()).toEqual(alone.toFloat32());
+      row += tokens.length;
+    }
+  });
+
+  it.each(AGGREGATIONS)("does not depend on the batches: %s", async (aggregation) => {
+    const options = { hookPoints: [NEURONS], aggregation, skipFirst: 2 };
+    const whole = (await captureActivations(model, TEXTS, options)).get(NEURONS)!;
+    for (const batchTokens of [1, 17, 40]) {
+      const parts = (await captureActivations(model, TEXTS, { ...options, batchTokens })).get(NEURONS)!;
+      expect(parts.toFloat32()).toEqual(whole.toFloat32());
+      expect(parts.groups).toEqual(whole.groups);
+      expect(parts.provenance).toEqual(whole.provenance);
+    }
+  });
+
+  it("aggregates the tokens that count", async () => {
+    const each = (await captureActivations(model, TEXTS, { hookPoints: [NEURONS] })).get(NEURONS)!;
+    const values = each.toFloat32();
+    const d = each.neurons;
+    const counts = (tokens: Uint32Array) =>
+      Array.from(tokens.keys()).filter((position) => position % 2 === 1 || position === 0);
+    const expected: Record<string, number[]> = { mean: [], max: [], last: [] };
+    let start = 0;
+    for (const text of TEXTS) {
+      const tokens = model.tokenizer.encode(text);
+      const rows = counts(tokens).map((position) => start + position);
+      for (let j = 0; j < d; j++) {
+        const column = rows.map((row) => values[row * d + j]);
+        expected["mean"].push(Math.fround(column.reduce((a, b) => a + b, 0) / column.length));
+        expected["max"].push(Math.max(...column));
+        expected["last"].push(column.at(-1)!);
+      }
+      start += tokens.length;
+    }
+    for (const aggregation of ["mean", "max", "last"] as const) {
+      const captured = await captureActivations(model, TEXTS, {
+        hookPoints: [NEURONS],
+        aggregation,
+        positions: counts,
+      });
+      const got = captured.get(NEURONS)!;
+      expect(Array.from(got.toFloat32()), aggregation).toEqual(expected[aggregation]);
+      expect(got.groups).toEqual(TEXTS.map((_, i) => i));
+      expect(got.provenance.tokens).toBeUndefined();
+    }
+  });
+
+  it.each(["f16", "u8"] as const)("stores %s as the float32 capture converted", async (storage) => {
+    const full = (await captureActivations(model, TEXTS, { hookPoints: [NEURONS] })).get(NEURONS)!;
+    const small = (
+      await captureActivations(model, TEXTS, { hookPoints: [NEURONS], storage, batchTokens: 20 })
+    ).get(NEURONS)!;
+    expect(small.dtype).toBe(storage);
+    expect(small.data).toEqual(full.toStorage(storage).data);
+  });
+
+  it("reports tokens read and stops between batches when asked to", async () => {
+    const seen: [number, number][] = [];
+    const controller = new AbortController();
+    const capture = captureActivations(model, TEXTS, {
+      hookPoints: [NEURONS],
+      batchTokens: 30,
+      signal: controller.signal,
+      onProgress: (done, total) => {
+        seen.push([done, total]);
+        if (seen.length === 2) controller.abort(new Error("enough"));
+      },
+    });
+    await expect(capture).rejects.toThrow("enough");
+    const total = TEXTS.reduce((sum, text) => sum + model.tokenizer.encode(text).length, 0);
+    expect(seen).toHaveLength(2);
+    expect(seen[1][0]).toBeGreaterThan(seen[0][0]);
+    expect(seen.every(([done, all]) => done < total && all === total)).toBe(true);
+  });
+
+  it("names the text that is too long, and can truncate it", async () => {
+    const long = "x".repeat(200);
+    const capture = captureActivations(model, ["x", long], { hookPoints: [NEURONS] });
+    await expect(capture).rejects.toThrow(ContextLengthError);
+    await expect(capture).rejects.toThrow(/Text 1 has \d+ tokens, but the model's context holds 64/);
+    const cut = await captureActivations(model, ["x", long], { hookPoints: [NEURONS], truncate: true });
+    expect(cut.get(NEURONS)!.rows).toBe(1 + 64);
+  });
+
+  it.each([
+    ["no texts", [], {}, EmptyDataError],
+    ["an empty text", ["a", ""], {}, EmptyDataError],
+    ["a text of skipped tokens only", ["the fox", "a"], { skipFirst: 1 }, EmptyDataError],
+    ["a negative skip", ["a"], { skipFirst: -1 }, OptionError],
+    ["positions out of order", ["the fox"], { positions: () => [1, 0] }, ShapeError],
+    ["positions beyond the text", ["a"], { positions: () => [1] }, ShapeError],
+    ["groups of another length", ["a"], { groups: ["x", "y"] }, ShapeError],
+    ["an empty batch", ["a"], { batchTokens: 0 }, OptionError],
+    [
+      "a hook point that is not there",
+      ["a"],
+      { hookPoints: ["blocks.9.mlp.hook_post"] as const },
+      OptionError,
+    ],
+  ])("refuses %s", async (_, texts, options, error) => {
+    await expect(captureActivations(model, texts, { hookPoints: [NEURONS], ...options })).rejects.toThrow(
+      error,
+    );
+  });
+});
+
+describe("two passes", () => {
+  it.each(AGGREGATIONS)("stream the moments of the captured matrix: %s", async (aggregation) => {
+    const rows = await TokenRows.tokenise(model, TEXTS, { aggregation });
+    const labels = rows.labelRows(LABELS);
+    const hookPoints = [NEURONS, RESIDUAL];
+    const streamed = await captureClassMoments(model, rows, labels, { hookPoints, batchTokens: 25 });
+    const captured = await captureActivations(model, rows, { hookPoints });
+    for (const point of hookPoints) {
+      const x = await model.backend.upload(captured.get(point)!);
+      const want = await model.backend.classMoments(x, labels);
+      const got = streamed.get(point)!;
+      expect(got.count).toEqual(want.count);
+      // Both sum in float64; merging adds a few roundings.
+      for (const key of ["mean", "sumOfSquares"] as const) {
+        got[key].forEach((value, i) =>
+          expect(Math.abs(value - want[key][i])).toBeLessThanOrEqual(1e-12 * (1 + Math.abs(want[key][i]))),
+        );
+      }
+    }
+  });
+
+  it.each(AGGREGATIONS)("keep the columns asked for: %s", async (aggregation) => {
+    const options = { aggregation, groups: TEXTS.map((_, i) => i % 4), skipFirst: 1 };
+    const columns = new Map([
+      [NEURONS, Uint32Array.of(63, 0, 17)],
+      [RESIDUAL, Uint32Array.of(5)],
+    ]);
+    const kept = await captureColumns(model, TEXTS, columns, { ...options, batchTokens: 25 });
+    const captured = await captureActivations(model, TEXTS, { ...options, hookPoints: [...columns.keys()] });
+    for (const [point, neurons] of columns) {
+      const want = captured.get(point)!.gatherColumns(neurons);
+      expect(kept.get(point)!.toFloat32()).toEqual(want.toFloat32());
+      expect(kept.get(point)!.groups).toEqual(want.groups);
+      expect(kept.get(point)!.provenance).toEqual(want.provenance);
+    }
+  });
+
+  it("refuse labels of other rows, and neurons that are not there", async () => {
+    await expect(
+      captureClassMoments(model, TEXTS, LABELS, { hookPoints: [NEURONS], aggregation: "token" }),
+    ).rejects.toThrow(ShapeError);
+    await expect(captureColumns(model, TEXTS, new Map([[NEURONS, Uint32Array.of(64)]]))).rejects.toThrow(
+      ShapeError,
+    );
+  });
+});
+
+describe("TokenRows", () => {
+  it("selects texts and keeps their numbers", async () => {
+    const all = await TokenRows.tokenise(model, TEXTS, {
+      aggregation: "token",
+      groups: Array.from("abcdefghi"),
+    });
+    const some = all.selectTexts([4, 1]);
+    const lengths = [4, 1].map((text) => model.tokenizer.encode(TEXTS[text]).length);
+    expect(some.rows).toBe(lengths[0] + lengths[1]);
+    expect(Array.from(some.textOfRow())).toEqual([
+      ...new Array<number>(lengths[0]).fill(4),
+      ...new Array<number>(lengths[1]).fill(1),
+    ]);
+    expect(new Set(some.groups())).toEqual(new Set(["e", "b"]));
+    expect(Array.from(some.labelRows(LABELS).of(0))).toEqual([
+      ...new Array<number>(lengths[0]).fill(0),
+      ...new Array<number>(lengths[1]).fill(1),
+    ]);
+    expect(() => all.selectTexts([9])).toThrow(ShapeError);
+    expect(() => all.selectTexts([])).toThrow(EmptyDataError);
+  });
+});

@@ -1,0 +1,63 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { FormatError, ShapeError } from "../../src/errors.ts";
+import { Tokenizer } from "../../src/model/tokenizer.ts";
+import { fixtureJson } from "./fixtures.ts";
+
+interface Case {
+  readonly text: string;
+  readonly ids: number[];
+  readonly tokens: string[];
+  readonly decoded: string;
+}
+
+describe("Tokenizer against Hugging Face's own", () => {
+  const cases = fixtureJson("tokens.json") as Case[];
+  let tokenizer: Tokenizer;
+  beforeAll(async () => {
+    tokenizer = await Tokenizer.fromJson(fixtureJson("parallel/tokenizer.json"));
+  });
+
+  it.each(cases)("encodes and decodes $text", ({ text, ids, tokens, decoded }) => {
+    const got = tokenizer.encode(text);
+    expect(got).toBeInstanceOf(Uint32Array);
+    expect(Array.from(got)).toEqual(ids);
+    expect(Array.from(got, (id) => tokenizer.token(id))).toEqual(tokens);
+    expect(tokenizer.decode(got)).toBe(decoded);
+  });
+
+  it.each(cases)("locates every token of $text", ({ text, ids }) => {
+    const located = tokenizer.locate(text)!;
+    expect(Array.from(located.ids)).toEqual(ids);
+    let covered = 0;
+    for (const [i, id] of ids.entries()) {
+      const [start, end] = [located.starts[i], located.ends[i]];
+      expect(end).toBeGreaterThan(start);
+      // No gap: a token starts where the one before ended, or inside the character that both share.
+      expect(start).toBeLessThanOrEqual(covered);
+      const word = tokenizer.tokenText(id);
+      if (!word.includes("\ufffd")) expect(text.slice(start, end)).toBe(word);
+      covered = end;
+    }
+    expect(covered).toBe(text.length);
+  });
+
+  it("adds nothing to a text", () => {
+    expect(tokenizer.encode("")).toHaveLength(0);
+    expect(tokenizer.decode([])).toBe("");
+  });
+
+  it("has no token beyond its vocabulary", () => {
+    expect(() => tokenizer.token(100_000)).toThrow(ShapeError);
+  });
+
+  it("does not guess places when a normaliser changes the text", async () => {
+    const json = fixtureJson("parallel/tokenizer.json") as Record<string, unknown>;
+    const composing = await Tokenizer.fromJson({ ...json, normalizer: { type: "NFC" } });
+    expect(composing.locate("cafe\u0301")).toBeNull();
+    expect(composing.locate("caf\u00e9")!.ends.at(-1)).toBe(4);
+  });
+
+  it.each([null, {}, "x", { model: { type: "Nonsense" } }])("refuses %o", async (json) => {
+    await expect(Tokenizer.fromJson(json)).rejects.toThrow(FormatError);
+  });
+});
