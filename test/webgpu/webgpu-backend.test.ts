@@ -1,0 +1,303 @@
+/** What only a GPU backend has: memory to give back, devices to lose, and buffers that belong to someone else. */
+import { afterEach, describe, expect, it } from "vitest";
+import type { LogisticOptions, LogisticProblem } from "../../src/backends/backend.ts";
+import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
+import { Usage } from "../../src/backends/webgpu/device.ts";
+import { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
+import { Activations } from "../../src/data/activations.ts";
+import { LabelMatrix } from "../../src/data/labels.ts";
+import {
+  DeviceLostError,
+  NonFiniteError,
+  OptionError,
+  OutOfMemoryError,
+  ShapeError,
+} from "../../src/errors.ts";
+import { requestNodeDevice } from "../../src/node/gpu.ts";
+import { expectClose } from "../support/expect-close.ts";
+import { openTestBackend } from "../support/gpu.ts";
+import { randomActivations, randomLabels } from "../support/random-data.ts";
+
+const FIT: LogisticOptions = { C: 1, balanced: true, tolerance: 1e-16, maxIterations: 100 };
+
+const open: WebGpuBackend[] = [];
+async function backend(options?: Parameters<typeof openTestBackend>[0]): Promise<WebGpuBackend> {
+  const opened = await openTestBackend(options);
+  open.push(opened);
+  return opened;
+}
+afterEach(() => {
+  for (const opened of open.splice(0)) opened.dispose();
+});
+
+function problems(count: number, k: number): LogisticProblem[] {
+  return Array.from({ length: count }, (_, p) => ({
+    feature: p % 2,
+    support: Uint32Array.from({ length: k }, (_, j) => j),
+  }));
+}
+
+const x = randomActivations(1, 120, 12);
+const labels = randomLabels(1, x, 2);
+
+describe("memory", () => {
+  it("does not grow over twenty fits, moments, gathers and aggregations", async () => {
+    const gpu = await backend();
+    const device = await gpu.upload(x);
+    const { liveBytes, liveBuffers } = gpu.device;
+    for (let i = 0; i < 20; i++) {
+      await gpu.fitLogistic(device, labels, problems(3, 4), FIT);
+      await gpu.classMoments(device, labels);
+      await gpu.gatherColumns(device, Uint32Array.of(1, 2));
+      const segments = { rows: Uint32Array.of(0, 1), offsets: Uint32Array.of(0, 2) };
+      (await gpu.aggregateRows(device, "mean", segments)).dispose();
+      expect([gpu.device.liveBytes, gpu.device.liveBuffers]).toEqual([liveBytes, liveBuffers]);
+    }
+    device.dispose();
+    expect([gpu.device.liveBytes, gpu.device.liveBuffers]).toEqual([0, 0]);
+  });
+
+  it("is given back when a fit is aborted, which happens within a batch", async () => {
+    const gpu = await backend({ workBytes: 8192 });
+    const device = await gpu.upload(x);
+    const before = gpu.device.liveBytes;
+    const controller = new AbortController();
+    let done = 0;
+    const fit = gpu.fitLogistic(device, labels, problems(300, 8), {
+      ...FIT,
+      signal: controller.signal,
+      onProgress: (finished) => {
+        done = finished;
+        if (finished === 5) controller.abort(new Error("enough"));
+      },
+    });
+    await expect(fit).rejects.toThrow("enough");
+    expect(done).toBeLessThan(60);
+    expect(gpu.device.liveBytes).toBe(before);
+    // And the backend goes on working.
+    expect((await gpu.fitLogistic(device, labels, problems(1, 2), FIT))[0].convergence.converged).toBe(true);
+  });
+
+  it("is given back when an upload is aborted or fails", async () => {
+    const gpu = await backend({ maxBindingBytes: 4096 });
+    const signal = AbortSignal.abort(new Error("no"));
+    await expect(gpu.upload(x, { signal })).rejects.toThrow("no");
+    await expect(gpu.upload(randomActivations(1, 2, 2000))).rejects.toThrow(OutOfMemoryError);
+    await expect(gpu.upload(randomActivations(1, 2, 2000))).rejects.toThrow(/row of 8000 bytes/);
+    expect(gpu.device.liveBytes).toBe(0);
+  });
+});
+
+describe("a lost device", () => {
+  it("ends the fit in flight and every later call", async () => {
+    const gpu = await backend({ workBytes: 8192 });
+    const device = await gpu.upload(x);
+    const fit = gpu.fitLogistic(device, labels, problems(300, 8), {
+      ...FIT,
+      onProgress: (done) => {
+        if (done === 1) gpu.device.gpu.destroy();
+      },
+    });
+    await expect(fit).rejects.toThrow(DeviceLostError);
+    await expect(gpu.classMoments(device, labels)).rejects.toThrow(DeviceLostError);
+    await expect(gpu.upload(x)).rejects.toThrow(DeviceLostError);
+    await expect(device.read()).rejects.toThrow(DeviceLostError);
+  });
+});
+
+describe("input that is not finite", () => {
+  it.each([NaN, Infinity, -Infinity])("is refused: %s", async (value) => {
+    const gpu = await backend();
+    const data = Float32Array.from(x.data);
+    data[5 * 12 + 3] = value;
+    const device = await gpu.upload(new Activations(data, [120, 12]));
+    await expect(gpu.classMoments(device, labels)).rejects.toThrow(NonFiniteError);
+    await expect(gpu.classMoments(device, labels)).rejects.toThrow(/Neuron 3/);
+    await expect(gpu.fitLogistic(device, labels, problems(1, 4), FIT)).rejects.toThrow(/Row 5, neuron 3 is/);
+    expect((await gpu.fitLogistic(device, labels, problems(1, 3), FIT))[0].convergence.converged).toBe(true);
+  });
+
+  it("does not matter in rows without labels", async () => {
+    const gpu = await backend();
+    const data = Float32Array.from(x.data);
+    data.fill(NaN, 5 * 12, 6 * 12);
+    const device = await gpu.upload(new Activations(data, [120, 12]));
+    const rows = Array.from({ length: 120 }, (_, i) => i).filter((i) => i !== 5);
+    const moments = await gpu.classMoments(device, labels.restrictedTo(rows));
+    expect(moments.mean.every(Number.isFinite)).toBe(true);
+  });
+});
+
+describe("a caller's own buffer", () => {
+  async function own(rows: number, dtype: "f32" | "f16", usage = Usage.storage | Usage.copySource) {
+    const gpu = await requestNodeDevice();
+    const values = randomActivations(2, rows, 12).toStorage(dtype);
+    const size = Math.ceil(values.data.byteLength / 4) * 4;
+    const buffer = gpu.createBuffer({ size, usage: usage | Usage.copyTarget });
+    gpu.queue.writeBuffer(buffer, 0, values.data as Float32Array<ArrayBuffer>);
+    const guest = new WebGpuBackend(gpu, { maxBindingBytes: 4096 });
+    return { gpu, values, buffer, guest };
+  }
+
+  it.each(["f32", "f16"] as const)(
+    "is read in place, in row chunks too, and outlives the backend: %s",
+    async (dtype) => {
+      const { gpu, values, buffer, guest } = await own(200, dtype);
+      const device = guest.adopt(buffer, { rows: 200, neurons: 12, dtype });
+      expect((await device.read()).data).toEqual(values.data);
+      const sets = randomLabels(2, values, 2);
+      const moments = await guest.classMoments(device, sets);
+      const cpu = createCpuBackend();
+      const want = await cpu.classMoments(await cpu.upload(values), sets);
+      expectClose(moments.mean, want.mean, 1e-5);
+      device.dispose();
+      expect(guest.device.liveBytes).toBe(0);
+      guest.dispose();
+      gpu.pushErrorScope("validation");
+      const encoder = gpu.createCommandEncoder();
+      const target = gpu.createBuffer({ size: 16, usage: Usage.copyTarget });
+      encoder.copyBufferToBuffer(buffer, 0, target, 0, 16);
+      gpu.queue.submit([encoder.finish()]);
+      expect(await gpu.popErrorScope()).toBeNull();
+      gpu.destroy();
+    },
+  );
+
+  it("is refused when it is too small, of the wrong usage, mapped or of another device", async () => {
+    const { gpu, buffer, guest } = await own(20, "f32");
+    expect(() => guest.adopt(buffer, { rows: 21, neurons: 12, dtype: "f32" })).toThrow(ShapeError);
+    expect(() => guest.adopt(buffer, { rows: 1.5, neurons: 12, dtype: "f32" })).toThrow(ShapeError);
+    const unusable = gpu.createBuffer({ size: 64, usage: Usage.copyTarget });
+    expect(() => guest.adopt(unusable, { rows: 1, neurons: 1, dtype: "f32" })).toThrow(
+      /STORAGE and COPY_SRC/,
+    );
+    const mapped = gpu.createBuffer({
+      size: 64,
+      usage: Usage.storage | Usage.copySource,
+      mappedAtCreation: true,
+    });
+    expect(() => guest.adopt(mapped, { rows: 1, neurons: 1, dtype: "f32" })).toThrow(/mapped.*unmap/);
+    const stranger = await backend();
+    const foreign = stranger.adopt(buffer, { rows: 20, neurons: 12, dtype: "f32" });
+    await expect(foreign.read()).rejects.toThrow(OptionError);
+    await expect(
+      stranger.classMoments(foreign, randomLabels(2, randomActivations(2, 20, 12), 1)),
+    ).rejects.toThrow(/another GPU device/);
+    // The refusal has not spoilt either device.
+    expect((await (await stranger.upload(x)).read()).data).toEqual(x.data);
+    guest.dispose();
+    gpu.destroy();
+  });
+});
+
+describe("handles", () => {
+  it("of another backend are refused", async () => {
+    const gpu = await backend();
+    const other = await backend();
+    const elsewhere = await other.upload(x);
+    await expect(gpu.classMoments(elsewhere, labels)).rejects.toThrow(OptionError);
+    const host = await createCpuBackend().upload(x);
+    await expect(gpu.classMoments(host, labels)).rejects.toThrow(/another backend/);
+  });
+
+  it("and the backend itself say when they were disposed of", async () => {
+    const gpu = await backend();
+    const device = await gpu.upload(x);
+    gpu.dispose();
+    gpu.dispose();
+    await expect(gpu.classMoments(device, labels)).rejects.toMatchObject({ code: "disposed" });
+    await expect(gpu.upload(x)).rejects.toMatchObject({ code: "disposed" });
+  });
+
+  it("keep groups and provenance", async () => {
+    const gpu = await backend();
+    const groups = Array.from({ length: 120 }, (_, i) => `text ${i >> 2}`);
+    const named = new Activations(x.data, [120, 12], {
+      groups,
+      provenance: { model: "m", hookPoint: "blocks.0.mlp.hook_post" },
+    });
+    const device = await gpu.upload(named);
+    const back = await device.read();
+    expect([back.groups, back.provenance]).toEqual([groups, named.provenance]);
+    const segments = { rows: Uint32Array.of(8, 9, 40), offsets: Uint32Array.of(0, 2, 3) };
+    const mean = await (await gpu.aggregateRows(device, "mean", segments)).read();
+    expect(mean.groups).toEqual(["text 2", "text 10"]);
+    expect(mean.provenance.aggregation).toBe("mean");
+  });
+});
+
+describe("fits that float32 alone would get wrong", () => {
+  it("agree with the CPU's on columns far from zero, badly scaled and nearly collinear", async () => {
+    const gpu = await backend();
+    const rows = 200;
+    const base = randomActivations(5, rows, 6);
+    const data = Float32Array.from(base.data, (value, at) => {
+      const j = at % 6;
+      if (j === 1) return 1000 + value;
+      if (j === 2) return value * 1e4;
+      if (j === 3) return value * 1e-4;
+      // Column 5 is column 4 but for a thousandth.
+      if (j === 5) return base.data[at - 1] + 1e-3 * value;
+      return value;
+    });
+    const hard = new Activations(data, [rows, 6]);
+    const sets = randomLabels(5, base, 2);
+    const asked = [
+      { feature: 0, support: Uint32Array.of(0, 1, 2, 3, 4, 5) },
+      { feature: 1, support: Uint32Array.of(1) },
+      { feature: 1, support: Uint32Array.of(4, 5) },
+    ];
+    const cpu = createCpuBackend();
+    for (const C of [1e-3, 1, 1e5]) {
+      const got = await gpu.fitLogistic(await gpu.upload(hard), sets, asked, { ...FIT, C });
+      const want = await cpu.fitLogistic(await cpu.upload(hard), sets, asked, { ...FIT, C });
+      for (const [p, fit] of got.entries()) {
+        expect(fit.convergence.converged, `C = ${C}, problem ${p}`).toBe(true);
+        // Both stop at a decrement of 1e-16: their objectives differ by less than 4e-16·C·Σω.
+        expect(Math.abs(fit.convergence.objective - want[p].convergence.objective)).toBeLessThanOrEqual(
+          4e-16 * C * rows + 1e-13 * want[p].convergence.objective,
+        );
+      }
+    }
+  });
+
+  it("are done in float64 from the start when columns exceed what float32 can square", async () => {
+    const gpu = await backend();
+    const huge = new Activations(
+      x.toFloat32().map((value) => value * 1e25),
+      [120, 12],
+    );
+    const [fit] = await gpu.fitLogistic(await gpu.upload(huge), labels, problems(1, 3), FIT);
+    expect(fit.convergence.converged).toBe(true);
+    expect(fit.coefficients.every(Number.isFinite)).toBe(true);
+  });
+});
+
+describe("class moments over many blocks", () => {
+  it("stay within the bound of their docblock", async () => {
+    const rows = 3000;
+    const values = randomActivations(6, rows, 3);
+    // One class 30 times rarer than the other, and an offset of a hundred spreads.
+    const shifted = new Activations(
+      values.toFloat32().map((value) => value + 300),
+      [rows, 3],
+    );
+    const sets = new LabelMatrix(
+      ["rare"],
+      rows,
+      Uint8Array.from({ length: rows }, (_, i) => (i % 31 === 0 ? 1 : 0)),
+    );
+    const gpu = await backend({ maxBindingBytes: 16_384 });
+    const got = await gpu.classMoments(await gpu.upload(shifted), sets);
+    const cpu = createCpuBackend();
+    const want = await cpu.classMoments(await cpu.upload(shifted), sets);
+    const u = 2 ** -24;
+    const roundings = 256 / 4 + Math.ceil(rows / 256 / 4) + 5 + 2;
+    const gamma = (roundings * u) / (1 - roundings * u);
+    // Q = Σ(x − mean)² + n·δ², and n·δ² is about a 64th of the first; twice that for luck.
+    const q = (at: number): number => want.sumOfSquares[at] * (1 + 2 / 64) * (1 + 8 / 64);
+    const count = (at: number): number => want.count[Math.floor(at / 3)];
+    expectClose(got.mean, want.mean, (at) => gamma * Math.sqrt(q(at) / count(at)), "mean");
+    expectClose(got.sumOfSquares, want.sumOfSquares, (at) => 3 * gamma * q(at), "sumOfSquares");
+  });
+});
