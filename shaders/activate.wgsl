@@ -6,6 +6,8 @@
 
 struct Params {
   count: u32,
+  // Number of the non-linearity, see lib/mlp-activation.wgsl.
+  activation: u32,
 }
 @group(0) @binding(1) var<uniform> params: Params;
 
@@ -19,6 +21,6 @@ fn activate(
 ) {
   let i = linear_workgroup(group, grid) * workgroup_size + lane;
   if (i < params.count) {
-    y[i] = activated(y[i]);
+    y[i] = activated(y[i], params.activation);
   }
 }

@@ -26,6 +26,10 @@ struct Params {
   // Number of rows in the parts before.
   first_output: u32,
   y_stride: u32,
+  // Number of the non-linearity, see lib/mlp-activation.wgsl.
+  activation: u32,
+  // 1: add to y.
+  accumulate: u32,
 }
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -37,8 +41,6 @@ override rows_per_thread: u32 = 4u;
 override columns_per_thread: u32 = 4u;
 // Vectors of inputs that a tile holds.
 override tile_inputs: u32 = 4u;
-// 1: add to y.
-override accumulate: u32 = 0u;
 
 var<workgroup> x_tile: array<
   vec4<f32>,
@@ -107,8 +109,8 @@ fn linear(
       if (m < params.rows && n < params.outputs) {
         let output = params.first_output + n;
         let place = m * params.y_stride + output;
-        var value = activated(sums[i * 8u + j] + bias[output]);
-        if (accumulate == 1u) {
+        var value = activated(sums[i * 8u + j] + bias[output], params.activation);
+        if (params.accumulate == 1u) {
           value += y[place];
         }
         y[place] = value;

@@ -1,7 +1,4 @@
-// The MLP's non-linearity.
-
-// 0 none, 1 gelu (exact), 2 gelu-tanh, 3 relu.
-override mlp_activation: u32 = 0u;
+// The MLP's non-linearity, by number: 0 none, 1 gelu (exact), 2 gelu-tanh, 3 relu.
 
 /// erf(|x|) within 2e-7 absolute. Below 0.9: |x|·P(x²), P of degree 5. Above: 1 − exp(Q(|x|)), Q of degree 6 fitted to
 /// log erfc on [0.9, 4]. Both are minimax fits of this project (Lawson's iteration in float64; truncation 5e-9 and
@@ -23,18 +20,18 @@ fn erf_of_magnitude(u: f32) -> f32 {
   return select(1.0 - exp(q), u * p, u < 0.9);
 }
 
-fn activated(x: f32) -> f32 {
-  if (mlp_activation == 1u) {
+fn activated(x: f32, activation: u32) -> f32 {
+  if (activation == 1u) {
     let e = erf_of_magnitude(abs(x) * 0.7071067811865476);
     let half = 0.5 * x;
     return fma(half, select(e, -e, x < 0.0), half);
   }
-  if (mlp_activation == 2u) {
+  if (activation == 2u) {
     // x/2·(1 + tanh a) = x − x/(exp(2a) + 1), a = √(2/π)·(x + 0.044715·x³); clamped, so that exp stays finite.
     let a = 1.5957691216057308 * fma(0.044715 * x * x, x, x);
     return x - x / (exp(clamp(a, -80.0, 80.0)) + 1.0);
   }
-  if (mlp_activation == 3u) {
+  if (activation == 3u) {
     return max(x, 0.0);
   }
   return x;

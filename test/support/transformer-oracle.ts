@@ -3,8 +3,6 @@
  * roundoff; a sum of n products in any order is within γ_n·Σ|x·w| with γ_n = n·u/(1 − n·u) (Higham, "Accuracy and
  * Stability of Numerical Algorithms", 2002, section 3.1).
  */
-import { erf } from "../../src/backends/cpu/erf.ts";
-import type { TransformerSpec } from "../../src/backends/backend.ts";
 import { Random } from "../../src/random.ts";
 
 export const UNIT: number = 2 ** -24;
@@ -50,18 +48,6 @@ export function linearOracle(
     }
   }
   return { want, bound };
-}
-
-/** The non-linearity in float64. */
-export function activationOracle(kind: TransformerSpec["activation"]): (x: number) => number {
-  switch (kind) {
-    case "gelu":
-      return (x) => (x / 2) * (1 + erf(x * Math.SQRT1_2));
-    case "gelu-tanh":
-      return (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
-    case "relu":
-      return (x) => Math.max(x, 0);
-  }
 }
 
 /** (x − mean)/√(variance + epsilon)·gain + bias. */

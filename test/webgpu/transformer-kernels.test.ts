@@ -1,6 +1,7 @@
 /** Every kernel of the forward pass against float64 loops, at sizes below, at and above its tile. */
 import { describe, expect, it } from "vitest";
 import type { TransformerSpec } from "../../src/backends/backend.ts";
+import { activationFunction } from "../../src/backends/cpu/javascript-kernels.ts";
 import type { ComputeBuffer, ComputeDevice } from "../../src/backends/webgpu/device.ts";
 import {
   ACTIVATION_CODE,
@@ -19,7 +20,6 @@ import { vectorsOf } from "../../src/backends/webgpu/transformer-weights.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { openTestDevice } from "../support/gpu.ts";
 import {
-  activationOracle,
   attentionOracle,
   gamma,
   layerNormOracle,
@@ -98,8 +98,16 @@ async function runLinear(
           bias: await scope.allocateFrom("bias", bias),
           y,
         },
-        params: { rows, inputs: vectorsOf(inputs), outputs, first_output: 2, y_stride: stride },
-        overrides: { ...settings, accumulate, mlp_activation: activation },
+        params: {
+          rows,
+          inputs: vectorsOf(inputs),
+          outputs,
+          first_output: 2,
+          y_stride: stride,
+          activation,
+          accumulate,
+        },
+        overrides: settings,
         workgroups: [
           Math.ceil(outputs / (settings.columns_per_thread * settings.workgroup_columns)),
           Math.ceil(rows / (settings.rows_per_thread * height)),
@@ -129,7 +137,7 @@ describe("linear", () => {
       outputs: 35,
       overrides: { workgroup_size: 64, workgroup_columns: 8, columns_per_thread: 8, tile_inputs: 1 },
     },
-  ])("$rows × $inputs to $outputs $overrides", async (size) => {
+  ])("$rows × $inputs to $outputs", async (size) => {
     const { x, weight, bias, y } = await runLinear(size);
     const stride = size.outputs + 3;
     const expected = linearOracle(x, weight, bias, size.inputs);
@@ -174,14 +182,13 @@ describe("activate", () => {
         .batch("test")
         .dispatch(activateKernel, {
           bindings: { y },
-          params: { count: x.length },
-          overrides: { mlp_activation: ACTIVATION_CODE[kind] },
+          params: { count: x.length, activation: ACTIVATION_CODE[kind] },
           workgroups: Math.ceil((x.length + 1) / 64),
         })
         .submit();
       const got = await device.readFloats(y);
       expect(got.at(-1)).toBe(SENTINEL);
-      const f = activationOracle(kind);
+      const f = activationFunction(kind);
       // |x|/2 times the error of erf (2e-7), or of 1 − 1/(exp(2a) + 1) and the rounding of a; then three roundings.
       const expected = {
         want: Float64Array.from(x, (value) => (Math.abs(value) > 1e9 ? Math.max(value, 0) : f(value))),
@@ -198,11 +205,13 @@ describe("activate", () => {
 
 describe("layer norm", () => {
   it.each([
-    { rows: 1, width: 1, offset: 0 },
-    { rows: 3, width: 63, offset: 0 },
-    { rows: 2, width: 64, offset: 5 },
-    { rows: 5, width: 130, offset: 100 },
-  ])("$rows × $width around $offset", async ({ rows, width, offset }) => {
+    { rows: 1, width: 1, offset: 0, threads: 64 },
+    { rows: 3, width: 63, offset: 0, threads: 64 },
+    { rows: 2, width: 64, offset: 5, threads: 64 },
+    { rows: 5, width: 130, offset: 100, threads: 64 },
+    { rows: 5, width: 130, offset: 100, threads: 16 },
+    { rows: 5, width: 130, offset: 100, threads: 256 },
+  ])("$rows × $width around $offset, $threads threads", async ({ rows, width, offset, threads }) => {
     const x = randomFloats(rows * width, "x").map((value) => value + offset);
     const gain = randomFloats(width, "gain");
     const bias = randomFloats(width, "bias");
@@ -220,6 +229,7 @@ describe("layer norm", () => {
             y,
           },
           params: { rows, width, y_stride: stride, epsilon: 1e-5 },
+          overrides: { workgroup_size: threads },
           workgroups: rows,
         })
         .submit();

@@ -53,15 +53,21 @@ export const linearKernel = defineKernel({
     y: "storage-read-write",
     params: "uniform",
   },
-  params: { rows: "u32", inputs: "u32", outputs: "u32", first_output: "u32", y_stride: "u32" },
+  params: {
+    rows: "u32",
+    inputs: "u32",
+    outputs: "u32",
+    first_output: "u32",
+    y_stride: "u32",
+    activation: "u32",
+    accumulate: "u32",
+  },
   overrides: {
-    mlp_activation: 0,
     workgroup_size: 256,
     workgroup_columns: 16,
     rows_per_thread: 4,
     columns_per_thread: 4,
     tile_inputs: 4,
-    accumulate: 0,
   },
 });
 
@@ -108,8 +114,8 @@ export const activateKernel = defineKernel({
   source: gridSource + mlpActivationSource + activateSource,
   entryPoint: "activate",
   bindings: { y: "storage-read-write", params: "uniform" },
-  params: { count: "u32" },
-  overrides: { mlp_activation: 0, workgroup_size: 64 },
+  params: { count: "u32", activation: "u32" },
+  overrides: { workgroup_size: 64 },
 });
 
 /** The kernels of this file, for the tests that check every kernel. */
@@ -123,7 +129,7 @@ export const transformerKernels: readonly Kernel[] = [
   activateKernel,
 ];
 
-/** Value of the `mlp_activation` override; 0 is none. */
+/** Value of the `activation` param; 0 is none. */
 export const ACTIVATION_CODE: Readonly<Record<TransformerSpec["activation"], number>> = {
   gelu: 1,
   "gelu-tanh": 2,

@@ -37,20 +37,22 @@ import {
 } from "./transformer-weights.ts";
 import { allocateActivations, type WebGpuActivations } from "./webgpu-activations.ts";
 
-/** Bytes of the largest working matrix: more sequences than that go through the layers in groups. */
-const GROUP_BYTES = 256 * 2 ** 20;
+/** Bytes of working memory: more sequences than fit go through the layers in groups. */
+const WORK_BYTES = 256 * 2 ** 20;
 /** Bytes of logits that are computed before they are read back. */
 const LOGIT_BYTES = 64 * 2 ** 20;
 /** Layers submitted before the pass waits for the first of them: abortion is prompt and the queue never runs dry. */
 const LAYERS_AHEAD = 4;
 
-/** Working memory of a group of sequences. */
+/** Working memory of a group of sequences; one row per token. */
 interface Workspace {
-  readonly tokens: number;
   readonly residual: ComputeBuffer;
+  /** Rows of whole vectors, as what the linear kernel reads must be. */
   readonly normed: ComputeBuffer;
   readonly qkv: ComputeBuffer;
+  /** What the heads make of the values, side by side; rows of whole vectors. */
   readonly mixed: ComputeBuffer;
+  /** Rows of whole vectors. */
   readonly neurons: ComputeBuffer;
 }
 
@@ -74,8 +76,8 @@ interface GroupTables {
 export interface WebGpuTransformerOptions extends LoadOptions {
   /** Largest binding in bytes, at most the device's own limit, which is the default. */
   readonly maxBindingBytes?: number | undefined;
-  /** Bytes of the largest working matrix; default 256 MiB. */
-  readonly groupBytes?: number | undefined;
+  /** Bytes of working memory, unless one sequence needs more; default 256 MiB. Hook points and logits are apart. */
+  readonly workBytes?: number | undefined;
 }
 
 /**
@@ -98,7 +100,7 @@ export async function loadWebGpuTransformer(
   const scope = device.scope();
   try {
     const weights = await loadTransformerWeights(device, spec, source, maxBindingBytes, scope, options);
-    return new GptNeoX(device, spec, weights, scope, maxBindingBytes, options.groupBytes ?? GROUP_BYTES);
+    return new GptNeoX(device, spec, weights, scope, maxBindingBytes, options.workBytes ?? WORK_BYTES);
   } catch (error) {
     scope.dispose();
     throw error;
@@ -110,7 +112,7 @@ class GptNeoX implements Transformer {
   readonly #device: ComputeDevice;
   readonly #scope: BufferScope;
   readonly #maxBindingBytes: number;
-  readonly #groupBytes: number;
+  readonly #workBytes: number;
   #weights: TransformerWeights | undefined;
 
   constructor(
@@ -119,14 +121,14 @@ class GptNeoX implements Transformer {
     weights: TransformerWeights,
     scope: BufferScope,
     maxBindingBytes: number,
-    groupBytes: number,
+    workBytes: number,
   ) {
     this.spec = spec;
     this.#device = device;
     this.#weights = weights;
     this.#scope = scope;
     this.#maxBindingBytes = maxBindingBytes;
-    this.#groupBytes = groupBytes;
+    this.#workBytes = workBytes;
   }
 
   dispose(): void {
@@ -141,7 +143,7 @@ class GptNeoX implements Transformer {
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
       throw new OutOfMemoryError(
-        `A forward pass over ${batch.tokens.length} tokens does not fit the device: ${error.message}`,
+        `A forward pass over ${batch.tokens.length} tokens does not fit the device: ${withoutRemedy(error)}`,
         "Use a smaller batchTokens, ask for fewer hook points at a time, or aggregate tokens into rows.",
         { cause: error },
       );
@@ -234,14 +236,23 @@ class GptNeoX implements Transformer {
     throw new DisposedError("This model was disposed of.", "Load it again.");
   }
 
-  /** Bytes per token of the largest working matrix. */
-  get #tokenBytes(): number {
-    return 4 * Math.max(3 * this.spec.dModel, 4 * vectorsOf(this.spec.dMlp));
+  /** Length of a token's row in each working matrix. */
+  get #widths(): Record<keyof Workspace, number> {
+    const { dModel, dMlp } = this.spec;
+    return {
+      residual: dModel,
+      normed: 4 * vectorsOf(dModel),
+      qkv: 3 * dModel,
+      mixed: 4 * vectorsOf(dModel),
+      neurons: 4 * vectorsOf(dMlp),
+    };
   }
 
   /** Packs sequences in order into groups that fit the working memory; a long sequence may go alone. */
   #groups({ tokens, offsets }: TokenBatch): Group[] {
-    const room = Math.floor(Math.min(this.#groupBytes, this.#maxBindingBytes) / this.#tokenBytes);
+    const widths = Object.values(this.#widths);
+    const together = this.#workBytes / 4 / widths.reduce((sum, width) => sum + width);
+    const room = Math.min(together, this.#maxBindingBytes / 4 / Math.max(...widths));
     const groups: Group[] = [];
     for (let s = 0; s + 1 < offsets.length;) {
       const firstSequence = s++;
@@ -258,23 +269,22 @@ class GptNeoX implements Transformer {
   }
 
   async #workspace(tokens: number, scope: BufferScope): Promise<Workspace> {
-    const { dModel, dMlp } = this.spec;
-    const needed = tokens * this.#tokenBytes;
-    if (needed > this.#maxBindingBytes) {
+    const widths = this.#widths;
+    const widest = tokens * Math.max(...Object.values(widths)) * 4;
+    if (widest > this.#maxBindingBytes) {
       throw new OutOfMemoryError(
-        `A sequence of ${tokens} tokens needs a binding of ${needed} bytes, and the device's hold ${this.#maxBindingBytes}.`,
+        `A sequence of ${tokens} tokens needs a binding of ${widest} bytes, and the device's hold ${this.#maxBindingBytes}.`,
         "Use shorter texts, or a device with a larger maxStorageBufferBindingSize.",
       );
     }
-    const matrix = (label: string, width: number): Promise<ComputeBuffer> =>
-      scope.allocate(label, tokens * width * 4);
+    const matrix = (name: keyof Workspace): Promise<ComputeBuffer> =>
+      scope.allocate(name, tokens * widths[name] * 4);
     return {
-      tokens,
-      residual: await matrix("residual stream", dModel),
-      normed: await matrix("layer norm", 4 * vectorsOf(dModel)),
-      qkv: await matrix("queries, keys and values", 3 * dModel),
-      mixed: await matrix("attention", 4 * vectorsOf(dModel)),
-      neurons: await matrix("neurons", 4 * vectorsOf(dMlp)),
+      residual: await matrix("residual"),
+      normed: await matrix("normed"),
+      qkv: await matrix("qkv"),
+      mixed: await matrix("mixed"),
+      neurons: await matrix("neurons"),
     };
   }
 
@@ -356,7 +366,7 @@ class GptNeoX implements Transformer {
     const activation = ACTIVATION_CODE[spec.activation];
     const apart = hooks.has("mlp.hook_pre");
     this.#linear(commands, normed, layer.mlpIn, neurons, rows, neuronStride, {
-      mlp_activation: apart ? 0 : activation,
+      activation: apart ? 0 : activation,
     });
     if (apart) capture("mlp.hook_pre", neurons, neuronStride);
     if (!post) return;
@@ -440,14 +450,22 @@ class GptNeoX implements Transformer {
     y: ComputeBuffer,
     rows: number,
     stride: number,
-    then: { readonly accumulate?: number; readonly mlp_activation?: number } = {},
+    { activation = 0, accumulate = 0 }: { activation?: number; accumulate?: number } = {},
   ): void {
     const tile = linearTile(rows);
     for (const { buffer, firstRow, rows: outputs } of map.weight) {
       commands.dispatch(linearKernel, {
         bindings: { x, weight: buffer, bias: map.bias, y },
-        params: { rows, inputs: map.inputVectors, outputs, first_output: firstRow, y_stride: stride },
-        overrides: { ...tile.overrides, ...then },
+        params: {
+          rows,
+          inputs: map.inputVectors,
+          outputs,
+          first_output: firstRow,
+          y_stride: stride,
+          activation,
+          accumulate,
+        },
+        overrides: tile.overrides,
         workgroups: [Math.ceil(outputs / tile.columns), Math.ceil(rows / tile.rows), 1],
       });
     }
@@ -478,6 +496,10 @@ class GptNeoX implements Transformer {
   }
 }
 
+function withoutRemedy({ message, remedy }: OutOfMemoryError): string {
+  return message.slice(0, message.length - remedy.length).trimEnd();
+}
+
 function add(commands: CommandBatch, x: ComputeBuffer, y: ComputeBuffer, count: number): void {
   commands.dispatch(addKernel, {
     bindings: { x, y },
@@ -489,8 +511,7 @@ function add(commands: CommandBatch, x: ComputeBuffer, y: ComputeBuffer, count: 
 function activate(commands: CommandBatch, y: ComputeBuffer, count: number, activation: number): void {
   commands.dispatch(activateKernel, {
     bindings: { y },
-    params: { count },
-    overrides: { mlp_activation: activation },
+    params: { count, activation },
     workgroups: Math.ceil(count / activateKernel.overrides.workgroup_size),
   });
 }

@@ -197,7 +197,7 @@ export class WebGpuBackend implements Backend {
     options: LoadOptions = {},
   ): Promise<Transformer> {
     this.#assertLive();
-    const limits = { maxBindingBytes: this.#maxBindingBytes, groupBytes: this.#workBytes };
+    const limits = { maxBindingBytes: this.#maxBindingBytes, workBytes: this.#workBytes };
     return loadWebGpuTransformer(this.device, spec, weights, { ...options, ...limits });
   }
 
