@@ -25,6 +25,9 @@ async function entry(dawn: readonly string[]): Promise<GPU> {
       { cause: error },
     );
   }
+  // Another call may have come here during the import: a second object would push out the first, which has a device.
+  const meanwhile = entries.get(key);
+  if (meanwhile) return meanwhile;
   const gpu = create([...dawn]);
   entries.set(key, gpu);
   return gpu;
