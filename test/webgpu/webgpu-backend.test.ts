@@ -209,6 +209,33 @@ describe("handles", () => {
     await expect(gpu.upload(x)).rejects.toMatchObject({ code: "disposed" });
   });
 
+  it("end the calls in flight when the backend is disposed of", async () => {
+    const gpu = await backend({ workBytes: 8192 });
+    const device = await gpu.upload(x);
+    const onProgress = (): void => gpu.dispose();
+    await expect(
+      gpu.fitLogistic(device, labels, problems(100, 8), { ...FIT, onProgress }),
+    ).rejects.toMatchObject({ code: "disposed" });
+    const other = await backend();
+    const reading = (await other.upload(x)).read();
+    other.dispose();
+    await expect(reading).rejects.toMatchObject({ code: "disposed" });
+  });
+
+  it("can be used by several calls at once", async () => {
+    const gpu = await backend();
+    const device = await gpu.upload(x);
+    const ks = [1, 2, 5, 9];
+    const alone = [];
+    for (const k of ks) alone.push(await gpu.fitLogistic(device, labels, problems(4, k), FIT));
+    const [together, moments] = await Promise.all([
+      Promise.all(ks.map((k) => gpu.fitLogistic(device, labels, problems(4, k), FIT))),
+      gpu.classMoments(device, labels),
+    ]);
+    expect(together).toEqual(alone);
+    expect(moments).toEqual(await gpu.classMoments(device, labels));
+  });
+
   it("keep groups and provenance", async () => {
     const gpu = await backend();
     const groups = Array.from({ length: 120 }, (_, i) => `text ${i >> 2}`);

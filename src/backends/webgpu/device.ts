@@ -7,7 +7,7 @@
  * A validation or internal error is thrown by the next `await` of the call that caused it and by every later call: after
  * it, nothing that the device holds can be trusted. Loss of the device rejects everything that is waiting.
  */
-import { DeviceError, DeviceLostError, OptionError, OutOfMemoryError } from "../../errors.ts";
+import { DeviceError, DeviceLostError, DisposedError, OptionError, OutOfMemoryError } from "../../errors.ts";
 import {
   paramBytes,
   type Bindings,
@@ -260,9 +260,7 @@ export class ComputeDevice {
   constructor(gpu: GPUDevice, { description, owned = false }: ComputeDeviceOptions = {}) {
     this.gpu = gpu;
     this.#owned = owned;
-    const info = (gpu as Partial<Pick<GPUDevice, "adapterInfo">>).adapterInfo;
-    const named = [info?.description, info?.device, info?.architecture, info?.vendor].find(Boolean);
-    this.description = description ?? named ?? "WebGPU device";
+    this.description = description ?? deviceName(gpu);
     void gpu.lost.then(({ reason, message }) => {
       if (this.#disposed) return;
       const detail = message === "" ? reason : message;
@@ -725,10 +723,14 @@ export class ComputeDevice {
     this.#waiting.clear();
   }
 
-  /** Frees what the wrapper itself holds, and the device if it was made for us. Buffers belong to who allocated them. */
+  /**
+   * Frees what the wrapper itself holds, and the device if it was made for us. Buffers belong to who allocated them. Calls
+   * that are under way, and later ones, throw a DisposedError.
+   */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#fail(new DisposedError("The backend was disposed of.", "Create a new one."));
     this.#uniforms?.destroy();
     for (const staging of this.#staging.splice(0)) staging.destroy();
     if (this.#owned) this.gpu.destroy();
@@ -736,6 +738,13 @@ export class ComputeDevice {
 }
 
 const REPORT = "This is a defect of sparseprobe or of the GPU driver: please report it with this message.";
+
+/** The adapter's name and driver, as far as it tells: browsers leave most of it empty. */
+function deviceName(gpu: GPUDevice): string {
+  const info = (gpu as Partial<Pick<GPUDevice, "adapterInfo">>).adapterInfo;
+  const name = [info?.device, info?.architecture, info?.vendor].find(Boolean) ?? "WebGPU device";
+  return info?.description ? `${name} (${info.description})` : name;
+}
 
 function megabytes(bytes: number): string {
   return bytes < 2 ** 20 ? `${bytes} bytes` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
