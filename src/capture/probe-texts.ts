@@ -17,6 +17,7 @@ import {
 import type { ProbeOptions } from "../probes/probe-options.ts";
 import type { ProbeJson } from "../probes/probe-record.ts";
 import { K_SCHEDULE, SparseProbe } from "../probes/sparse-probe.ts";
+import { captureActivations } from "./capture-activations.ts";
 import { captureClassMoments } from "./capture-class-moments.ts";
 import { captureColumns } from "./capture-columns.ts";
 import { TokenRows, type TokenRowsOptions } from "./token-rows.ts";
@@ -44,6 +45,11 @@ export interface ProbeTextsOptions extends Omit<TokenRowsOptions, "groups">, Omi
   readonly seed?: number | undefined;
   /** Metric on validation rows that chooses the hook point. Default `"f1"`. */
   readonly chooseBy?: MetricName | undefined;
+  /**
+   * Bytes of float32 activations that may be kept at once. If all of them fit, the model reads every text once;
+   * otherwise training texts are read twice and only the supports' columns are kept. Default 256 MiB.
+   */
+  readonly keepBytes?: number | undefined;
   /** How probes are ranked and fitted. */
   readonly probe?: Omit<ProbeOptions, "signal" | "onProgress"> | undefined;
   /** Called as stages go on; totals are tokens, probes or hook points. */
@@ -87,7 +93,7 @@ export interface ProbeTextsResult {
   readonly split: Readonly<
     Record<"train" | "validation" | "test", { readonly texts: number; readonly rows: number }>
   >;
-  /** Tokens that the model read over both passes. */
+  /** Tokens that the model read, over both passes where there were two. */
   readonly tokens: number;
   /** Wall time by stage. */
   readonly seconds: Readonly<Record<ProbeTextsStage | "total", number>>;
@@ -97,8 +103,8 @@ export interface ProbeTextsResult {
  * Finds the neurons that tell texts of a class from the rest.
  *
  * Texts are split by document. A first pass over the training texts gathers class moments, which choose the supports of
- * every feature, hook point and k; a second pass over all texts keeps only those neurons' columns; all probes are
- * fitted in batches on training rows. For each feature and k, validation rows choose the hook point and test rows
+ * every feature, hook point and k; a second pass over all texts keeps only those neurons' columns (where all activations
+ * fit in `keepBytes`, one pass does for both); all probes are fitted in batches on training rows. For each feature and k, validation rows choose the hook point and test rows
  * report once.
  *
  * @throws what `captureActivations`, `splitRows` and `SparseProbe.fitMany` throw; a feature that cannot be fitted is
@@ -113,6 +119,7 @@ export async function probeTexts(
 ): Promise<ProbeTextsResult> {
   const { spec, backend } = model;
   const { signal, batchTokens, seed = 0, fractions = THREE_PARTS, chooseBy = "f1", probe = {} } = options;
+  const { keepBytes = 2 ** 28 } = options;
   const hookPoints =
     options.hookPoints ??
     Array.from({ length: spec.layers }, (_, layer): HookPoint => `blocks.${layer}.mlp.hook_post`);
@@ -143,13 +150,14 @@ export async function probeTexts(
   const partRows = rowsByPart(all.textOfRow(), textCount, parts);
   clock.lap("tokenise");
 
+  const trainLabels = rowLabels.restrictedTo(partRows.train);
+  const bytes = 4 * all.rows * widths.reduce((sum, width) => sum + width, 0);
   const training = all.selectTexts(parts.train);
-  const moments = await captureClassMoments(model, training, training.labelRows(labels), {
-    hookPoints,
-    batchTokens,
-    signal,
-    onProgress: report("moments"),
-  });
+  const pass = { hookPoints, batchTokens, signal, onProgress: report("moments") };
+  const kept = bytes <= keepBytes ? await captureActivations(model, all, pass) : undefined;
+  const moments = kept
+    ? await momentsOf(backend, kept, trainLabels, signal)
+    : await captureClassMoments(model, training, training.labelRows(labels), pass);
   clock.lap("moments");
 
   const failures = unread.flatMap(({ feature, error }) =>
@@ -169,14 +177,13 @@ export async function probeTexts(
     columnsAt.set(point, candidateNeurons(supports));
   }
   clock.lap("select");
-  const secondPass = columnsAt.size > 0;
 
+  const secondPass = kept === undefined && columnsAt.size > 0;
   const columns = secondPass
     ? await captureColumns(model, all, columnsAt, { batchTokens, signal, onProgress: report("columns") })
-    : new Map<HookPoint, Activations>();
+    : new Map(Array.from(columnsAt, ([point, neurons]) => [point, kept!.get(point)!.gatherColumns(neurons)]));
   clock.lap("columns");
 
-  const trainLabels = rowLabels.restrictedTo(partRows.train);
   const fitted = new Map<HookPoint, SparseProbe[]>();
   let done = 0;
   const total = [...supportsAt.values()].reduce((sum, supports) => sum + supports.length, 0);
@@ -241,9 +248,28 @@ export async function probeTexts(
     rows,
     failures,
     split: { train: size("train"), validation: size("validation"), test: size("test") },
-    tokens: training.tokens + (secondPass ? all.tokens : 0),
+    tokens: kept ? all.tokens : training.tokens + (secondPass ? all.tokens : 0),
     seconds: clock.seconds(),
   };
+}
+
+/** Class moments of activations that are at hand. */
+async function momentsOf(
+  backend: Backend,
+  kept: ReadonlyMap<HookPoint, Activations>,
+  labels: LabelMatrix,
+  signal: AbortSignal | undefined,
+): Promise<Map<HookPoint, ClassMoments>> {
+  const moments = new Map<HookPoint, ClassMoments>();
+  for (const [point, activations] of kept) {
+    const x = await backend.upload(activations, { signal });
+    try {
+      moments.set(point, await backend.classMoments(x, labels, { signal }));
+    } finally {
+      x.dispose();
+    }
+  }
+  return moments;
 }
 
 async function fitAt(

@@ -38,6 +38,7 @@ describe("probeTexts on the bundled model", () => {
         aggregation: "mean",
         ks: [1, 3],
         seed: 3,
+        keepBytes: 0,
         onProgress: (stage) => {
           if (stages.at(-1) !== stage) stages.push(stage);
         },
@@ -94,6 +95,18 @@ describe("probeTexts on the bundled model", () => {
       expect(streamed.evaluate(acts, labels, { rows: test }).f1).toBe(chosen.test.f1);
       expect(whole.evaluate(acts, labels, { rows: validation }).f1).toBe(chosen.validation.f1);
     }
+  });
+
+  it("finds the same when one pass is enough", async () => {
+    const once = await probeTexts(
+      model,
+      { texts: data.texts, labels, docs: data.docs },
+      { hookPoints, aggregation: "mean", ks: [1, 3], seed: 3 },
+    );
+    expect(once.tokens).toBeLessThan(result.tokens);
+    expect(once.rows.map(({ neurons }) => neurons)).toEqual(result.rows.map(({ neurons }) => neurons));
+    expect(once.chosen.map(({ test }) => test.f1)).toEqual(result.chosen.map(({ test }) => test.f1));
+    expect(once.split).toEqual(result.split);
   });
 
   it("is plain data", () => {

@@ -1,8 +1,9 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { HookPoint } from "../../src/backends/backend.ts";
 import type { CpuTransformer } from "../../src/backends/cpu/transformer.ts";
 import { loadCpuTransformer } from "../../src/backends/cpu/transformer.ts";
 import {
+  BackendUnavailableError,
   ContextLengthError,
   DisposedError,
   EmptyDataError,
@@ -10,8 +11,10 @@ import {
   OptionError,
   ShapeError,
 } from "../../src/errors.ts";
+import { openTensorFolder } from "../../src/node/files.ts";
 import type { TensorSource } from "../../src/data/tensor.ts";
 import {
+  fixturePath,
   fixtureSpec,
   FOLDERS,
   loadFixture,
@@ -222,6 +225,25 @@ describe("a forward pass refuses", () => {
 });
 
 describe("loading weights", () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it("falls back to JavaScript where SIMD WebAssembly does not run, and says so", async () => {
+    vi.spyOn(WebAssembly, "validate").mockReturnValue(false);
+    const weights = await openTensorFolder(fixturePath("parallel"));
+    const spec = fixtureSpec("parallel");
+    expect((await loadCpuTransformer(spec, weights)).kernels).toBe("plain JavaScript");
+    await expect(loadCpuTransformer(spec, weights, { kernels: "wasm" })).rejects.toThrow(
+      BackendUnavailableError,
+    );
+    vi.spyOn(WebAssembly, "validate").mockImplementation(() => {
+      throw new Error("forbidden by the page's policy");
+    });
+    expect((await loadCpuTransformer(spec, weights)).kernels).toBe("plain JavaScript");
+    await weights.close();
+  });
+
   const spec = fixtureSpec("parallel");
   const empty: TensorSource = {
     tensors: new Map([["gpt_neox.embed_in.weight", { dtype: "F32" as const, shape: [300, 16] }]]),

@@ -1,7 +1,7 @@
 /** GPT-NeoX on the CPU: a ragged batch goes through the layers in chunks that stay in the cache. */
 import { Activations } from "../../data/activations.ts";
 import type { TensorSource } from "../../data/tensor.ts";
-import { BackendUnavailableError, DisposedError } from "../../errors.ts";
+import { BackendUnavailableError, DisposedError, SparseProbeError } from "../../errors.ts";
 import type {
   CallOptions,
   DeviceActivations,
@@ -36,7 +36,7 @@ const CHUNK_TOKENS = 512;
 const LOGIT_ROWS = 48;
 
 export interface CpuTransformerOptions extends CallOptions {
-  /** Default: "wasm" where the engine runs SIMD WebAssembly, else "javascript" (about 30 times slower). */
+  /** Default: "wasm" where SIMD WebAssembly runs, else "javascript" (about 30 times slower). */
   readonly kernels?: "wasm" | "javascript" | undefined;
   /** Called after each tensor. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -84,7 +84,7 @@ interface Workspace {
  * @param weights tensors by Hugging Face's GPT-NeoX names
  * @throws MissingTensorError when tensors are missing or misshapen; nothing has been read then
  * @throws OutOfMemoryError when the weights do not fit WebAssembly's 4 GiB
- * @throws BackendUnavailableError when "wasm" is asked for and the engine has no SIMD WebAssembly
+ * @throws BackendUnavailableError when "wasm" is asked for and SIMD WebAssembly does not run here
  */
 export async function loadCpuTransformer(
   spec: TransformerSpec,
@@ -142,14 +142,20 @@ async function chooseKernels(
   asked: CpuTransformerOptions["kernels"],
 ): Promise<TransformerKernels> {
   if (asked === "javascript") return javascriptKernels(spec);
-  if (wasmSimdSupported()) return wasmKernels(await loadKernels(), spec);
-  if (asked === "wasm") {
-    throw new BackendUnavailableError(
-      "This engine does not run SIMD WebAssembly.",
-      'Leave the kernels option out to run the slower "javascript" kernels, or use another engine.',
-    );
+  let cause: unknown;
+  try {
+    // A page's security policy may forbid what the engine could do.
+    if (wasmSimdSupported()) return wasmKernels(await loadKernels(), spec);
+  } catch (error) {
+    if (error instanceof SparseProbeError) throw error;
+    cause = error;
   }
-  return javascriptKernels(spec);
+  if (asked !== "wasm") return javascriptKernels(spec);
+  throw new BackendUnavailableError(
+    "SIMD WebAssembly does not run here.",
+    'Leave the kernels option out to run the slower "javascript" kernels, or use another engine.',
+    { cause },
+  );
 }
 
 class GptNeoX implements CpuTransformer {
