@@ -1,7 +1,8 @@
 /** The forward pass on a GPU: against torch, against itself in other batches, and what it leaves behind. */
-import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { ForwardRequest, HookPoint, TokenBatch, Transformer } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
+import { loadWebGpuTransformer } from "../../src/backends/webgpu/transformer.ts";
 import type { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
 import type { TensorSource } from "../../src/data/tensor.ts";
 import {
@@ -34,6 +35,11 @@ beforeAll(async () => {
     openTestBackend(),
     openTestBackend({ maxBindingBytes: 4096, workBytes: 12_000 }),
   ]);
+});
+
+afterAll(() => {
+  backend.dispose();
+  cut.dispose();
 });
 
 afterEach(() => {
@@ -239,6 +245,15 @@ describe("loading weights", () => {
       read: () => Promise.reject(new Error("nothing may be read")),
     };
     await expect(backend.loadTransformer(fixtureSpec("parallel"), empty)).rejects.toThrow(MissingTensorError);
+  });
+
+  it("says that the weights are too large for the device", async () => {
+    const weights = await openTensorFolder(fixturePath("parallel"));
+    const { device } = backend;
+    const loading = loadWebGpuTransformer(device, fixtureSpec("parallel"), weights, { maxBindingBytes: 64 });
+    await expect(loading).rejects.toThrow(OutOfMemoryError);
+    await expect(loading).rejects.toThrow(/weights do not fit the device.*smaller model/);
+    await weights.close();
   });
 
   it("reports progress, and frees everything when a tensor cannot be read", async () => {

@@ -103,7 +103,12 @@ export async function loadWebGpuTransformer(
     return new GptNeoX(device, spec, weights, scope, maxBindingBytes, options.workBytes ?? WORK_BYTES);
   } catch (error) {
     scope.dispose();
-    throw error;
+    if (!(error instanceof OutOfMemoryError)) throw error;
+    throw new OutOfMemoryError(
+      `The model's weights do not fit the device: ${withoutRemedy(error)}`,
+      "Free other models and activations with dispose(), take a smaller model, or use the CPU backend.",
+      { cause: error },
+    );
   }
 }
 
