@@ -2,7 +2,8 @@
 //
 //   hessian[p, slice, a, b] = Σ_{i in slice} h_i·x̃_ia·x̃_ib,  b ≤ a,  x̃_ik = 1
 //
-// One workgroup computes one square tile of one slice; rows pass through workgroup memory. The penalty is not in it.
+// One workgroup computes one square tile of one slice, a thread reach × reach entries of it; rows pass through workgroup
+// memory. The penalty is not in it.
 //
 // pool, problems, support  as in logistic_derivatives
 // derivatives  [problems × n] (residual, h_i)
@@ -27,13 +28,15 @@ struct Params {
 }
 @group(0) @binding(5) var<uniform> params: Params;
 
-// Edge of a tile, and of the workgroup.
+// Edge of the workgroup.
 override tile: u32 = 16u;
+// Entries of a tile per thread and direction, 1 or 4: its edge is tile·reach.
+override reach: u32 = 1u;
 // Rows in workgroup memory at a time.
 override depth: u32 = 32u;
 
-var<workgroup> left: array<f32, tile * (depth + 1u)>;
-var<workgroup> right: array<f32, tile * (depth + 1u)>;
+var<workgroup> left: array<f32, tile * reach * (depth + 1u)>;
+var<workgroup> right: array<f32, tile * reach * (depth + 1u)>;
 
 // x̃ of one row and parameter: 1 for the intercept, 0 beyond it.
 fn design(problem: Problem, a: u32, row: u32) -> f32 {
@@ -51,7 +54,8 @@ fn logistic_hessian(
   @builtin(local_invocation_id) local: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let edge = (params.stride + tile - 1u) / tile;
+  let width = tile * reach;
+  let edge = (params.stride + width - 1u) / width;
   let pairs = edge * (edge + 1u) / 2u;
   let item = linear_workgroup(group, grid);
   let p = item / (pairs * params.slices);
@@ -67,17 +71,17 @@ fn logistic_hessian(
     tile_column -= tile_row;
   }
   let problem = problems[p];
-  let a0 = tile_row * tile;
-  let b0 = tile_column * tile;
+  let a0 = tile_row * width;
+  let b0 = tile_column * width;
   if (problem.status != ACCEPTED || a0 > problem.columns) {
     return;
   }
   let start = min(params.first_row + slice * params.slice_rows, params.rows);
   let end = min(start + params.slice_rows, params.rows);
-  var sum = 0.0;
+  var sums: array<vec4<f32>, 4>;
   for (var top = start; top < end; top += depth) {
     workgroupBarrier();
-    for (var item_of_tile = lane; item_of_tile < tile * depth; item_of_tile += tile * tile) {
+    for (var item_of_tile = lane; item_of_tile < width * depth; item_of_tile += tile * tile) {
       let column = item_of_tile / depth;
       let i = item_of_tile % depth;
       let row = top + i;
@@ -95,13 +99,34 @@ fn logistic_hessian(
     }
     workgroupBarrier();
     for (var i = 0u; i < depth; i++) {
-      sum += left[local.y * (depth + 1u) + i] * right[local.x * (depth + 1u) + i];
+      // A thread's entries lie tile apart, so neighbouring threads read neighbouring columns.
+      let at_left = local.y * (depth + 1u) + i;
+      let at_right = local.x * (depth + 1u) + i;
+      if (reach == 1u) {
+        sums[0].x += left[at_left] * right[at_right];
+      } else {
+        let apart = tile * (depth + 1u);
+        let r = vec4<f32>(
+          right[at_right],
+          right[at_right + apart],
+          right[at_right + 2u * apart],
+          right[at_right + 3u * apart],
+        );
+        sums[0] += left[at_left] * r;
+        sums[1] += left[at_left + apart] * r;
+        sums[2] += left[at_left + 2u * apart] * r;
+        sums[3] += left[at_left + 3u * apart] * r;
+      }
     }
   }
-  let a = a0 + local.y;
-  let b = b0 + local.x;
-  if (a <= problem.columns && b <= a) {
-    let place = ((p * params.slices + slice) * params.stride + a) * params.stride + b;
-    hessian[place] = sum + select(0.0, hessian[place], params.accumulate == 1u);
+  for (var u = 0u; u < reach; u++) {
+    let a = a0 + local.y + u * tile;
+    for (var v = 0u; v < reach; v++) {
+      let b = b0 + local.x + v * tile;
+      if (a <= problem.columns && b <= a) {
+        let place = ((p * params.slices + slice) * params.stride + a) * params.stride + b;
+        hessian[place] = sums[u][v] + select(0.0, hessian[place], params.accumulate == 1u);
+      }
+    }
   }
 }

@@ -3,7 +3,8 @@
 //   H = Σ_slices hessian + diag(1 … 1, 0) = L·Lᵀ,   step = −H⁻¹·gradient,   trial = theta + step
 //   slope = gradientᵀ·H⁻¹·gradient,   decrement = slope/(2·C·Σω)
 //
-// L replaces slice 0. A pivot that rounding has pushed below m·ε of its diagonal is raised to that. The problem is
+// A dispatch eliminates column_count columns from first_column on; the first also sums the slices and adds the penalty,
+// the one that reaches the last column solves. L replaces slice 0. A pivot that rounding has pushed below m·ε of its diagonal is raised to that. The problem is
 // finished when the decrement is small or, close to the end, no longer falls: float32 has given what it can.
 //
 // problems  [problems]
@@ -29,6 +30,8 @@ struct Params {
   most_iterations: u32,
   // Decrement at which float32 stops.
   tolerance: f32,
+  first_column: u32,
+  column_count: u32,
 }
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -68,24 +71,27 @@ fn newton_step(
   let first = p * stride;
 
   // Slices summed, penalty added; the diagonal is remembered in step.
-  for (var r = lane / ACROSS; r < m; r += workgroup_size / ACROSS) {
-    for (var c = lane % ACROSS; c <= r; c += ACROSS) {
-      let place = base + r * stride + c;
-      var sum = hessian[place];
-      for (var slice = 1u; slice < params.slices; slice++) {
-        sum += hessian[place + slice * area];
+  if (params.first_column == 0u) {
+    for (var r = lane / ACROSS; r < m; r += workgroup_size / ACROSS) {
+      for (var c = lane % ACROSS; c <= r; c += ACROSS) {
+        let place = base + r * stride + c;
+        var sum = hessian[place];
+        for (var slice = 1u; slice < params.slices; slice++) {
+          sum += hessian[place + slice * area];
+        }
+        if (r == c) {
+          sum += select(0.0, 1.0, r < k);
+          step[first + r] = sum;
+        }
+        hessian[place] = sum;
       }
-      if (r == c) {
-        sum += select(0.0, 1.0, r < k);
-        step[first + r] = sum;
-      }
-      hessian[place] = sum;
     }
+    storageBarrier();
   }
-  storageBarrier();
 
   // Right-looking Cholesky.
-  for (var c = 0u; c < m; c++) {
+  let end = params.first_column + params.column_count;
+  for (var c = params.first_column; c < min(end, m); c++) {
     if (lane == 0u) {
       let place = base + c * stride + c;
       let least = max(f32(m) * EPSILON * step[first + c], TINY);
@@ -107,6 +113,10 @@ fn newton_step(
     }
     storageBarrier();
     workgroupBarrier();
+  }
+
+  if (end < m) {
+    return;
   }
 
   // L·y = −gradient, then Lᵀ·step = y, both in place in step.

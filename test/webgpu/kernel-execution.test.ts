@@ -401,14 +401,16 @@ describe("the kernels of a Newton batch", () => {
         }
       }
       const area = stride * stride;
-      for (const [tile, depth] of [
-        [16, 32],
-        [4, 16],
+      for (const [tile, depth, reach] of [
+        [16, 32, 1],
+        [4, 16, 1],
+        [2, 8, 4],
+        [16, 16, 4],
       ]) {
         for (const slices of [1, 3]) {
           // In one dispatch, and in two that add up.
           for (const passes of [1, 2]) {
-            const edge = Math.ceil(stride / tile);
+            const edge = Math.ceil(stride / (tile * reach));
             const sliceRows = Math.ceil(rows / (slices * passes));
             let hessian = new Float32Array(area * slices * ks.length);
             for (let pass = 0; pass < passes; pass++) {
@@ -425,7 +427,7 @@ describe("the kernels of a Newton batch", () => {
                   accumulate: pass,
                 },
                 workgroups: ks.length * slices * ((edge * (edge + 1)) / 2),
-                overrides: { tile, depth },
+                overrides: { tile, depth, reach },
               });
               hessian = result["hessian"];
             }
@@ -468,23 +470,38 @@ describe("the kernels of a Newton batch", () => {
           }
         }
       }
-      const result = await execute("newton-step", {
-        inputs: {
-          problems: withStatus(c.problems, ACCEPTED),
-          hessian,
-          gradient,
-          theta: c.theta,
-          weights: new Float32Array(ks.length).fill(50),
-        },
-        outputs: { step: stride * ks.length, trial: stride * ks.length },
-        params: { problem_count: ks.length, stride, slices: 2, most_iterations: 100, tolerance: 1e-9 },
-        workgroups: ks.length,
-        overrides: { workgroup_size: size },
-      });
+      // With the smallest workgroup in three dispatches, otherwise in one.
+      const columns = size === 16 ? 7 : stride;
+      let result: Record<string, ArrayBufferView> = {
+        problems: withStatus(c.problems, ACCEPTED),
+        hessian,
+        step: new Float32Array(stride * ks.length).fill(SENTINEL),
+        trial: new Float32Array(stride * ks.length).fill(SENTINEL),
+      };
+      for (let first = 0; first < stride; first += columns) {
+        result = await execute("newton-step", {
+          inputs: { ...result, gradient, theta: c.theta, weights: new Float32Array(ks.length).fill(50) },
+          outputs: {},
+          params: {
+            problem_count: ks.length,
+            stride,
+            slices: 2,
+            most_iterations: 100,
+            tolerance: 1e-9,
+            first_column: first,
+            column_count: columns,
+          },
+          workgroups: ks.length,
+          overrides: { workgroup_size: size },
+        });
+      }
       const states = new DataView(result["problems"].buffer);
+      const steps = result["step"] as Float32Array;
+      const trials = result["trial"] as Float32Array;
+      const factors = result["hessian"] as Float32Array;
       for (const [p, k] of ks.entries()) {
-        const step = result["step"].subarray(p * stride, p * stride + k + 1);
-        const factor = (a: number, b: number): number => result["hessian"][2 * p * area + a * stride + b];
+        const step = steps.subarray(p * stride, p * stride + k + 1);
+        const factor = (a: number, b: number): number => factors[2 * p * area + a * stride + b];
         for (let a = 0; a <= k; a++) {
           let residual = reference[p].gradient[a];
           let magnitude = Math.abs(residual);
@@ -499,7 +516,7 @@ describe("the kernels of a Newton batch", () => {
             if (b <= a) expect(Math.abs(product - h)).toBeLessThanOrEqual(2 * (k + 2) * U * scale);
           }
           expect(Math.abs(residual)).toBeLessThanOrEqual(64 * (k + 2) * U * magnitude);
-          const trial = result["trial"][p * stride + a];
+          const trial = trials[p * stride + a];
           expect(Math.abs(trial - (c.theta[p * stride + a] + step[a]))).toBeLessThanOrEqual(
             2 * U * (4 + Math.abs(trial)),
           );

@@ -253,6 +253,33 @@ describe("handles", () => {
   });
 });
 
+describe("fits of wide supports", () => {
+  it("agree with the CPU's beside narrow ones", async () => {
+    const gpu = await backend();
+    const wide = randomActivations(8, 260, 130);
+    const sets = randomLabels(8, wide, 2, 0.1);
+    const asked = [130, 1, 48, 47, 64, 8].map((k, p) => ({
+      feature: p % 2,
+      support: Uint32Array.from({ length: k }, (_, j) => 129 - j),
+    }));
+    const cpu = createCpuBackend();
+    const got = await gpu.fitLogistic(await gpu.upload(wide), sets, asked, FIT);
+    const want = await cpu.fitLogistic(await cpu.upload(wide), sets, asked, FIT);
+    for (const [p, fit] of got.entries()) {
+      expect(fit.convergence.converged).toBe(true);
+      // λ² = ‖θ − θ*‖² in the Hessian's norm, which is at least the penalty's: both lie within √(2·C·Σω·tolerance).
+      expectClose(
+        fit.coefficients,
+        want[p].coefficients,
+        2 * Math.sqrt(2 * 260 * 1e-16),
+        `k = ${asked[p].support.length}`,
+      );
+      // The GPU got close: the host took no more than a few steps of its own.
+      expect(fit.convergence.iterations).toBeLessThanOrEqual(want[p].convergence.iterations + 3);
+    }
+  });
+});
+
 describe("fits that float32 alone would get wrong", () => {
   it("agree with the CPU's on columns far from zero, badly scaled and nearly collinear", async () => {
     const gpu = await backend();

@@ -88,7 +88,7 @@ const hessianKernel = defineKernel({
     first_row: "u32",
     accumulate: "u32",
   },
-  overrides: { tile: 16, depth: 32 },
+  overrides: { tile: 16, reach: 1, depth: 32 },
 });
 
 const stepKernel = defineKernel({
@@ -105,7 +105,15 @@ const stepKernel = defineKernel({
     weights: "storage-read",
     params: "uniform",
   },
-  params: { problem_count: "u32", stride: "u32", slices: "u32", most_iterations: "u32", tolerance: "f32" },
+  params: {
+    problem_count: "u32",
+    stride: "u32",
+    slices: "u32",
+    most_iterations: "u32",
+    tolerance: "f32",
+    first_column: "u32",
+    column_count: "u32",
+  },
   overrides: { workgroup_size: 64 },
 });
 
@@ -155,6 +163,8 @@ export interface NewtonBatchResult {
 const HANDOVER = 1e-9;
 /** Multiplications that one submission should not exceed, so that no driver takes it for a hang. */
 const MOST_OPERATIONS = 4e10;
+/** Multiplications that one workgroup of a dispatch should not exceed: it runs on one core of the GPU. */
+const MOST_WORKGROUP_OPERATIONS = 5e8;
 const PROBLEM_WORDS = 12;
 const STATUS_WORD = 3;
 const ITERATIONS_WORD = 4;
@@ -164,10 +174,24 @@ const WANTED_WORKGROUPS = 512;
 const LEAST_SLICE_ROWS = 1024;
 const MOST_SLICES = 16;
 
-/** How a batch is laid out for problems of up to `stride − 1` weights. */
+/**
+ * Variant of the Hessian kernel for a stride. A thread with 4 × 4 entries reads half a word of workgroup memory per
+ * product, against two for a thread with one; below three small tiles across it would mostly compute padding.
+ */
+function hessianVariant(stride: number): { tile: number; reach: number; depth: number } {
+  return stride > 48 ? { tile: 16, reach: 4, depth: 16 } : { tile: 16, reach: 1, depth: 32 };
+}
+
+/** Tiles of the Hessian's lower triangle. */
+function hessianTiles(stride: number): number {
+  const { tile, reach } = hessianVariant(stride);
+  const edge = Math.ceil(stride / (tile * reach));
+  return (edge * (edge + 1)) / 2;
+}
+
+/** Parts that the rows are cut into, so that a batch of few problems fills the GPU too. */
 function slicesFor(count: number, rows: number, stride: number): number {
-  const edge = Math.ceil(stride / hessianKernel.overrides.tile);
-  const workgroups = count * ((edge * (edge + 1)) / 2);
+  const workgroups = count * hessianTiles(stride);
   const wanted = Math.ceil(WANTED_WORKGROUPS / workgroups);
   return Math.max(1, Math.min(wanted, Math.ceil(rows / LEAST_SLICE_ROWS), MOST_SLICES));
 }
@@ -312,7 +336,6 @@ function recordRound(
     params,
     workgroups: count * stride,
   });
-  const edge = Math.ceil(stride / hessianKernel.overrides.tile);
   // A problem too large for one dispatch passes over its rows in several; submitting in between lets the driver breathe.
   const passes = Math.ceil((count * rows * stride * stride) / MOST_OPERATIONS);
   const sliceRows = Math.ceil(rows / (slices * passes));
@@ -326,15 +349,29 @@ function recordRound(
         first_row: firstRow,
         accumulate: firstRow > 0 ? 1 : 0,
       },
-      workgroups: count * slices * ((edge * (edge + 1)) / 2),
+      overrides: hessianVariant(stride),
+      workgroups: count * slices * hessianTiles(stride),
     });
     if (passes > 1) batch.submit();
   }
-  batch.dispatch(stepKernel, {
-    bindings: { problems: states, hessian, gradient, theta, step, trial, weights },
-    params: { problem_count: count, stride, slices, most_iterations: maxIterations, tolerance: HANDOVER },
-    workgroups: count,
-  });
+  // One workgroup factors a problem, and a column costs stride² products at most.
+  const columns = Math.max(1, Math.floor(MOST_WORKGROUP_OPERATIONS / (stride * stride)));
+  for (let firstColumn = 0; firstColumn < stride; firstColumn += columns) {
+    batch.dispatch(stepKernel, {
+      bindings: { problems: states, hessian, gradient, theta, step, trial, weights },
+      params: {
+        problem_count: count,
+        stride,
+        slices,
+        most_iterations: maxIterations,
+        tolerance: HANDOVER,
+        first_column: firstColumn,
+        column_count: columns,
+      },
+      workgroups: count,
+    });
+    if (columns < stride) batch.submit();
+  }
 }
 
 async function readResult(
