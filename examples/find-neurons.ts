@@ -6,15 +6,19 @@ import { mkdir, readFile } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import {
+  captureColumns,
   probeTexts,
   readLabelledTexts,
   SparseProbeError,
   type BackendKind,
+  type HookPoint,
+  type LabelledTexts,
+  type LanguageModel,
   type ProbeTextsResult,
 } from "sparseprobe";
 import { createBackend, loadModelFolder, writeFileAtomically } from "sparseprobe/node";
 import { Progress } from "./support/progress.ts";
-import { drawScores } from "./support/draw-scores.ts";
+import { drawBestNeurons, type BestNeuron } from "./support/draw-best-neurons.ts";
 import { describeResult } from "./support/describe-result.ts";
 
 const HELP = `Finds the neurons of a language model that tell classes of text apart.
@@ -29,7 +33,7 @@ const HELP = `Finds the neurons of a language model that tell classes of text ap
   --truncate                  cut texts longer than the model's context instead of stopping
   --seed N                    seed of the split by document (default 0)
   --out FILE                  result as JSON (default out/find-neurons.json)
-  --picture FILE.svg          F1 against k as a picture (default out/find-neurons.svg)
+  --picture FILE.svg          the best neurons on held-out texts (default out/find-neurons.svg)
   --help                      this text
 `;
 
@@ -78,9 +82,11 @@ async function main(signal: AbortSignal): Promise<void> {
     if (backend.info.fallbackReason) console.log(`No GPU: ${backend.info.fallbackReason}`);
 
     const results: Record<string, ProbeTextsResult> = {};
+    const best: BestNeuron[] = [];
     for (const path of values.data) {
       const name = basename(path).replace(/\.jsonl$/, "");
-      const result = await probeTexts(model, readLabelledTexts(await readFile(path, "utf8")), {
+      const data = readLabelledTexts(await readFile(path, "utf8"));
+      const result = await probeTexts(model, data, {
         aggregation: "mean",
         skipFirst: Number(values.skip),
         truncate: values.truncate,
@@ -91,19 +97,58 @@ async function main(signal: AbortSignal): Promise<void> {
       });
       progress.clear();
       results[name] = result;
+      best.push(...(await bestNeurons(model, name, data, result, Number(values.skip), signal)));
       console.log(`\n${describeResult(name, result)}`);
     }
     const seconds = (performance.now() - started) / 1000;
     console.log(`\nAll of it: ${seconds.toFixed(1)} s.`);
     const report = { model: model.name, backend: backend.info, seed: Number(values.seed), seconds, results };
     await save(values.out, `${JSON.stringify(report, null, 1)}\n`);
-    await save(values.picture, drawScores(results));
+    await save(values.picture, drawBestNeurons(best));
     console.log(`Written: ${values.out}, ${values.picture}`);
     model.dispose();
   } finally {
     progress.clear();
     backend.dispose();
   }
+}
+
+/** The k = 1 probes' neurons on the held-out texts, which the model reads once more. */
+async function bestNeurons(
+  model: LanguageModel,
+  dataset: string,
+  { texts, labels }: LabelledTexts,
+  { chosen, split }: ProbeTextsResult,
+  skipFirst: number,
+  signal: AbortSignal,
+): Promise<BestNeuron[]> {
+  const single = chosen.filter(({ k }) => k === 1);
+  const wanted = new Map<HookPoint, Uint32Array>();
+  for (const { hookPoint, neurons } of single) {
+    wanted.set(hookPoint, Uint32Array.from(new Set([...(wanted.get(hookPoint) ?? []), neurons[0]])).sort());
+  }
+  if (wanted.size === 0) return [];
+  const held = split.test.texts;
+  const columns = await captureColumns(
+    model,
+    held.map((i) => texts[i]),
+    wanted,
+    {
+      aggregation: "mean",
+      skipFirst,
+      truncate: true,
+      signal,
+    },
+  );
+  return single.map((probe) => {
+    const column = wanted.get(probe.hookPoint)!.indexOf(probe.neurons[0]);
+    return {
+      dataset,
+      chosen: probe,
+      activations: [...columns.get(probe.hookPoint)!.gatherColumns([column]).toFloat32()],
+      positive: held.map((i) => labels[i] === probe.feature),
+    };
+  });
 }
 
 async function save(path: string, text: string): Promise<void> {

@@ -9,8 +9,8 @@ export function describeResult(name: string, result: ProbeTextsResult): string {
   const features = [...new Set(result.chosen.map((row) => row.feature))];
   const width = Math.max(7, ...features.map((feature) => feature.length));
   const lines = [
-    `${name}: ${features.length} features; texts to fit ${split.train.texts}, to choose the layer ${split.validation.texts}, ` +
-      `held out ${split.test.texts} (no document on two sides)`,
+    `${name}: ${features.length} features; texts to fit ${split.train.texts.length}, to choose the layer ${split.validation.texts.length}, ` +
+      `held out ${split.test.texts.length} (no document on two sides)`,
     "",
     `${"feature".padEnd(width)}  best neuron   sign     F1    MCC    AUC   on held-out documents`,
   ];
@@ -43,7 +43,7 @@ export function describeResult(name: string, result: ProbeTextsResult): string {
   const stages = Object.entries(seconds).map(([stage, time]) => `${stage} ${time.toFixed(1)}`);
   lines.push(
     "",
-    `${result.rows.length} probes, ${unconverged} of them not converged; ${result.tokens} tokens read in two passes`,
+    `${result.rows.length} probes, ${unconverged} of them not converged; ${result.tokens} tokens read`,
     `Seconds: ${stages.join(", ")}`,
   );
   return lines.join("\n");

@@ -89,9 +89,9 @@ export interface ProbeTextsResult {
     readonly hookPoint: HookPoint | null;
     readonly reason: string;
   }[];
-  /** Texts and rows of each part. */
+  /** Indices of each part's texts, and how many rows they make. */
   readonly split: Readonly<
-    Record<"train" | "validation" | "test", { readonly texts: number; readonly rows: number }>
+    Record<"train" | "validation" | "test", { readonly texts: readonly number[]; readonly rows: number }>
   >;
   /** Tokens that the model read, over both passes where there were two. */
   readonly tokens: number;
@@ -104,8 +104,8 @@ export interface ProbeTextsResult {
  *
  * Texts are split by document. A first pass over the training texts gathers class moments, which choose the supports of
  * every feature, hook point and k; a second pass over all texts keeps only those neurons' columns (where all activations
- * fit in `keepBytes`, one pass does for both); all probes are fitted in batches on training rows. For each feature and k, validation rows choose the hook point and test rows
- * report once.
+ * fit in `keepBytes`, one pass does for both); all probes are fitted in batches on training rows. For each feature and k,
+ * validation rows choose the hook point and test rows report once.
  *
  * @throws what `captureActivations`, `splitRows` and `SparseProbe.fitMany` throw; a feature that cannot be fitted is
  * reported under `failures` instead
@@ -240,7 +240,7 @@ export async function probeTexts(
   clock.lap("evaluate");
 
   const size = (part: "train" | "validation" | "test") => ({
-    texts: parts[part].length,
+    texts: Array.from(parts[part]),
     rows: partRows[part].length,
   });
   return {

@@ -80,9 +80,9 @@ describe("probeTexts on the bundled model", () => {
       fractions: THREE_PARTS,
     });
     expect(result.split).toEqual({
-      train: { texts: train.length, rows: train.length },
-      validation: { texts: validation.length, rows: validation.length },
-      test: { texts: test.length, rows: test.length },
+      train: { texts: [...train], rows: train.length },
+      validation: { texts: [...validation], rows: validation.length },
+      test: { texts: [...test], rows: test.length },
     });
     const captured = await captureActivations(model, data.texts, { hookPoints, aggregation: "mean" });
     for (const chosen of result.chosen) {
