@@ -46,7 +46,7 @@ describe("memory", () => {
     const device = await gpu.upload(x);
     const { liveBytes, liveBuffers } = gpu.device;
     for (let i = 0; i < 20; i++) {
-      await gpu.fitLogistic(device, labels, problems(3, 4), FIT);
+      await gpu.fitLogistic(device, labels, problems(2, 1), FIT);
       await gpu.classMoments(device, labels);
       await gpu.gatherColumns(device, Uint32Array.of(1, 2));
       const segments = { rows: Uint32Array.of(0, 1), offsets: Uint32Array.of(0, 2) };

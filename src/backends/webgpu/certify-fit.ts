@@ -2,55 +2,87 @@
 import type { Convergence } from "../backend.ts";
 import { choleskySolve } from "../cpu/cholesky.ts";
 import type { LogisticLoss } from "../cpu/logistic-loss.ts";
-import { fitNewton, type NewtonResult } from "../cpu/newton.ts";
+import { newtonSteps, type NewtonResult } from "../cpu/newton.ts";
+import type { Pacer } from "../cpu/pacer.ts";
 
 /** Chord steps before the solver proper takes over. */
 const MOST_CHORD_STEPS = 6;
+
+/** Share of a diagonal entry that its pivot must keep for a float32 factor to stand for the Hessian itself. */
+const LEAST_PIVOT = 1e-3;
 
 /**
  * Brings θ to the tolerance and states how it converged, in float64.
  *
  * The GPU's Cholesky factor L belongs to a Hessian close by, so chord steps θ ← θ − (L·Lᵀ)⁻¹g contract fast, each at the
- * price of one gradient, 4·n·k operations. The decrement is gᵀ(L·Lᵀ)⁻¹g/(2·C·Σω): with L off by a relative ε, so is it;
- * a fit therefore has to reach half the tolerance. Where chord steps contract slowly (an ill-conditioned Hessian whose
- * float32 factor is poor) damped Newton steps with float64 factors go on from the best θ.
+ * price of one gradient, 4·n·k operations. The decrement is then taken from L too, gᵀ(L·Lᵀ)⁻¹g/(2·C·Σω). That number is
+ * as good as L, which is float32, so it certifies a fit only on three conditions: no pivot has lost more than a factor of
+ * 1000 to cancellation (the relative error of L·Lᵀ, about k·2⁻²⁴, then changes the decrement by less than k/10 000 of
+ * itself); a chord step has made it fall to less than a quarter, which a wrong L would not; and it is half the tolerance
+ * at most. Otherwise Newton steps solved by conjugate gradients in float64 go on from the best θ, with L as
+ * preconditioner where it is finite.
  *
  * @param theta (w, b) from the GPU
  * @param factor lower-triangular L [(k + 1) × (k + 1)], row-major
  * @param taken Newton steps taken so far
+ * @param pacer lets the event loop turn between steps, and stops there when asked to
  */
-export function certifyFit(
+export async function certifyFit(
   loss: LogisticLoss,
   theta: Float64Array,
   factor: Float32Array,
   taken: number,
   options: { readonly tolerance: number; readonly maxIterations: number },
-): NewtonResult {
+  pacer: Pacer,
+): Promise<NewtonResult> {
   const m = theta.length;
+  const pivot = leastPivot(factor, m);
   let steps = taken;
   let previous = Infinity;
   let best = theta;
-  for (let round = 0; round <= MOST_CHORD_STEPS; round++) {
+  for (let round = 0; round <= MOST_CHORD_STEPS && pivot >= LEAST_PIVOT; round++) {
     const z = loss.decision(theta);
     const gradient = loss.gradient(theta, z);
     const step = choleskySolve(factor, m, gradient);
     const decrement = dot(gradient, step) / (2 * loss.totalWeight);
-    const converged = decrement >= 0 && decrement <= options.tolerance / 2;
-    if (converged) return { theta, convergence: certificate(loss, theta, z, gradient, decrement, steps) };
-    if (!(decrement < previous / 4) || !(decrement > 0)) break;
+    if (!(decrement < previous / 4)) break;
     best = theta;
+    if (round > 0 && decrement <= options.tolerance / 2) {
+      return { theta, convergence: certificate(loss, theta, z, gradient, decrement, steps) };
+    }
     if (round === MOST_CHORD_STEPS || steps >= options.maxIterations) break;
     previous = decrement;
     theta = theta.map((t, j) => t - step[j]);
     steps++;
+    if (pacer.due) await pacer.turn();
   }
   const finite = best.every((t) => Number.isFinite(t));
-  const { theta: polished, convergence } = fitNewton(loss, {
+  const rest = newtonSteps(loss, {
     tolerance: options.tolerance,
     maxIterations: Math.max(0, options.maxIterations - steps),
     ...(finite && { start: best }),
+    ...(finite && pivot > 0 && { preconditioner: factor }),
   });
+  let state = rest.next();
+  while (!state.done) {
+    if (pacer.due) await pacer.turn();
+    state = rest.next();
+  }
+  const { theta: polished, convergence } = state.value;
   return { theta: polished, convergence: { ...convergence, iterations: steps + convergence.iterations } };
+}
+
+/** Smallest pivot over its diagonal entry, min_j L_jj²/(L·Lᵀ)_jj; 0 for a factor that is not finite. */
+function leastPivot(factor: Float32Array, m: number): number {
+  let least = 1;
+  for (let r = 0; r < m; r++) {
+    let diagonal = 0;
+    for (let c = 0; c <= r; c++) diagonal += factor[r * m + c] * factor[r * m + c];
+    const share = factor[r * m + r] ** 2 / diagonal;
+    if (!(share > 0) || diagonal === Infinity) return 0;
+    least = Math.min(least, share);
+  }
+  return least;
 }
 
 function certificate(

@@ -80,7 +80,7 @@ const totalKernel = defineKernel({
 export const classMomentsKernels: readonly Kernel[] = [pivotsKernel, momentsKernel, totalKernel];
 
 /** Rows that one workgroup sums. */
-export const BLOCK_ROWS = 256;
+const BLOCK_ROWS = 256;
 /** Rows whose mean is a pivot. */
 const PIVOT_SAMPLES = 64;
 /** Bytes of block sums held at once. */

@@ -98,12 +98,13 @@ export async function fitLogistic(
             center,
             scale,
           });
-          const certified = certifyFit(
+          const certified = await certifyFit(
             loss,
             result.theta[at],
             result.factors[at],
             result.iterations[at],
             options,
+            pacer,
           );
           const k = places.length;
           fits[p] = {

@@ -165,6 +165,8 @@ const HANDOVER = 1e-9;
 const MOST_OPERATIONS = 4e10;
 /** Multiplications that one workgroup of a dispatch should not exceed: it runs on one core of the GPU. */
 const MOST_WORKGROUP_OPERATIONS = 5e8;
+/** Problems of one batch: their results wait for the last of them, and so do progress and an abort. */
+const MOST_PROBLEMS = 4096;
 const PROBLEM_WORDS = 12;
 const STATUS_WORD = 3;
 const ITERATIONS_WORD = 4;
@@ -199,7 +201,7 @@ function slicesFor(count: number, rows: number, stride: number): number {
 /** Number of problems, at least 1, with up to `k` weights that fit in `bytes`, each buffer within `maxBindingBytes`. */
 export function batchSize(k: number, rows: number, bytes: number, maxBindingBytes: number): number {
   const stride = k + 1;
-  let size = Math.floor(MOST_OPERATIONS / (rows * stride * stride)) || 1;
+  let size = Math.max(1, Math.min(MOST_PROBLEMS, Math.floor(MOST_OPERATIONS / (rows * stride * stride))));
   for (; size > 1; size = Math.floor(size * 0.75)) {
     const hessian = size * slicesFor(size, rows, stride) * stride * stride * 4;
     const derivatives = size * rows * 8;
