@@ -38,14 +38,14 @@ const files: SourceFile[] = readdirSync(SRC, { recursive: true, encoding: "utf8"
   .map((path) => {
     const text = readFileSync(join(SRC, path), "utf8");
     const code = text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/.*$/gm, "$1");
-    const imports = [...code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1]!);
-    return { path, unit: path.split(/[\\/]/)[0]!, code, imports };
+    const imports = [...code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1]);
+    return { path, unit: path.split(/[\\/]/)[0], code, imports };
   });
 
 /** The unit under src that a relative import of `file` leads to; undefined for packages. */
 function targetUnit(file: SourceFile, specifier: string): string | undefined {
   if (!specifier.startsWith(".")) return undefined;
-  return relative(SRC, resolve(SRC, dirname(file.path), specifier)).split(/[\\/]/)[0]!;
+  return relative(SRC, resolve(SRC, dirname(file.path), specifier)).split(/[\\/]/)[0];
 }
 
 describe("source layers", () => {
@@ -57,7 +57,7 @@ describe("source layers", () => {
     const wrong = files.flatMap((file) =>
       file.imports
         .map((specifier) => targetUnit(file, specifier))
-        .filter((unit) => unit !== undefined && unit !== file.unit && LAYERS[unit]! > LAYERS[file.unit]!)
+        .filter((unit) => unit !== undefined && unit !== file.unit && LAYERS[unit] > LAYERS[file.unit])
         .map((unit) => `${file.path} imports ${unit}`),
     );
     expect(wrong).toEqual([]);

@@ -30,7 +30,7 @@ describe("reading one label set", () => {
     ["nothing", [], undefined, "empty-data"],
     ["three classes and no positive one", [0, 1, 2], undefined, "labels"],
     ["a positive class that no row has", ["a", "b"], "c", "labels"],
-    ["kinds mixed", [1, "a"] as unknown as LabelsInput, undefined, "labels"],
+    ["kinds mixed", [1, "a"], undefined, "labels"],
     ["null", [null, null] as unknown as LabelsInput, undefined, "labels"],
     ["NaN", [0, NaN], undefined, "labels"],
     ["infinity", [Infinity, 1], undefined, "labels"],

@@ -17,7 +17,7 @@ const pages = [
 const blocks = pages.flatMap(({ path, text }) =>
   [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map((match, i) => ({
     name: `${path} block ${i + 1}`,
-    code: match[1]!,
+    code: match[1],
   })),
 );
 
@@ -40,7 +40,7 @@ describe("documentation", () => {
   it("links resolve", () => {
     const broken = pages.flatMap(({ path, text }) =>
       [...text.matchAll(/\]\(([^)\s]+)\)/g)]
-        .map((match) => match[1]!.split("#")[0]!)
+        .map((match) => match[1].split("#")[0])
         .filter((link) => link !== "" && !/^[a-z]+:/.test(link))
         .filter((link) => !existsSync(resolve(ROOT, dirname(path), link)))
         .map((link) => `${relative(ROOT, join(ROOT, path))}: ${link}`),

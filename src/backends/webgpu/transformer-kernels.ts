@@ -13,7 +13,11 @@ import { UnsupportedModelError } from "../../errors.ts";
 import type { TransformerSpec } from "../backend.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 
-export const gatherRowsKernel = defineKernel({
+export const gatherRowsKernel: Kernel<
+  { table: "storage-read"; indices: "storage-read"; out: "storage-read-write"; params: "uniform" },
+  { rows: "u32"; width: "u32"; first_row: "u32"; table_rows: "u32" },
+  { workgroup_size: number }
+> = defineKernel({
   label: "gather-rows",
   source: gridSource + gatherRowsSource,
   entryPoint: "gather_rows",
@@ -27,7 +31,17 @@ export const gatherRowsKernel = defineKernel({
   overrides: { workgroup_size: 64 },
 });
 
-export const layerNormKernel = defineKernel({
+export const layerNormKernel: Kernel<
+  {
+    x: "storage-read";
+    gain: "storage-read";
+    bias: "storage-read";
+    y: "storage-read-write";
+    params: "uniform";
+  },
+  { rows: "u32"; width: "u32"; y_stride: "u32"; epsilon: "f32" },
+  { workgroup_size: number }
+> = defineKernel({
   label: "layer-norm",
   source: gridSource + reduceSource + layerNormSource,
   entryPoint: "layer_norm",
@@ -42,7 +56,31 @@ export const layerNormKernel = defineKernel({
   overrides: { workgroup_size: 64 },
 });
 
-export const linearKernel = defineKernel({
+export const linearKernel: Kernel<
+  {
+    x: "storage-read";
+    weight: "storage-read";
+    bias: "storage-read";
+    y: "storage-read-write";
+    params: "uniform";
+  },
+  {
+    rows: "u32";
+    inputs: "u32";
+    outputs: "u32";
+    first_output: "u32";
+    y_stride: "u32";
+    activation: "u32";
+    accumulate: "u32";
+  },
+  {
+    workgroup_size: number;
+    workgroup_columns: number;
+    rows_per_thread: number;
+    columns_per_thread: number;
+    tile_inputs: number;
+  }
+> = defineKernel({
   label: "linear",
   source: mlpActivationSource + linearSource,
   entryPoint: "linear",
@@ -71,7 +109,11 @@ export const linearKernel = defineKernel({
   },
 });
 
-export const rotaryKernel = defineKernel({
+export const rotaryKernel: Kernel<
+  { qkv: "storage-read-write"; turns: "storage-read"; positions: "storage-read"; params: "uniform" },
+  { tokens: "u32"; heads: "u32"; head_width: "u32"; half: "u32" },
+  { workgroup_size: number }
+> = defineKernel({
   label: "rotary",
   source: gridSource + rotarySource,
   entryPoint: "rotary",
@@ -85,7 +127,17 @@ export const rotaryKernel = defineKernel({
   overrides: { workgroup_size: 64 },
 });
 
-export const causalAttentionKernel = defineKernel({
+export const causalAttentionKernel: Kernel<
+  { qkv: "storage-read"; blocks: "storage-read"; z: "storage-read-write"; params: "uniform" },
+  { block_count: "u32"; heads: "u32"; head_width: "u32"; z_stride: "u32"; scale: "f32" },
+  {
+    workgroup_size: number;
+    workgroup_columns: number;
+    queries_per_thread: number;
+    keys_per_thread: number;
+    head_vectors: number;
+  }
+> = defineKernel({
   label: "causal-attention",
   source: gridSource + causalAttentionSource,
   entryPoint: "causal_attention",
@@ -100,7 +152,11 @@ export const causalAttentionKernel = defineKernel({
   },
 });
 
-export const addKernel = defineKernel({
+export const addKernel: Kernel<
+  { x: "storage-read"; y: "storage-read-write"; params: "uniform" },
+  { count: "u32" },
+  { workgroup_size: number }
+> = defineKernel({
   label: "add",
   source: gridSource + addSource,
   entryPoint: "add",
@@ -109,7 +165,11 @@ export const addKernel = defineKernel({
   overrides: { workgroup_size: 64 },
 });
 
-export const activateKernel = defineKernel({
+export const activateKernel: Kernel<
+  { y: "storage-read-write"; params: "uniform" },
+  { count: "u32"; activation: "u32" },
+  { workgroup_size: number }
+> = defineKernel({
   label: "activate",
   source: gridSource + mlpActivationSource + activateSource,
   entryPoint: "activate",
