@@ -14,10 +14,11 @@ import {
   type ProbeFailure,
   type SelectedSupport,
 } from "../probes/fit-supports.ts";
-import type { ProbeOptions } from "../probes/probe-options.ts";
+import { probeSettings, type ProbeOptions } from "../probes/probe-options.ts";
 import type { ProbeJson } from "../probes/probe-record.ts";
 import { K_SCHEDULE, SparseProbe } from "../probes/sparse-probe.ts";
 import { captureActivations } from "./capture-activations.ts";
+import { assertSupportSize } from "../ranking/ranking.ts";
 import { captureClassMoments } from "./capture-class-moments.ts";
 import { captureColumns } from "./capture-columns.ts";
 import { TokenRows, type TokenRowsOptions } from "./token-rows.ts";
@@ -126,7 +127,11 @@ export async function probeTexts(
   const widths = hookPoints.map((point) =>
     parseHookPoint(spec, point).name.startsWith("mlp.") ? spec.dMlp : spec.dModel,
   );
-  const ks = options.ks ?? K_SCHEDULE.filter((k) => k <= Math.min(...widths));
+  const narrowest = Math.min(...widths);
+  const ks = options.ks ?? K_SCHEDULE.filter((k) => k <= narrowest);
+  // A wrong option is said before the model has read anything.
+  for (const k of ks) assertSupportSize(k, narrowest);
+  probeSettings(probe);
   const clock = new Clock();
   const report = (stage: ProbeTextsStage) => (done: number, total: number) =>
     options.onProgress?.(stage, done, total);

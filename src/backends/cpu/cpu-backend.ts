@@ -1,4 +1,4 @@
-/** The backend that runs everywhere: plain TypeScript on the calling thread, statistics and fits in float64. */
+/** The backend that runs everywhere: one thread, statistics and fits in float64. */
 import { BackendUnavailableError } from "../../errors.ts";
 import type { Backend } from "../backend.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
@@ -7,6 +7,7 @@ import { CpuActivations, hostOf } from "./cpu-activations.ts";
 import { fitLogistic } from "./fit-logistic.ts";
 import { Pacer } from "./pacer.ts";
 import { loadCpuTransformer } from "./transformer.ts";
+import { wasmSimdSupported } from "./wasm/load-kernels.ts";
 
 /**
  * A CPU backend. It holds no state: two of them are interchangeable, and `dispose()` has nothing to free. Long calls
@@ -15,7 +16,10 @@ import { loadCpuTransformer } from "./transformer.ts";
  */
 export function createCpuBackend(): Backend {
   return {
-    info: { kind: "cpu", device: "JavaScript, float64 statistics" },
+    info: {
+      kind: "cpu",
+      device: `models in ${wasmSimdSupported() ? "SIMD WebAssembly" : "JavaScript"}, statistics in float64 JavaScript`,
+    },
     async upload(activations, options = {}) {
       options.signal?.throwIfAborted();
       return Promise.resolve(new CpuActivations(activations));

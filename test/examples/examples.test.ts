@@ -1,0 +1,97 @@
+/** Examples run as users run them: on the built package, as processes of their own. */
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+let folder: string;
+
+const example = (name: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> =>
+  promisify(execFile)(
+    process.execPath,
+    ["node_modules/tsx/dist/cli.mjs", "--tsconfig", "tsconfig.examples.json", `examples/${name}.ts`, ...args],
+    { cwd: ROOT },
+  );
+
+interface Report {
+  readonly backend: { readonly kind: string };
+  readonly results: Record<
+    string,
+    { readonly chosen: { feature: string; k: number; neurons: number[]; test: { f1: number } }[] }
+  >;
+}
+
+/** The first words of a few bundled passages in three languages: a software GPU reads tens of tokens a second. */
+async function fewTexts(): Promise<string> {
+  const lines = (await readFile(join(ROOT, "examples/data/natural-language.jsonl"), "utf8"))
+    .trim()
+    .split("\n");
+  const texts = lines.map((line) => JSON.parse(line) as { text: string; label: string; doc: string });
+  const kept = texts
+    .filter(({ label, doc }) => ["en", "fr", "ru"].includes(label) && Number(doc.slice(-2)) % 8 === 0)
+    .map((entry) => JSON.stringify({ ...entry, text: entry.text.slice(0, 40) }));
+  const path = join(folder, "few.jsonl");
+  await writeFile(path, kept.join("\n"));
+  return path;
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "sparseprobe-examples-"));
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe("examples", () => {
+  it("own-activations finds the planted neurons, in under 30 lines", async () => {
+    const { stdout } = await example("own-activations");
+    expect(stdout).toMatch(/^k 1: .*neurons 41$/m);
+    expect(stdout).toMatch(/^k 2: .*neurons 41 7$/m);
+    const source = await readFile(join(ROOT, "examples/own-activations.ts"), "utf8");
+    expect(source.split("\n").length).toBeLessThan(30);
+  });
+
+  it("find-neurons gives the same neurons and scores on both backends", async () => {
+    const data = await fewTexts();
+    const reports = await Promise.all(
+      ["cpu", "webgpu"].map(async (backend) => {
+        const out = join(folder, `${backend}.json`);
+        const picture = join(folder, `${backend}.svg`);
+        const { stdout } = await example(
+          "find-neurons",
+          ...["--backend", backend, "--data", data, "--ks", "1,3", "--out", out, "--picture", picture],
+        );
+        expect(stdout).toMatch(/fr +L\d N\d+ /);
+        expect(await readFile(picture, "utf8")).toContain("</svg>");
+        return JSON.parse(await readFile(out, "utf8")) as Report;
+      }),
+    );
+    const [cpu, webgpu] = reports;
+    expect([cpu.backend.kind, webgpu.backend.kind]).toEqual(["cpu", "webgpu"]);
+    const summary = (report: Report): unknown =>
+      report.results["few"].chosen.map(({ feature, k, neurons, test }) => ({
+        feature,
+        k,
+        neurons,
+        f1: test.f1,
+      }));
+    expect(summary(webgpu)).toEqual(summary(cpu));
+  });
+
+  it.each([
+    [["--backend", "abacus"], /use auto, cpu or webgpu/],
+    [["--model", "no-such-folder"], /There is no folder/],
+    [["--data", "no-such-file.jsonl"], /no-such-file/],
+    [["--ks", "0"], /Give a whole number/],
+    [["--colour"], /Unknown option/],
+  ])("find-neurons %j says what is wrong and exits with 1", async (args, message) => {
+    await expect(example("find-neurons", ...args)).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(message) as string,
+    });
+  });
+});
