@@ -49,6 +49,15 @@ describe("the packed tarball", () => {
     expect(run("node", ["cjs.cjs"], folder)).toContain("cjs ok");
   });
 
+  it.each(["node16", "bundler"])("has types that a strict compiler accepts (%s resolution)", (resolution) => {
+    const module = resolution === "node16" ? "node16" : "esnext";
+    const files = resolution === "node16" ? ["types.ts", "types.cts"] : ["types.ts"];
+    const options = `--noEmit --strict --target es2022 --lib es2022,dom --module ${module} --moduleResolution ${resolution}`;
+    expect(
+      run("node", [join(ROOT, "node_modules/typescript/bin/tsc"), ...options.split(" "), ...files], folder),
+    ).toBe("");
+  });
+
   it("keeps the webgpu package out of the browser's entry", () => {
     const core = run("node", ["-p", "require.resolve('sparseprobe')"], folder).trim();
     const mention = /(?:from|import|require)\s*\(?\s*["']webgpu["']/;
