@@ -33,6 +33,8 @@ const MAP_MODE_READ = 1;
 const PIECE = 16 * 2 ** 20;
 /** Bytes that uploads may have under way before they wait for the queue. */
 const UPLOAD_WINDOW = 4 * PIECE;
+/** Kernels number the values of a binding, bytes of u8 activations at the least, in 32 bits. */
+const MOST_BINDING = 2 ** 32 - 4;
 /** Bytes of staging buffers that are kept for the next read. */
 const STAGING_POOL = 2 * PIECE;
 
@@ -40,20 +42,36 @@ const STAGING_POOL = 2 * PIECE;
 export class ComputeBuffer {
   readonly label: string;
   readonly byteLength: number;
-  readonly gpu: GPUBuffer;
-  #release: (() => void) | undefined;
+  readonly #gpu: GPUBuffer;
+  readonly #release: (() => void) | undefined;
+  #disposed = false;
 
   constructor(label: string, byteLength: number, gpu: GPUBuffer, release: (() => void) | undefined) {
     this.label = label;
     this.byteLength = byteLength;
-    this.gpu = gpu;
+    this.#gpu = gpu;
     this.#release = release;
+  }
+
+  /**
+   * The GPU's buffer. Work on a freed one would be a validation error, which spoils the device for every other caller.
+   * @throws DisposedError after `dispose()`
+   */
+  get gpu(): GPUBuffer {
+    if (this.#disposed) {
+      throw new DisposedError(
+        `Buffer "${this.label}" was disposed of while a call was using it.`,
+        "Await the call before you dispose of what it reads.",
+      );
+    }
+    return this.#gpu;
   }
 
   /** Frees the memory; a second call does nothing. A foreign buffer is left alone. */
   dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
     this.#release?.();
-    this.#release = undefined;
   }
 }
 
@@ -254,6 +272,8 @@ export class ComputeDevice {
   #uniforms: GPUBuffer | undefined;
   #failure: Error | undefined;
   #disposed = false;
+  /** Bytes written since somebody last waited for the queue. */
+  #uploading = 0;
   #liveBytes = 0;
   #liveBuffers = 0;
 
@@ -285,7 +305,8 @@ export class ComputeDevice {
 
   /** Largest part of a buffer that a kernel can see, in bytes. */
   get maxBindingBytes(): number {
-    return Math.min(this.gpu.limits.maxStorageBufferBindingSize, this.gpu.limits.maxBufferSize);
+    const { maxStorageBufferBindingSize, maxBufferSize } = this.gpu.limits;
+    return Math.min(maxStorageBufferBindingSize, maxBufferSize, MOST_BINDING);
   }
 
   /** Offsets of bound parts of storage buffers are multiples of this many bytes. */
@@ -353,8 +374,15 @@ export class ComputeDevice {
     }
     const validation = this.gpu.popErrorScope();
     const memory = this.gpu.popErrorScope();
-    const [invalid, exhausted] = await this.guard(Promise.all([validation, memory]));
-    this.assertUsable();
+    let invalid: GPUError | null;
+    let exhausted: GPUError | null;
+    try {
+      [invalid, exhausted] = await this.guard(Promise.all([validation, memory]));
+      this.assertUsable();
+    } catch (error) {
+      gpu?.destroy();
+      throw error;
+    }
     if (gpu === undefined || exhausted) {
       gpu?.destroy();
       throw new OutOfMemoryError(
@@ -400,14 +428,18 @@ export class ComputeDevice {
     const label = "ownership check";
     const target = await this.allocate(label, 4);
     this.gpu.pushErrorScope("validation");
+    let defect: Promise<GPUError | null>;
     try {
       const encoder = this.gpu.createCommandEncoder({ label });
       encoder.copyBufferToBuffer(gpu, 0, target.gpu, 0, 4);
       encoder.finish();
     } finally {
+      defect = this.guard(this.gpu.popErrorScope());
+      // Nobody awaits it when the copy throws.
+      defect.catch(() => undefined);
       target.dispose();
     }
-    return (await this.guard(this.gpu.popErrorScope())) === null;
+    return (await defect) === null;
   }
 
   /**
@@ -427,7 +459,6 @@ export class ComputeDevice {
     data: ArrayBufferView,
     { offset = 0, signal }: { offset?: number; signal?: AbortSignal | undefined } = {},
   ): Promise<void> {
-    let underWay = 0;
     for (let at = 0; at < data.byteLength; at += PIECE) {
       signal?.throwIfAborted();
       this.assertUsable();
@@ -435,11 +466,8 @@ export class ComputeDevice {
       this.#checked(`upload ${buffer.label}`, () => {
         this.#write(buffer.gpu, offset + at, data.buffer, data.byteOffset + at, length);
       });
-      underWay += length;
-      if (underWay >= UPLOAD_WINDOW) {
-        await this.idle();
-        underWay = 0;
-      }
+      this.#uploading += length;
+      if (this.#uploading >= UPLOAD_WINDOW) await this.idle();
     }
     await this.settled();
   }
@@ -471,10 +499,11 @@ export class ComputeDevice {
       this.assertUsable();
       const length = Math.min(PIECE, byteLength - at);
       const padded = Math.ceil(length / 4) * 4;
-      const staging = this.#takeStaging(padded);
+      const label = `read ${buffer.label}`;
+      const staging = this.#checked(label, () => this.#takeStaging(padded));
       try {
-        this.#checked(`read ${buffer.label}`, () => {
-          const encoder = this.gpu.createCommandEncoder({ label: `read ${buffer.label}` });
+        this.#checked(label, () => {
+          const encoder = this.gpu.createCommandEncoder({ label });
           encoder.copyBufferToBuffer(buffer.gpu, offset + at, staging, 0, padded);
           this.gpu.queue.submit([encoder.finish()]);
         });
@@ -503,6 +532,7 @@ export class ComputeDevice {
   /** Waits until the queue has done everything submitted so far, then throws what went wrong. */
   async idle(): Promise<void> {
     this.assertUsable();
+    this.#uploading = 0;
     await this.guard(this.gpu.queue.onSubmittedWorkDone());
     await this.settled();
   }
@@ -591,7 +621,7 @@ export class ComputeDevice {
   compile(kernel: Kernel, overrides: Overrides = kernel.overrides): void {
     this.assertUsable();
     this.requireFeatures(kernel);
-    this.#checked(`compile ${kernel.label}`, () => void this.#pipeline(kernel, overrides));
+    this.#checked(`compile ${kernel.label}`, () => this.#pipeline(kernel, overrides));
   }
 
   #pipeline(kernel: Kernel, overrides: Overrides): Pipeline {
@@ -684,11 +714,11 @@ export class ComputeDevice {
   }
 
   /** Runs GPU calls inside error scopes; what they report is kept by {@link settled}. */
-  #checked(label: string, work: () => void): void {
+  #checked<T>(label: string, work: () => T): T {
     const kinds = ["internal", "out-of-memory", "validation"] as const;
     for (const kind of kinds) this.gpu.pushErrorScope(kind);
     try {
-      work();
+      return work();
     } finally {
       const popped = kinds.map(() => this.gpu.popErrorScope());
       const check: Promise<void> = Promise.all(popped).then(
