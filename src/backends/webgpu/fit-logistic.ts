@@ -31,7 +31,7 @@ export interface FitLimits {
  * @throws ShapeError | SupportSizeError | OptionError when a problem does not fit the data
  * @throws OneClassError when a label set that is fitted lacks a class
  * @throws NonFiniteError when a column that is fitted holds NaN or an infinity
- * @throws OutOfMemoryError when the columns of one problem exceed a binding
+ * @throws OutOfMemoryError when one problem's columns, derivatives or Hessian exceed a binding
  */
 export async function fitLogistic(
   device: ComputeDevice,
@@ -52,7 +52,6 @@ export async function fitLogistic(
   for (const chunk of chunksOfColumns(problems, all, rows.length, poolBytes)) {
     const union = Uint32Array.from(new Set(chunk.flatMap((p) => [...problems[p].support])));
     const place = new Map(Array.from(union, (j, at) => [j, at]));
-    const sets = labelSets(labels, rows, [...new Set(chunk.map((p) => problems[p].feature))], options);
     const byteLength = union.length * rows.length * 4;
     if (byteLength > limits.maxBindingBytes) {
       throw new OutOfMemoryError(
@@ -68,8 +67,8 @@ export async function fitLogistic(
       await gatherInto(device, x, rows, union, pool, layout, signal);
       const columns = await device.readFloats(pool, { signal });
       assertFinite(columns, rows, union);
-      const labelBuffer = await scope.allocateFrom("labels", sets.packed, signal);
       for (const batch of batchesOf(problems, chunk, rows.length, limits)) {
+        const sets = labelSets(labels, rows, [...new Set(batch.map((p) => problems[p].feature))], options);
         const described = batch.map((p): BatchProblem => {
           const { support, center, scale, feature } = problems[p];
           const { index, weights, intercept } = sets.of.get(feature)!;
@@ -81,19 +80,20 @@ export async function fitLogistic(
           {
             pool,
             rows: rows.length,
-            labels: labelBuffer,
+            labels: sets.packed,
             problems: described,
             maxIterations: options.maxIterations,
+            maxBindingBytes: limits.maxBindingBytes,
           },
           signal,
         );
         for (const [at, p] of batch.entries()) {
           const { places, center, scale } = described[at];
-          const { y, rowWeights } = sets.of.get(problems[p].feature)!;
+          const { y } = sets.of.get(problems[p].feature)!;
           const loss = new LogisticLoss({
             columns: Array.from(places, (c) => columns.subarray(c * rows.length, (c + 1) * rows.length)),
             labels: y,
-            weights: rowWeights,
+            weights: classWeights(y, options.balanced),
             C: options.C,
             center,
             scale,
@@ -140,7 +140,6 @@ interface LabelSet {
   readonly index: number;
   /** Label of every row used. */
   readonly y: Uint8Array;
-  readonly rowWeights: Float64Array;
   readonly weights: BatchProblem["weights"];
   /** Weighted log odds: the best intercept for weights of zero. */
   readonly intercept: number;
@@ -166,7 +165,7 @@ function labelSets(
     const [negatives, positives] = labels.counts(feature);
     const total = C * (negatives * negative + positives * positive);
     const intercept = Math.log((positives * positive) / (negatives * negative));
-    of.set(feature, { index, y, rowWeights, weights: [C * negative, C * positive, total], intercept });
+    of.set(feature, { index, y, weights: [C * negative, C * positive, total], intercept });
   }
   return { of, packed };
 }

@@ -13,6 +13,7 @@ import derivativesSource from "#shaders/logistic-derivatives.wgsl";
 import gradientSource from "#shaders/logistic-gradient.wgsl";
 import hessianSource from "#shaders/logistic-hessian.wgsl";
 import stepSource from "#shaders/newton-step.wgsl";
+import { OutOfMemoryError } from "../../errors.ts";
 import type { BufferScope, CommandBatch, ComputeBuffer, ComputeDevice } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 
@@ -144,10 +145,11 @@ export interface NewtonBatchInput {
   /** Gathered columns, column-major [columns × rows]. */
   readonly pool: ComputeBuffer;
   readonly rows: number;
-  /** Label sets, [sets × 4·⌈rows/4⌉] bytes. */
-  readonly labels: ComputeBuffer;
+  /** Label sets, [sets × 4·⌈rows/4⌉]. */
+  readonly labels: Uint8Array;
   readonly problems: readonly BatchProblem[];
   readonly maxIterations: number;
+  readonly maxBindingBytes: number;
 }
 
 /** What the GPU hands over, in the order of the problems. */
@@ -192,27 +194,43 @@ function hessianTiles(stride: number): number {
 }
 
 /** Parts that the rows are cut into, so that a batch of few problems fills the GPU too. */
-function slicesFor(count: number, rows: number, stride: number): number {
-  const workgroups = count * hessianTiles(stride);
-  const wanted = Math.ceil(WANTED_WORKGROUPS / workgroups);
-  return Math.max(1, Math.min(wanted, Math.ceil(rows / LEAST_SLICE_ROWS), MOST_SLICES));
+function slicesFor(count: number, rows: number, stride: number, maxBindingBytes: number): number {
+  const wanted = Math.ceil(WANTED_WORKGROUPS / (count * hessianTiles(stride)));
+  const room = Math.floor(maxBindingBytes / (count * stride * stride * 4));
+  return Math.max(1, Math.min(wanted, Math.ceil(rows / LEAST_SLICE_ROWS), MOST_SLICES, room));
 }
 
-/** Number of problems, at least 1, with up to `k` weights that fit in `bytes`, each buffer within `maxBindingBytes`. */
+/** Multiplications of a round: a Hessian and its factor for every problem. */
+function operationsOf(count: number, rows: number, stride: number): number {
+  return count * (rows + stride) * stride * stride;
+}
+
+/**
+ * Number of problems, at least 1, with up to `k` weights that fit in `bytes`, each buffer within `maxBindingBytes`.
+ * @throws OutOfMemoryError when a buffer of a single problem exceeds a binding
+ */
 export function batchSize(k: number, rows: number, bytes: number, maxBindingBytes: number): number {
   const stride = k + 1;
-  let size = Math.max(1, Math.min(MOST_PROBLEMS, Math.floor(MOST_OPERATIONS / (rows * stride * stride))));
-  for (; size > 1; size = Math.floor(size * 0.75)) {
-    const hessian = size * slicesFor(size, rows, stride) * stride * stride * 4;
+  let size = Math.floor(MOST_OPERATIONS / operationsOf(1, rows, stride));
+  for (size = Math.max(1, Math.min(MOST_PROBLEMS, size)); ; size = Math.floor(size * 0.75)) {
+    const hessian = size * slicesFor(size, rows, stride, maxBindingBytes) * stride * stride * 4;
     const derivatives = size * rows * 8;
-    if (hessian + derivatives <= bytes && Math.max(hessian, derivatives) <= maxBindingBytes) break;
+    const fits = Math.max(hessian, derivatives) <= maxBindingBytes;
+    if (fits && (size === 1 || hessian + derivatives <= bytes)) return size;
+    if (size === 1) {
+      throw new OutOfMemoryError(
+        `A fit of ${k} neurons to ${rows} rows needs ${Math.max(hessian, derivatives)} bytes in one binding, ` +
+          `and the device allows ${maxBindingBytes}.`,
+        "Use smaller supports, fit on a sample of the rows, or use the CPU backend.",
+      );
+    }
   }
-  return size;
 }
 
 interface BatchBuffers {
   readonly problems: ComputeBuffer;
   readonly support: ComputeBuffer;
+  readonly labels: ComputeBuffer;
   readonly weights: ComputeBuffer;
   readonly theta: ComputeBuffer;
   readonly step: ComputeBuffer;
@@ -232,12 +250,12 @@ export async function runNewtonBatch(
   const { problems, rows } = input;
   const count = problems.length;
   const stride = 1 + Math.max(...problems.map(({ places }) => places.length));
-  const slices = slicesFor(count, rows, stride);
+  const slices = slicesFor(count, rows, stride, input.maxBindingBytes);
   const scope = device.scope();
   try {
     const buffers = await allocate(scope, input, stride, slices, signal);
-    const operations = count * rows * stride * stride;
-    const perSubmission = Math.max(1, Math.min(4, Math.floor(MOST_OPERATIONS / operations)));
+    const affordable = Math.floor(MOST_OPERATIONS / operationsOf(count, rows, stride));
+    const perSubmission = Math.max(1, Math.min(4, affordable));
     // A rejected step costs a round without being a step: leave room for some.
     const mostRounds = 2 * input.maxIterations + 20;
     let states = new Uint32Array();
@@ -261,7 +279,7 @@ export async function runNewtonBatch(
 
 async function allocate(
   scope: BufferScope,
-  { problems, rows }: NewtonBatchInput,
+  { problems, rows, labels }: NewtonBatchInput,
   stride: number,
   slices: number,
   signal: AbortSignal | undefined,
@@ -295,6 +313,7 @@ async function allocate(
   return {
     problems: await scope.allocateFrom("problems", states, signal),
     support: await scope.allocateFrom("support columns", support, signal),
+    labels: await scope.allocateFrom("labels", labels, signal),
     weights: await scope.allocateFrom(
       "total weights",
       Float32Array.from(problems, ({ weights }) => weights[2]),
@@ -312,14 +331,14 @@ async function allocate(
 
 function recordRound(
   batch: CommandBatch,
-  { pool, labels, rows, problems, maxIterations }: NewtonBatchInput,
+  { pool, rows, problems, maxIterations }: NewtonBatchInput,
   buffers: BatchBuffers,
   stride: number,
   slices: number,
 ): void {
   const count = problems.length;
   const blocks = Math.ceil(rows / derivativesKernel.overrides.workgroup_size);
-  const { support, theta, step, trial, gradient, derivatives, losses, hessian, weights } = buffers;
+  const { support, labels, theta, step, trial, gradient, derivatives, losses, hessian, weights } = buffers;
   const states = buffers.problems;
   const params = { rows, problem_count: count, stride };
   const data = { pool, problems: states, support };
