@@ -76,7 +76,7 @@ fn aggregate_rows(
       continue;
     }
     let index = row * d + j;
-    let value = scale * decode(x[word_of(index)], index) + offset;
+    let value = fma(scale, decode(x[word_of(index)], index), offset);
     sum += value;
     highest = max(highest, value);
     last = value;

@@ -63,13 +63,13 @@ fn class_moments(
       decode(x[word_of(index.z)], index.z),
       decode(x[word_of(index.w)], index.w),
     );
-    let v = scale * stored + offset - pivot;
+    let v = fma(vec4<f32>(scale), stored, vec4<f32>(offset)) - pivot;
     sums += v;
     squares += v * v;
   }
   for (; m < chunk.y; m++) {
     let index = members[m] * d + j;
-    let v = scale * decode(x[word_of(index)], index) + offset - pivot;
+    let v = fma(scale, decode(x[word_of(index)], index), offset) - pivot;
     sums.x += v;
     squares.x += v * v;
   }

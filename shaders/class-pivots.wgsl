@@ -53,7 +53,7 @@ fn class_pivots(
   var sum = 0.0;
   for (var t = 0u; t < samples; t++) {
     let index = members[start + t * spacing] * d + j;
-    let value = scale * decode(x[word_of(index)], index) + offset;
+    let value = fma(scale, decode(x[word_of(index)], index), offset);
     if (t == 0u) {
       first = value;
     }

@@ -45,7 +45,7 @@ fn gather_columns(
   let index = rows[r] * params.neurons + column;
   var value = decode(x[word_of(index)], index);
   if (storage_type == 2u) {
-    value = code[column] * value + code[params.neurons + column];
+    value = fma(code[column], value, code[params.neurons + column]);
   }
   out[(params.first_out + r) * params.row_stride + c * params.column_stride] = value;
 }

@@ -63,7 +63,7 @@ fn logistic_derivatives(
       let e = exp(-abs(margin));
       // σ(−m), from whichever form does not cancel.
       let wrong = select(1.0, e, margin >= 0.0) / (1.0 + e);
-      loss = weight * (max(-margin, 0.0) + log(1.0 + e));
+      loss = weight * (max(-margin, 0.0) + log_one_plus(e));
       result = vec2<f32>(select(wrong, -wrong, positive), e / ((1.0 + e) * (1.0 + e))) * weight;
     }
     derivatives[p * params.rows + row] = result;

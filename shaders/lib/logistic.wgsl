@@ -43,6 +43,19 @@ struct SupportColumn {
   inverse_scale: f32,
 }
 
+/// log(1 + e) for e in [0, 1], to a relative 2⁻²¹: 2·atanh(e/(2 + e)) by its series, truncated at 2⁻²⁶. WGSL's own log may
+/// be off by 2⁻²¹ absolute near 1, and 1 + e rounds e away: both are large beside the loss of a well-classified row.
+fn log_one_plus(e: f32) -> f32 {
+  let s = e / (2.0 + e);
+  let t = s * s;
+  var sum = fma(t, 1.0 / 13.0, 1.0 / 11.0);
+  sum = fma(t, sum, 1.0 / 9.0);
+  sum = fma(t, sum, 1.0 / 7.0);
+  sum = fma(t, sum, 1.0 / 5.0);
+  sum = fma(t, sum, 1.0 / 3.0);
+  return 2.0 * fma(s * t, sum, s);
+}
+
 /// The label of a row, one byte each: 1 positive, 0 negative, anything else has no weight.
 fn label_in(word: u32, row: u32) -> u32 {
   return (word >> (8u * (row & 3u))) & 0xffu;

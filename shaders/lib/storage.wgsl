@@ -1,5 +1,7 @@
 // Activations as they are stored: flat, row-major, 2^storage_type values in a 32-bit word.
 //   storage_type = 0: float32;  1: binary16;  2: unsigned bytes q, with value = scale[j]*q + offset[j] for neuron j.
+// Kernels apply the affine code with fma: left to the compiler, one kernel may fuse what another rounds twice, and a
+// constant neuron would differ from its own pivot.
 
 override storage_type: u32 = 0u;
 
