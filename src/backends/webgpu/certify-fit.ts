@@ -48,7 +48,16 @@ export async function certifyFit(
     if (!(decrement < previous / 4)) break;
     best = theta;
     if (round > 0 && decrement <= options.tolerance / 2) {
-      return { theta, convergence: certificate(loss, theta, z, gradient, decrement, steps) };
+      // The decrement bounds the objective; the coefficients' error goes with its root. One step more, which is at hand,
+      // gives them the digits of a solver that works in float64 throughout.
+      const last = theta.map((t, j) => t - step[j]);
+      const lastZ = loss.decision(last);
+      const lastGradient = loss.gradient(last, lastZ);
+      const lastDecrement =
+        dot(lastGradient, choleskySolve(factor, m, lastGradient)) / (2 * loss.totalWeight);
+      return lastDecrement < decrement
+        ? { theta: last, convergence: certificate(loss, last, lastZ, lastGradient, lastDecrement, steps + 1) }
+        : { theta, convergence: certificate(loss, theta, z, gradient, decrement, steps) };
     }
     if (round === MOST_CHORD_STEPS || steps >= options.maxIterations) break;
     previous = decrement;
