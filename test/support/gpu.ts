@@ -5,6 +5,7 @@
 import { ComputeDevice } from "../../src/backends/webgpu/device.ts";
 import { WebGpuBackend, type WebGpuBackendOptions } from "../../src/backends/webgpu/webgpu-backend.ts";
 import { requestNodeDevice } from "../../src/node/gpu.ts";
+import { create } from "webgpu";
 
 let shared: Promise<ComputeDevice> | undefined;
 
@@ -32,4 +33,16 @@ export async function openTestBackend(
   options: Pick<WebGpuBackendOptions, "maxBindingBytes" | "workBytes"> = {},
 ): Promise<WebGpuBackend> {
   return new WebGpuBackend(await requestNodeDevice(), { ...options, owned: true });
+}
+
+// Kept for good: see src/node/gpu.ts.
+let plain: GPU | undefined;
+
+/** The WebGPU backend on a device that asked for nothing: 8 storage buffers, 16 KiB of workgroup memory. */
+export async function openDefaultLimitsBackend(
+  options: Pick<WebGpuBackendOptions, "maxBindingBytes" | "workBytes"> = {},
+): Promise<WebGpuBackend> {
+  plain ??= create([]);
+  const adapter = await plain.requestAdapter();
+  return new WebGpuBackend(await adapter!.requestDevice(), { ...options, owned: true });
 }

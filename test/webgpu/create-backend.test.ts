@@ -16,6 +16,10 @@ describe("createBackend", () => {
     expect(acquire).not.toHaveBeenCalled();
   });
 
+  it("refuses a kind that is not known", async () => {
+    await expect(createBackend("gpu" as "webgpu")).rejects.toMatchObject({ code: "option" });
+  });
+
   it("falls back to a CPU backend that works, and says why", async () => {
     const backend = await createBackend("auto", { acquire: unavailable });
     expect(backend.info).toMatchObject({

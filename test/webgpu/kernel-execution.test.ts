@@ -453,6 +453,32 @@ describe("the kernels of a Newton batch", () => {
     },
   );
 
+  it("logistic-derivatives keep the small loss of rows far on their side", async () => {
+    const margins = Float32Array.from({ length: 64 }, (_, i) => i / 2);
+    const problems = new DataView(new ArrayBuffer(48));
+    problems.setUint32(0, 1, true);
+    problems.setFloat32(28, 1, true);
+    const support = new DataView(new ArrayBuffer(12));
+    support.setFloat32(8, 1, true);
+    const { losses } = await execute("logistic-derivatives", {
+      inputs: {
+        pool: margins,
+        problems,
+        support,
+        labels: new Uint8Array(64).fill(1),
+        trial: Float32Array.of(1, 0),
+      },
+      outputs: { derivatives: 128, losses: 64 },
+      params: { rows: 64, problem_count: 1, stride: 2, blocks: 64 },
+      workgroups: 64,
+      // A block of one row: each loss by itself.
+      overrides: { workgroup_size: 1 },
+    });
+    const want = Array.from(margins, (m) => Math.log1p(Math.exp(-m)));
+    // WGSL's exp is exact to 3 + 2m units in the last place, of 2⁻²³ at most; the logarithm to 2⁻²¹ in the kernel's docblock.
+    expectClose(losses, want, (i) => ((3 + 2 * margins[i]) * 2 ** -23 + 2 ** -20) * want[i]);
+  });
+
   it("newton-step solves the regularised system and keeps the factor", async () => {
     const c = cases[4];
     const { ks, stride, reference } = c;

@@ -1,9 +1,9 @@
 /** What only a GPU backend has: memory to give back, devices to lose, and buffers that belong to someone else. */
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LogisticOptions, LogisticProblem } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { Usage } from "../../src/backends/webgpu/device.ts";
-import { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
+import { WebGpuBackend, type WebGpuBackendOptions } from "../../src/backends/webgpu/webgpu-backend.ts";
 import { Activations } from "../../src/data/activations.ts";
 import { LabelMatrix } from "../../src/data/labels.ts";
 import {
@@ -15,14 +15,15 @@ import {
 } from "../../src/errors.ts";
 import { requestNodeDevice } from "../../src/node/gpu.ts";
 import { expectClose } from "../support/expect-close.ts";
-import { openTestBackend } from "../support/gpu.ts";
+import { openTestBackend, openTestDevice } from "../support/gpu.ts";
 import { randomActivations, randomLabels } from "../support/random-data.ts";
 
 const FIT: LogisticOptions = { C: 1, balanced: true, tolerance: 1e-16, maxIterations: 100 };
 
 const open: WebGpuBackend[] = [];
-async function backend(options?: Parameters<typeof openTestBackend>[0]): Promise<WebGpuBackend> {
-  const opened = await openTestBackend(options);
+/** A backend of its own on the device that the file shares, which saves compiling the kernels again. */
+async function backend(options?: WebGpuBackendOptions): Promise<WebGpuBackend> {
+  const opened = new WebGpuBackend((await openTestDevice()).gpu, options);
   open.push(opened);
   return opened;
 }
@@ -88,9 +89,43 @@ describe("memory", () => {
   });
 });
 
+describe("limits", () => {
+  it("of a binding hold for everything that a kernel sees", async () => {
+    const maxBindingBytes = 4096;
+    const gpu = await backend({ maxBindingBytes, workBytes: 16_384 });
+    const allocate = vi.spyOn(gpu.device, "allocate");
+    const many = randomLabels(3, x, 100);
+    const asked = Array.from({ length: 100 }, (_, p) => ({ feature: p, support: Uint32Array.of(p % 8) }));
+    const device = await gpu.upload(x);
+    for (const fit of await gpu.fitLogistic(device, many, asked, FIT)) {
+      expect(fit.convergence.converged).toBe(true);
+    }
+    await gpu.classMoments(device, many);
+    const segments = { rows: Uint32Array.from({ length: 120 }, (_, i) => i), offsets: new Uint32Array() };
+    (await gpu.aggregateRows(device, "token", segments)).dispose();
+    const sizes = allocate.mock.calls.map(([label, byteLength]) => ({ label, byteLength }));
+    expect(sizes.filter(({ byteLength }) => byteLength > maxBindingBytes)).toEqual([]);
+    expect(sizes.length).toBeGreaterThan(20);
+  });
+
+  it.each([
+    ["Hessian", 4, 40],
+    ["derivatives", 600, 1],
+  ])("that a single problem's %s exceed are named, with a remedy", async (_, rows, k) => {
+    const gpu = await backend({ maxBindingBytes: 4096 });
+    const wide = randomActivations(1, rows, k);
+    const device = await gpu.upload(wide);
+    const fit = gpu.fitLogistic(device, randomLabels(1, wide, 2), problems(1, k), FIT);
+    await expect(fit).rejects.toThrow(OutOfMemoryError);
+    await expect(fit).rejects.toThrow(new RegExp(`${k} neurons to ${rows} rows.*CPU backend`));
+    device.dispose();
+    expect(gpu.device.liveBytes).toBe(0);
+  });
+});
+
 describe("a lost device", () => {
   it("ends the fit in flight and every later call", async () => {
-    const gpu = await backend({ workBytes: 8192 });
+    const gpu = await openTestBackend({ workBytes: 8192 });
     const device = await gpu.upload(x);
     const fit = gpu.fitLogistic(device, labels, problems(300, 8), {
       ...FIT,
@@ -178,6 +213,7 @@ describe("a caller's own buffer", () => {
     });
     expect(() => guest.adopt(mapped, { rows: 1, neurons: 1, dtype: "f32" })).toThrow(/mapped.*unmap/);
     const stranger = await backend();
+    expect(stranger.device.gpu).not.toBe(gpu);
     const foreign = stranger.adopt(buffer, { rows: 20, neurons: 12, dtype: "f32" });
     await expect(foreign.read()).rejects.toThrow(OptionError);
     await expect(
@@ -220,6 +256,42 @@ describe("handles", () => {
     const reading = (await other.upload(x)).read();
     other.dispose();
     await expect(reading).rejects.toMatchObject({ code: "disposed" });
+  });
+
+  it("that are disposed of during a call end that call and no other", async () => {
+    const gpu = await backend({ workBytes: 8192 });
+    const device = await gpu.upload(x);
+    const kept = await gpu.upload(x);
+    const moments = gpu.classMoments(device, labels);
+    const gathered = gpu.gatherColumns(device, Uint32Array.of(0));
+    const fits = gpu.fitLogistic(device, labels, problems(1, 2), FIT);
+    device.dispose();
+    for (const call of await Promise.allSettled([moments, gathered, fits])) {
+      expect(call).toMatchObject({ status: "rejected", reason: { code: "disposed" } });
+    }
+    // And at a moment when the call has its buffers in hand.
+    const late = await gpu.upload(x);
+    const allocate = gpu.device.allocate.bind(gpu.device);
+    vi.spyOn(gpu.device, "allocate").mockImplementation((label, ...rest) => {
+      if (label === "block sums") late.dispose();
+      return allocate(label, ...rest);
+    });
+    await expect(gpu.classMoments(late, labels)).rejects.toThrow(/"activations" was disposed of while/);
+    expect((await gpu.classMoments(kept, labels)).neurons).toBe(12);
+    kept.dispose();
+    expect(gpu.device.liveBytes).toBe(0);
+  });
+
+  it("of two backends on one device do not get in each other's way", async () => {
+    const [one, two] = [await backend(), await backend()];
+    const [a, b] = [await one.upload(x), await two.upload(x)];
+    const [first, second] = await Promise.all([
+      one.fitLogistic(a, labels, problems(4, 5), FIT),
+      two.fitLogistic(b, labels, problems(4, 5), FIT),
+    ]);
+    expect(second).toEqual(first);
+    one.dispose();
+    expect(await two.fitLogistic(b, labels, problems(4, 5), FIT)).toEqual(first);
   });
 
   it("can be used by several calls at once", async () => {
@@ -324,6 +396,22 @@ describe("fits that float32 alone would get wrong", () => {
     const [fit] = await gpu.fitLogistic(await gpu.upload(huge), labels, problems(1, 3), FIT);
     expect(fit.convergence.converged).toBe(true);
     expect(fit.coefficients.every(Number.isFinite)).toBe(true);
+  });
+});
+
+describe("class moments of a neuron that never varies", () => {
+  it("have no spread in the affine code either, where a product may or may not be fused with the sum", async () => {
+    const neurons = 65;
+    const bytes = Uint8Array.from({ length: 90 * neurons }, (_, at) => 3 * (at % neurons) + 7);
+    const code = {
+      scale: Float32Array.from({ length: neurons }, (_, j) => 0.1 + j / 7),
+      offset: Float32Array.from({ length: neurons }, (_, j) => 1000 / 3 + j / 11),
+    };
+    const constant = new Activations(bytes, [90, neurons], { dtype: "u8", code });
+    const gpu = await backend();
+    const sets = randomLabels(4, randomActivations(4, 90, 3), 2);
+    const { sumOfSquares } = await gpu.classMoments(await gpu.upload(constant), sets);
+    expect(new Set(sumOfSquares)).toEqual(new Set([0]));
   });
 });
 
