@@ -1,5 +1,5 @@
 /** Picks the device that computes: the GPU where there is one, the CPU elsewhere. */
-import { BackendUnavailableError } from "../errors.ts";
+import { BackendUnavailableError, OptionError } from "../errors.ts";
 import type { Backend } from "./backend.ts";
 import { createCpuBackend } from "./cpu/cpu-backend.ts";
 import type { DevicePreference, WebGpuDevice } from "./webgpu/request-device.ts";
@@ -22,12 +22,19 @@ export interface CreateBackendOptions {
  * llvmpipe) counts as none for `"auto"`, since the CPU backend is faster. GPU code is loaded when it is first wanted.
  *
  * @throws BackendUnavailableError with `"webgpu"`, when there is no GPU device
+ * @throws OptionError when the kind is unknown
  */
 export async function createBackend(
   kind: BackendKind = "auto",
   options: CreateBackendOptions = {},
 ): Promise<Backend> {
   if (kind === "cpu") return createCpuBackend();
+  if (!["auto", "webgpu"].includes(kind)) {
+    throw new OptionError(
+      `The backend ${JSON.stringify(kind)} is not known.`,
+      'Use "auto", "cpu" or "webgpu".',
+    );
+  }
   try {
     return await createWebGpuBackend(kind, options);
   } catch (error) {

@@ -1,11 +1,15 @@
 /** Tensors of a GPT-NeoX model: Hugging Face's names, which are the canonical ones here, and their shapes. */
-import type { TensorSource } from "../data/tensor.ts";
-import { MissingTensorError } from "../errors.ts";
+import type { TensorSource, TensorType } from "../data/tensor.ts";
+import { MissingTensorError, UnsupportedModelError } from "../errors.ts";
 import type { TransformerSpec } from "./backend.ts";
 
 export const EMBEDDING = "gpt_neox.embed_in.weight";
 export const FINAL_NORM = "gpt_neox.final_layer_norm";
 export const UNEMBEDDING = "embed_out.weight";
+
+const FLOATS: ReadonlySet<TensorType> = new Set<TensorType>(["F64", "F32", "F16", "BF16"]);
+const REMEDY =
+  "Check that config.json and the weights come from the same model, and that no shard is missing.";
 
 /** Prefixes of one layer's tensors; each has a `.weight` and a `.bias`. */
 export interface LayerTensors {
@@ -58,22 +62,34 @@ export function requiredTensors(spec: TransformerSpec): ReadonlyMap<string, read
  * Checks names and shapes before anything is read. Further tensors (old checkpoints keep `rotary_emb.inv_freq`,
  * `attention.bias` and `masked_bias`, which are constants) are left alone.
  * @throws MissingTensorError listing every tensor that is missing or has another shape
+ * @throws UnsupportedModelError when a tensor holds integers, as quantised checkpoints do
  */
 export function assertTensors(spec: TransformerSpec, source: TensorSource): void {
+  // A config may claim any number of layers: listing their tensors must not take longer than the checkpoint is large.
+  const fewest = 12 * spec.layers + 4;
+  if (fewest > 2 * source.tensors.size + 1000) {
+    throw new MissingTensorError(
+      `The checkpoint does not fit its config: a model of ${spec.layers} layers has ${fewest} tensors at least, ` +
+        `and ${source.tensors.size} are there.`,
+      REMEDY,
+    );
+  }
   const problems: string[] = [];
   for (const [name, shape] of requiredTensors(spec)) {
     const found = source.tensors.get(name);
     const want = `[${shape.join(", ")}]`;
     if (!found) problems.push(`${name} ${want} is missing`);
-    else if (found.shape.length !== shape.length || found.shape.some((length, i) => length !== shape[i])) {
+    else if (!FLOATS.has(found.dtype)) {
+      throw new UnsupportedModelError(
+        `The weights of ${name} are ${found.dtype}: integers, of a quantised checkpoint.`,
+        "Use a checkpoint in F32, F16 or BF16.",
+      );
+    } else if (found.shape.length !== shape.length || found.shape.some((length, i) => length !== shape[i])) {
       problems.push(`${name} is [${found.shape.join(", ")}], not ${want}`);
     }
   }
   if (problems.length === 0) return;
   const shown =
     problems.slice(0, 6).join("; ") + (problems.length > 6 ? `; and ${problems.length - 6} more` : "");
-  throw new MissingTensorError(
-    `The checkpoint does not fit its config: ${shown}.`,
-    "Check that config.json and the weights come from the same model, and that no shard is missing.",
-  );
+  throw new MissingTensorError(`The checkpoint does not fit its config: ${shown}.`, REMEDY);
 }

@@ -54,6 +54,21 @@ export function hookWidth(spec: TransformerSpec, point: HookPoint): number {
 }
 
 /**
+ * The width of every hook point asked for, each once, in the order given.
+ * @throws OptionError when there are none, or a point does not exist
+ */
+export function hookWidths(spec: TransformerSpec, points: readonly HookPoint[]): Map<HookPoint, number> {
+  // JavaScript callers may leave them out.
+  if (!(points as readonly HookPoint[] | undefined)?.length) {
+    throw new OptionError(
+      "There are no hook points.",
+      'Give at least one, such as "blocks.3.mlp.hook_post".',
+    );
+  }
+  return new Map(Array.from(points, (point) => [point, hookWidth(spec, point)]));
+}
+
+/**
  * The hook points asked for, by layer; the array is as long as the pass is deep (no entry beyond the deepest layer
  * unless logits are wanted, which need all of them).
  * @throws OptionError when nothing is asked for or a point does not exist

@@ -1,7 +1,7 @@
 /** Texts in, activation matrices out. */
 import type { HookPoint } from "../backends/backend.ts";
-import { hookWidth } from "../backends/hook-points.ts";
-import { Activations, type Provenance, type StorageType } from "../data/activations.ts";
+import { hookWidths } from "../backends/hook-points.ts";
+import { Activations, assertStorageType, type Provenance, type StorageType } from "../data/activations.ts";
 import { floatsToHalves } from "../data/float16.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 import type { TokenRows, TokenRowsOptions } from "./token-rows.ts";
@@ -29,7 +29,8 @@ export interface CaptureOptions extends TokenRowsOptions, PassOptions {
  *
  * @throws EmptyDataError when there is no text, or one has no token that counts
  * @throws ContextLengthError when a text is longer than the context and `truncate` is not set
- * @throws OptionError when a hook point does not exist
+ * @throws OptionError when a hook point does not exist, or the storage type or the aggregation is unknown
+ * @throws NonFiniteError for `"u8"` when an activation is NaN or infinite
  */
 export async function captureActivations(
   model: LanguageModel,
@@ -37,7 +38,8 @@ export async function captureActivations(
   options: CaptureOptions,
 ): Promise<Map<HookPoint, Activations>> {
   const storage = options.storage ?? "f32";
-  const widths = new Map(options.hookPoints.map((point) => [point, hookWidth(model.spec, point)]));
+  assertStorageType(storage);
+  const widths = hookWidths(model.spec, options.hookPoints);
   const rows = await tokenRows(model, texts, options);
   const stored = new Map<HookPoint, Float32Array | Uint16Array>();
   for (const [point, width] of widths) {

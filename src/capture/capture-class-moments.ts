@@ -1,6 +1,6 @@
 /** Class moments of a model's neurons over labelled texts; no activation is kept. */
 import type { HookPoint } from "../backends/backend.ts";
-import { hookWidth } from "../backends/hook-points.ts";
+import { hookWidths } from "../backends/hook-points.ts";
 import { emptyClassMoments, mergeClassMoments, type ClassMoments } from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { ShapeError } from "../errors.ts";
@@ -24,8 +24,8 @@ export async function captureClassMoments(
   options: TokenRowsOptions & PassOptions & { readonly hookPoints: readonly HookPoint[] },
 ): Promise<Map<HookPoint, ClassMoments>> {
   const moments = new Map<HookPoint, ClassMoments>();
-  for (const point of options.hookPoints) {
-    moments.set(point, emptyClassMoments(labels.features.length, hookWidth(model.spec, point)));
+  for (const [point, width] of hookWidths(model.spec, options.hookPoints)) {
+    moments.set(point, emptyClassMoments(labels.features.length, width));
   }
   const rows = await tokenRows(model, texts, options);
   if (labels.rows !== rows.rows) {

@@ -5,8 +5,8 @@ import type { Activations, GroupId } from "../data/activations.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
 import { type LabelMatrix, readLabelSets, type ClassValue, type LabelsInput } from "../data/labels.ts";
 import { splitRows, THREE_PARTS } from "../data/splits.ts";
-import { ShapeError } from "../errors.ts";
-import { evaluateBinary, type MetricName, type Metrics } from "../metrics/evaluate.ts";
+import { OptionError, ShapeError } from "../errors.ts";
+import { evaluateBinary, METRIC_NAMES, type MetricName, type Metrics } from "../metrics/evaluate.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 import {
   candidateNeurons,
@@ -17,8 +17,8 @@ import {
 import { probeSettings, type ProbeOptions } from "../probes/probe-options.ts";
 import type { ProbeJson } from "../probes/probe-record.ts";
 import { K_SCHEDULE, SparseProbe } from "../probes/sparse-probe.ts";
+import { assertSupportSizes } from "../ranking/ranking.ts";
 import { captureActivations } from "./capture-activations.ts";
-import { assertSupportSize } from "../ranking/ranking.ts";
 import { captureClassMoments } from "./capture-class-moments.ts";
 import { captureColumns } from "./capture-columns.ts";
 import { TokenRows, type TokenRowsOptions } from "./token-rows.ts";
@@ -109,7 +109,7 @@ export interface ProbeTextsResult {
  * validation rows choose the hook point and test rows report once.
  *
  * @throws what `captureActivations`, `splitRows` and `SparseProbe.fitMany` throw; a feature that cannot be fitted is
- * reported under `failures` instead
+ * reported under `failures` instead, unless none is left
  * @example
  * const { chosen } = await probeTexts(model, readLabelledTexts(jsonLines), { aggregation: "mean", ks: [1, 4] });
  */
@@ -130,7 +130,9 @@ export async function probeTexts(
   const narrowest = Math.min(...widths);
   const ks = options.ks ?? K_SCHEDULE.filter((k) => k <= narrowest);
   // A wrong option is said before the model has read anything.
-  for (const k of ks) assertSupportSize(k, narrowest);
+  if (hookPoints.length === 0) throw new OptionError("There are no hook points.", "Give at least one.");
+  assertSupportSizes(ks, narrowest);
+  assertOptions(chooseBy, keepBytes, fractions);
   probeSettings(probe);
   const clock = new Clock();
   const report = (stage: ProbeTextsStage) => (done: number, total: number) =>
@@ -138,6 +140,8 @@ export async function probeTexts(
 
   const { labels, positives, failures: unread } = readLabelSets(input.labels);
   const textCount = input.texts.length;
+  // Nothing is left to fit: the reason is worth more than a report of failures.
+  if (labels.features.length === 0) throw unread[0].error;
   if (labels.rows !== textCount) {
     throw new ShapeError(
       `There are ${labels.rows} labels for ${textCount} texts.`,
@@ -256,6 +260,28 @@ export async function probeTexts(
     tokens: kept ? all.tokens : training.tokens + (secondPass ? all.tokens : 0),
     seconds: clock.seconds(),
   };
+}
+
+/** Checks what no other step would refuse. */
+function assertOptions(
+  chooseBy: MetricName,
+  keepBytes: number,
+  fractions: Readonly<Record<string, number>>,
+): void {
+  if (!METRIC_NAMES.includes(chooseBy)) {
+    throw new OptionError(
+      `The metric ${JSON.stringify(chooseBy)} is not known.`,
+      `Use one of ${METRIC_NAMES.join(", ")}.`,
+    );
+  }
+  if (!(keepBytes >= 0)) throw new OptionError(`keepBytes is ${keepBytes}.`, "Give a number from 0.");
+  const parts = Object.keys(fractions);
+  if (parts.length !== 3 || !Object.keys(THREE_PARTS).every((part) => parts.includes(part))) {
+    throw new OptionError(
+      `The fractions are of the parts ${parts.join(", ")}.`,
+      "Give fractions of train, validation and test.",
+    );
+  }
 }
 
 /** Class moments of activations that are at hand. */

@@ -1,5 +1,6 @@
 /** Texts as tokens, and which tokens become which rows of activations. */
 import type { Aggregation, CallOptions, RowSegments, TokenBatch } from "../backends/backend.ts";
+import { assertAggregation } from "../backends/cpu/aggregate-rows.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { GroupId } from "../data/activations.ts";
 import { LabelMatrix } from "../data/labels.ts";
@@ -70,7 +71,7 @@ export class TokenRows {
    *
    * @throws EmptyDataError when there are no texts, or a text has no token that counts
    * @throws ContextLengthError naming the first text that is too long, unless `truncate`
-   * @throws OptionError when `skipFirst` is not a whole number
+   * @throws OptionError when `skipFirst` is not a whole number, the aggregation is unknown or a text is no string
    * @throws ShapeError when a position does not exist or the groups do not match the texts
    */
   static async tokenise(
@@ -79,8 +80,12 @@ export class TokenRows {
     options: TokenRowsOptions & CallOptions = {},
   ): Promise<TokenRows> {
     const { aggregation = "token", skipFirst = 0, positions, truncate = false, groups, signal } = options;
+    assertAggregation(aggregation);
     if (!Number.isInteger(skipFirst) || skipFirst < 0) {
       throw new OptionError(`skipFirst is ${skipFirst}.`, "Give a whole number from 0.");
+    }
+    if (!Array.isArray(texts)) {
+      throw new OptionError("The texts are not a list.", 'Give a list of strings: ["…"] for a single text.');
     }
     if (texts.length === 0) throw new EmptyDataError("There are no texts.", "Give at least one.");
     if (groups && groups.length !== texts.length) {
@@ -93,9 +98,15 @@ export class TokenRows {
     const { context } = model.spec;
     const tokenised: TokenisedText[] = [];
     for (const [text, content] of texts.entries()) {
+      if (typeof content !== "string") {
+        throw new OptionError(`Text ${text} is not a string.`, "Leave it out, and its label.");
+      }
       let tokens = model.tokenizer.encode(content);
       if (tokens.length === 0) {
-        throw new EmptyDataError(`Text ${text} is empty.`, "Leave it out, and its label.");
+        throw new EmptyDataError(
+          content === "" ? `Text ${text} is empty.` : `The tokenizer makes no tokens of text ${text}.`,
+          "Leave it out, and its label.",
+        );
       }
       if (tokens.length > context) {
         if (!truncate) {

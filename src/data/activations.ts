@@ -23,7 +23,8 @@ export interface AffineCode {
   readonly offset: Float32Array;
 }
 
-type Numbers = Float32Array | Float64Array | Uint16Array | Uint8Array | readonly number[];
+type Numbers =
+  Float32Array | Float64Array | Uint16Array | Uint8Array | BigInt64Array | BigUint64Array | readonly number[];
 
 /** Matrices that users hold: ours, `{data, shape}`, transformers.js' `{data, dims}`, or one array per row. */
 export type ActivationsInput =
@@ -87,6 +88,7 @@ export class Activations {
       );
     }
     const dtype = options.dtype ?? "f32";
+    assertStorageType(dtype);
     const fits =
       dtype === "f32"
         ? data instanceof Float32Array
@@ -129,8 +131,11 @@ export class Activations {
    */
   static from(input: ActivationsInput, options: ActivationsOptions = {}): Activations {
     if (input instanceof Activations) return input;
+    if (!isObject(input)) throw notAMatrix();
     if (!("data" in input)) return Activations.#fromRows(input, options);
     const shape = "shape" in input ? input.shape : input.dims;
+    // JavaScript callers reach this without the types.
+    if (!Array.isArray(shape) && !ArrayBuffer.isView(shape)) throw notAMatrix();
     if (shape.length !== 2) {
       throw new ShapeError(
         `The shape [${shape.join(", ")}] has ${shape.length} dimensions.`,
@@ -148,9 +153,10 @@ export class Activations {
         "Leave dtype out and call toStorage() on the result.",
       );
     }
+    if (typeof rows.length !== "number" || (rows.length > 0 && !isObject(rows[0]))) throw notAMatrix();
     const neurons = rows[0]?.length ?? 0;
     const data = new Float32Array(rows.length * neurons);
-    for (const [i, row] of rows.entries()) {
+    for (const [i, row] of Array.from(rows).entries()) {
       if (row.length !== neurons) {
         throw new ShapeError(
           `Row ${i} has ${row.length} values, row 0 has ${neurons}.`,
@@ -246,13 +252,16 @@ export class Activations {
   /**
    * The same matrix in another storage type. f16 rounds to nearest; u8 spreads 256 levels over each neuron's range,
    * so the error of a value is at most half a level, (max − min)/510.
+   * @throws NonFiniteError for "u8" when a value is NaN or infinite: no code stands for it
    */
   toStorage(dtype: StorageType): Activations {
+    assertStorageType(dtype);
     if (dtype === this.dtype) return this;
     const values = this.toFloat32();
     const shape = [this.rows, this.neurons] as const;
     if (dtype === "f32") return new Activations(values, shape, this.#labels());
     if (dtype === "f16") return new Activations(floatsToHalves(values), shape, { ...this.#labels(), dtype });
+    this.assertFinite();
     const { codes, code } = quantise(values, this.rows, this.neurons);
     return new Activations(codes, shape, { ...this.#labels(), dtype, code });
   }
@@ -291,9 +300,32 @@ export class Activations {
   }
 }
 
+/** @throws OptionError when a storage type is unknown */
+export function assertStorageType(dtype: StorageType): void {
+  if (["f32", "f16", "u8"].includes(dtype)) return;
+  throw new OptionError(
+    `The storage type ${JSON.stringify(dtype)} is not known.`,
+    'Use "f32", "f16" or "u8".',
+  );
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
+}
+
+function notAMatrix(): ShapeError {
+  return new ShapeError(
+    "The activations are not a matrix.",
+    "Give { data, shape: [rows, neurons] }, one array per row, or Activations.",
+  );
+}
+
 function storage(data: Numbers, dtype: StorageType): Float32Array | Uint16Array | Uint8Array {
   if (dtype !== "f32") return data as Uint16Array | Uint8Array;
   if (data instanceof Float32Array) return data;
+  if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
+    throw new OptionError("The data holds 64-bit integers.", "Convert it: Float32Array.from(data, Number).");
+  }
   if (data instanceof Uint16Array || data instanceof Uint8Array) {
     throw new OptionError(
       `A ${data.constructor.name} holds codes, and their meaning was not given.`,

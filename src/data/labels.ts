@@ -22,12 +22,22 @@ export class LabelMatrix {
   readonly features: readonly string[];
   readonly values: Uint8Array;
 
-  /** @throws ShapeError when the lengths do not match */
+  /**
+   * @throws ShapeError when the lengths do not match
+   * @throws LabelError when a value is not 1, 0 or {@link UNLABELLED}
+   */
   constructor(features: readonly string[], rows: number, values: Uint8Array) {
     if (values.length !== features.length * rows) {
       throw new ShapeError(
         `There are ${values.length} labels for ${features.length} features × ${rows} rows.`,
         "Give one label per feature and row.",
+      );
+    }
+    const bad = values.findIndex((value) => value > 1 && value !== UNLABELLED);
+    if (bad >= 0) {
+      throw new LabelError(
+        `The label of row ${bad % rows} of feature "${features[Math.floor(bad / rows)]}" is ${values[bad]}.`,
+        "Use 1 for positive, 0 for negative and UNLABELLED (255) for rows that take no part.",
       );
     }
     this.features = features;
@@ -51,14 +61,25 @@ export class LabelMatrix {
     return [negative, positive];
   }
 
-  /** The same features with every row outside `rows` unlabelled. */
+  /**
+   * The same features with every row outside `rows` unlabelled.
+   * @throws ShapeError when a row does not exist or is listed twice: a row has no more than one weight
+   */
   restrictedTo(rows: RowSelection): LabelMatrix {
     const values = new Uint8Array(this.values.length).fill(UNLABELLED);
+    const listed = new Uint8Array(this.rows);
     for (let r = 0; r < rows.length; r++) {
       const i = rows[r];
       if (!Number.isInteger(i) || i < 0 || i >= this.rows) {
         throw new ShapeError(`Row ${i} does not exist.`, `Rows run from 0 to ${this.rows - 1}.`);
       }
+      if (listed[i]) {
+        throw new ShapeError(
+          `Row ${i} is listed twice.`,
+          "List each row once; to resample with repeats, repeat the rows with Activations.selectRows().",
+        );
+      }
+      listed[i] = 1;
       for (let f = 0; f < this.features.length; f++)
         values[f * this.rows + i] = this.values[f * this.rows + i]!;
     }
@@ -127,7 +148,8 @@ export function positiveClass(labels: LabelsInput, positive?: ClassValue): Class
 /**
  * Reads labels that a fitted probe is scored on: its positive class is known, and a class may be missing.
  *
- * Where the probe was fitted to 0/1, ±1 or booleans, any of these kinds will do.
+ * Where the probe was fitted to 0/1, ±1 or booleans, any of these kinds will do; booleans always will, and say whether a
+ * row is of the positive class.
  *
  * @returns one byte per row, 1 or 0
  * @throws EmptyDataError without labels
@@ -135,16 +157,29 @@ export function positiveClass(labels: LabelsInput, positive?: ClassValue): Class
  */
 export function readLabelsLike(labels: LabelsInput, positive: ClassValue): Uint8Array {
   const classes = classesOf(labels);
-  const plain = positive === 1 || positive === true;
-  const chosen = plain ? (typeof labels[0] === "boolean" ? true : 1) : positive;
-  const known = plain ? classes.every((value) => [0, 1, -1, true, false].includes(value as number)) : true;
-  if (typeof labels[0] !== typeof chosen || !known || (classes.includes(0) && classes.includes(-1))) {
+  const chosen = positiveAmong(classes, positive);
+  if (chosen === undefined) {
     throw new LabelError(
       `The labels ${classes.slice(0, 20).map(String).join(", ")} do not go with the positive class ${JSON.stringify(positive)}.`,
-      "Give labels of the kind that the probe was fitted to.",
+      "Give labels of the kind that the probe was fitted to, or true where a row is of that class and false elsewhere.",
     );
   }
   return Uint8Array.from({ length: labels.length }, (_, i) => (labels[i] === chosen ? 1 : 0));
+}
+
+/** How these labels write a probe's positive class; undefined when that cannot be told. */
+function positiveAmong(classes: readonly ClassValue[], positive: ClassValue): ClassValue | undefined {
+  // 0 and −1 are two ways to write the negative class: a probe that looks for one of them does not know the other kinds.
+  const negative = positive === 0 || positive === -1;
+  if (typeof classes[0] === "boolean") return negative ? undefined : positive !== false;
+  const chosen = positive === true ? 1 : positive;
+  if (typeof classes[0] !== typeof chosen) return undefined;
+  // With three classes and more it is one against the rest, whatever the others are called.
+  if (classes.length > 2) return chosen;
+  if (classes.includes(0) && classes.includes(-1)) return undefined;
+  if (negative && classes.includes(positive === 0 ? -1 : 0)) return undefined;
+  if (chosen === 1 && !classes.every((value) => value === 0 || value === 1 || value === -1)) return undefined;
+  return chosen;
 }
 
 /** Distinct values, after checking that they are of one kind. */
@@ -161,7 +196,7 @@ function classesOf(labels: LabelsInput): ClassValue[] {
   if (classes.some((value) => typeof value === "number" && !Number.isFinite(value))) {
     throw new LabelError(
       "A label is NaN or infinite.",
-      "Leave unlabelled rows out with the rows option, or give them a class.",
+      "Remove such rows, give them a class, or mark them as UNLABELLED in a LabelMatrix.",
     );
   }
   return classes;

@@ -15,10 +15,13 @@ export interface LabelledTexts {
  * Reads one JSON object per line, `{"text": string, "label": string | number | boolean, "doc"?: string | number}`.
  * Empty lines are skipped, other fields ignored.
  *
- * @throws FormatError with the line number when a line is not such an object, or only some lines have a `doc`
+ * @throws FormatError when it is not a string, or with the line number when a line is not such an object, or only some lines have a `doc`
  * @throws EmptyDataError when there are no lines
  */
 export function readLabelledTexts(jsonLines: string): LabelledTexts {
+  if (typeof jsonLines !== "string") {
+    throw new FormatError("This is not text.", 'Decode the bytes first: readFileSync(path, "utf8").');
+  }
   const texts: string[] = [];
   const labels: ClassValue[] = [];
   const docs: GroupId[] = [];

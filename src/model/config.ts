@@ -13,6 +13,12 @@ const ACTIVATIONS: Readonly<Record<string, TransformerSpec["activation"]>> = {
   relu: "relu",
 };
 
+/**
+ * No tensor holds the context's length, so nothing else bounds it; the tables of rotary angles grow with it. Ten times
+ * the longest of this architecture is more than enough.
+ */
+const MOST_CONTEXT = 2 ** 20;
+
 /** What a config says beyond the arithmetic. */
 export interface ModelConfig {
   readonly spec: TransformerSpec;
@@ -53,6 +59,13 @@ export function readModelConfig(config: unknown): ModelConfig {
   if (json["attention_bias"] === false) {
     throw unsupported("attention_bias false", "attention with biases");
   }
+  const context = whole(json, "max_position_embeddings");
+  if (context > MOST_CONTEXT) {
+    throw new FormatError(
+      `max_position_embeddings in the model config is ${context}.`,
+      `It is at most ${MOST_CONTEXT}: check config.json.`,
+    );
+  }
   const rotary = readRotary(json);
   const dHead = dModel / heads;
   const rotaryDims = Math.trunc(dHead * rotary.fraction);
@@ -67,7 +80,7 @@ export function readModelConfig(config: unknown): ModelConfig {
     dHead,
     dMlp: whole(json, "intermediate_size"),
     vocabulary: whole(json, "vocab_size"),
-    context: whole(json, "max_position_embeddings"),
+    context,
     rotaryDims,
     rotaryBase: rotary.base,
     parallelResidual: flag(json, "use_parallel_residual", true),

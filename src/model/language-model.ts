@@ -2,6 +2,7 @@
 import type { Backend, CallOptions, Transformer, TransformerSpec } from "../backends/backend.ts";
 import { assertTensors, EMBEDDING, UNEMBEDDING } from "../backends/gpt-neox-weights.ts";
 import type { TensorSource } from "../data/tensor.ts";
+import { NonFiniteError, ShapeError } from "../errors.ts";
 import { readModelConfig } from "./config.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
@@ -55,6 +56,7 @@ export class LanguageModel {
  * @throws FormatError when the config or the tokenizer is not what it should be
  * @throws UnsupportedModelError for an architecture or variant that is not implemented
  * @throws MissingTensorError when tensors are missing or have other shapes than the config says
+ * @throws NonFiniteError when a weight is NaN or infinite
  * @throws OutOfMemoryError when the weights do not fit
  */
 export async function loadModel(
@@ -70,12 +72,38 @@ export async function loadModel(
     await files.json("tokenizer_config.json", { signal }),
   );
   const stored = await files.tensors({ signal });
-  const weights = tiedEmbeddings ? withTiedEmbeddings(stored) : stored;
+  const weights = checked(tiedEmbeddings ? withTiedEmbeddings(stored) : stored);
   assertTensors(spec, weights);
   const transformer = await backend.loadTransformer(spec, weights, { signal, onProgress });
   const saved = (config as Record<string, unknown>)["_name_or_path"];
   const name = options.name ?? (typeof saved === "string" && saved !== "" ? saved : undefined);
   return new LanguageModel({ name, tokenizer, transformer, backend });
+}
+
+/** The same tensors, refused where they are not what their header says or not finite. */
+function checked(source: TensorSource): TensorSource {
+  return {
+    tensors: source.tensors,
+    async read(name, options) {
+      const tensor = await source.read(name, options);
+      const { data } = tensor;
+      const count = source.tensors.get(name)!.shape.reduce((product, length) => product * length, 1);
+      if (data.length !== count) {
+        throw new ShapeError(
+          `The tensor ${name} has ${data.length} values, and its shape needs ${count}.`,
+          "Let the tensor source return whole tensors.",
+        );
+      }
+      for (let i = 0; i < data.length; i++) {
+        if (data[i] - data[i] === 0) continue;
+        throw new NonFiniteError(
+          `Weight ${i} of ${name} is ${data[i]}.`,
+          "The checkpoint is damaged, or was saved after training had failed: download it again or use another one.",
+        );
+      }
+      return tensor;
+    },
+  };
 }
 
 /** A checkpoint that holds its embedding once, for both ends. */

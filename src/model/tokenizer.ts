@@ -38,6 +38,7 @@ export class Tokenizer {
     if (typeof json !== "object" || json === null || !("model" in json)) {
       throw new FormatError("This is not a tokenizer.json: it has no model.", remedy);
     }
+    assertVocabulary(json.model, remedy);
     const { Tokenizer: Implementation } = await import("@huggingface/tokenizers");
     try {
       return new Tokenizer(new Implementation(json, typeof config === "object" && config ? config : {}));
@@ -122,6 +123,25 @@ export class Tokenizer {
       );
     });
   }
+}
+
+/** @throws FormatError when the vocabulary is missing or empty, or an id could not be one: the implementation checks neither */
+function assertVocabulary(model: unknown, remedy: string): void {
+  const vocabulary = (model as { vocab?: unknown } | null | undefined)?.vocab;
+  const entries = typeof vocabulary === "object" && vocabulary !== null ? Object.entries(vocabulary) : [];
+  if (entries.length === 0) throw new FormatError("The tokenizer.json has no vocabulary.", remedy);
+  // A unigram model lists [token, score]; all others map tokens to ids.
+  const list = Array.isArray(vocabulary);
+  const bad = entries.find(([, value]: [string, unknown]) =>
+    list
+      ? !Array.isArray(value)
+      : !Number.isInteger(value) || (value as number) < 0 || (value as number) >= 2 ** 32,
+  );
+  if (!bad) return;
+  throw new FormatError(
+    `The token ${JSON.stringify(bad[0])} of the tokenizer.json has the id ${JSON.stringify(bad[1])}.`,
+    remedy,
+  );
 }
 
 /**

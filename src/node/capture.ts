@@ -2,11 +2,11 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { HookPoint } from "../backends/backend.ts";
-import { hookWidth } from "../backends/hook-points.ts";
+import { hookWidths } from "../backends/hook-points.ts";
 import { rowProvenance, type CaptureOptions } from "../capture/capture-activations.ts";
 import type { TokenRows } from "../capture/token-rows.ts";
 import { tokenRows, visitBatches, type CaptureInput } from "../capture/visit-batches.ts";
-import { Activations, type AffineCode } from "../data/activations.ts";
+import { Activations, assertStorageType, type AffineCode } from "../data/activations.ts";
 import { ActivationsWriter } from "../io/activations-file.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 import { openFileSink, type FileSink } from "./files.ts";
@@ -27,8 +27,9 @@ export async function captureToFolder(
   options: CaptureOptions,
 ): Promise<Map<HookPoint, string>> {
   const dtype = options.storage ?? "f32";
-  const points = [...new Set(options.hookPoints)];
-  const widths = new Map(points.map((point) => [point, hookWidth(model.spec, point)]));
+  assertStorageType(dtype);
+  const widths = hookWidths(model.spec, options.hookPoints);
+  const points = [...widths.keys()];
   const rows = await tokenRows(model, texts, options);
   const codes = dtype === "u8" ? await neuronRanges(model, rows, widths, options) : undefined;
   const groups = rows.groups();
@@ -81,7 +82,9 @@ async function neuronRanges(
   );
   const { batchTokens, signal } = options;
   await visitBatches(model, rows, [...widths.keys()], { batchTokens, signal }, async (point, x) => {
-    const values = (await x.read({ signal })).toFloat32();
+    const block = await x.read({ signal });
+    block.assertFinite();
+    const values = block.toFloat32();
     const { low, high } = ranges.get(point)!;
     for (let i = 0; i < values.length; i++) {
       const j = i % low.length;

@@ -7,7 +7,7 @@ import {
 } from "../data/activations.ts";
 import { emptyClassMoments, mergeClassMoments, type ClassMoments } from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
-import { ShapeError } from "../errors.ts";
+import { OptionError, ShapeError } from "../errors.ts";
 import type { Backend, CallOptions, DeviceActivations, ForeignBuffer } from "../backends/backend.ts";
 
 /** The caller's own GPU buffer, row-major. It is read in place and stays the caller's. */
@@ -61,6 +61,13 @@ export async function openActivations(
   options: CallOptions & ActivationsOptions = {},
 ): Promise<OpenActivations> {
   const { signal, ...layout } = options;
+  assertBackend(backend);
+  if (typeof source !== "object" || (source as unknown) === null) {
+    throw new ShapeError(
+      "The activations are not a matrix.",
+      "Give { data, shape: [rows, neurons] }, one array per row, Activations, or blocks of them.",
+    );
+  }
   if (isBlocks(source)) return new StreamedActivations(source, backend);
   if (isDevice(source)) return new ResidentActivations(source, backend, layout.provenance ?? {}, false);
   if (isForeign(source)) {
@@ -172,6 +179,15 @@ class StreamedActivations implements OpenActivations {
       );
     }
   }
+}
+
+/** @throws OptionError for a backend's name in place of a backend, which JavaScript callers may give */
+function assertBackend(backend: Backend): void {
+  if (typeof (backend as Partial<Backend>).upload === "function") return;
+  throw new OptionError(
+    `The backend is ${JSON.stringify(backend)}.`,
+    'Give what createBackend() returned, e.g. backend: await createBackend("cpu").',
+  );
 }
 
 function isBlocks(source: ActivationSource): source is ActivationBlocks {

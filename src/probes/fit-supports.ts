@@ -7,7 +7,7 @@ import type { ClassMoments } from "../data/class-moments.ts";
 import type { ClassValue, LabelMatrix } from "../data/labels.ts";
 import { standardisation, type ColumnTransform } from "../data/standardisation.ts";
 import { NonFiniteError, OneClassError, ShapeError, type SparseProbeError } from "../errors.ts";
-import { assertSupportSize, scoreNeurons, strongest } from "../ranking/ranking.ts";
+import { assertSupportSizes, scoreNeurons, strongest } from "../ranking/ranking.ts";
 import type { FitColumns } from "./activation-source.ts";
 import { probeSettings, type ProbeOptions } from "./probe-options.ts";
 import type { ProbeProvenance, ProbeRecord } from "./probe-record.ts";
@@ -44,7 +44,8 @@ export interface ProbeOrigin extends ProbeProvenance {
  * @param moments class moments of the training rows
  * @returns supports, features first and then `ks` in the order given; features of one class, or with activations
  * that are not finite, are failures
- * @throws SupportSizeError when a k is not a whole number from 1 to the number of neurons
+ * @throws SupportSizeError when there is no k, or one is not a whole number from 1 to the number of neurons
+ * @throws ShapeError when moments and labels are of different features
  * @throws OptionError when the ranking's name is unknown
  */
 export function selectSupports(
@@ -53,14 +54,20 @@ export function selectSupports(
   ks: readonly number[],
   options: Pick<ProbeOptions, "ranking"> = {},
 ): { supports: SelectedSupport[]; failures: ProbeFailure[] } {
-  for (const k of ks) assertSupportSize(k, moments.neurons);
+  assertSupportSizes(ks, moments.neurons);
+  if (labels.features.length !== moments.features) {
+    throw new ShapeError(
+      `The moments are of ${moments.features} features, the labels of ${labels.features.length}.`,
+      "Give the labels that the moments were computed from.",
+    );
+  }
   const supports: SelectedSupport[] = [];
   const failures: ProbeFailure[] = [];
   for (const [f, feature] of labels.features.entries()) {
     try {
       assertUsable(moments, f, feature);
       const scores = scoreNeurons(moments, f, options.ranking ?? "mean-difference");
-      const order = ks.length === 0 ? new Uint32Array() : strongest(scores, Math.max(...ks));
+      const order = strongest(scores, Math.max(...ks));
       for (const k of ks) {
         const neurons = order.slice(0, k);
         supports.push({ feature: f, neurons, scores: Float64Array.from(neurons, (j) => scores[j]) });

@@ -13,8 +13,9 @@ import {
   type RowSelection,
 } from "../data/labels.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
-import { ShapeError } from "../errors.ts";
+import { NonFiniteError, ShapeError } from "../errors.ts";
 import { evaluateBinary, type Metrics } from "../metrics/evaluate.ts";
+import { assertSupportSizes } from "../ranking/ranking.ts";
 import { openActivations, type ActivationSource, type FitColumns } from "./activation-source.ts";
 import {
   candidateNeurons,
@@ -41,7 +42,7 @@ export const K_SCHEDULE: readonly number[] = Object.freeze([
 export interface FitOptions extends ProbeOptions {
   /** Where to compute. Default: a cpu backend. */
   readonly backend?: Backend;
-  /** Training rows; all others have no influence at all. Default: every row. */
+  /** Training rows, each once; all others have no influence at all. Default: every row. */
   readonly rows?: RowSelection;
   /** The class to find where the labels leave a choice; see `readLabels`. */
   readonly positive?: ClassValue;
@@ -52,7 +53,7 @@ export interface FitOptions extends ProbeOptions {
 }
 
 export interface EvaluateOptions {
-  /** Rows to score. Default: every row. */
+  /** Rows to score; one that is listed twice counts twice. Default: every row. */
   readonly rows?: RowSelection;
 }
 
@@ -150,7 +151,7 @@ export class SparseProbe implements ProbeRecord {
    * @param labelSets by feature name, as class names (each class against the rest), or as a matrix
    * @param ks support sizes. Default: {@link K_SCHEDULE}, as far as there are neurons
    * @returns probes by feature, then by k in the order given, and failures by feature and k
-   * @throws what concerns all features alike: ShapeError | EmptyDataError | SupportSizeError | OptionError
+   * @throws ShapeError | EmptyDataError | LabelError | SupportSizeError | OptionError for what concerns all features alike
    */
   static async fitMany(
     acts: ActivationSource,
@@ -204,24 +205,27 @@ export class SparseProbe implements ProbeRecord {
    * Decision value of every row, in float64.
    * @param acts activations on the host, with the neurons that the probe was fitted to
    * @throws ShapeError when the number of neurons differs
+   * @throws NonFiniteError when a value that the probe reads is NaN or infinite
    */
   decisionFunction(acts: ActivationsInput): Float64Array {
-    const x = Activations.from(acts);
-    this.#assertNeurons(x.neurons);
-    return this.#decide(x.gatherColumns(this.support));
+    const decisions = this.#decideOnHost(acts);
+    assertFiniteDecisions(decisions);
+    return decisions;
   }
 
   /**
    * Decision values of activations on a device: only the support's columns are copied to the host.
    * @throws ShapeError when the number of neurons differs
+   * @throws NonFiniteError when a value that the probe reads is NaN or infinite
    */
   async decisionFunctionOnDevice(
     x: DeviceActivations,
     backend: Backend,
     options: CallOptions = {},
   ): Promise<Float64Array> {
-    this.#assertNeurons(x.neurons);
-    return this.#decide(await backend.gatherColumns(x, Uint32Array.from(this.support), options));
+    const decisions = await this.#decideOnDevice(x, backend, options);
+    assertFiniteDecisions(decisions);
+    return decisions;
   }
 
   /** Probability of the positive class by row: 1/(1 + exp(−decision)). */
@@ -238,10 +242,12 @@ export class SparseProbe implements ProbeRecord {
    * All metrics on labelled rows. Where a class is missing, the metrics that need it are null, with the reason.
    *
    * @param labels one per row, of the kind that the probe was fitted to
-   * @throws ShapeError when labels and activations differ in length
+   * @throws ShapeError when labels and activations differ in length, or a row does not exist
+   * @throws LabelError when the labels are of another kind
+   * @throws NonFiniteError when a value that the probe reads in these rows is NaN or infinite
    */
   evaluate(acts: ActivationsInput, labels: LabelsInput, options: EvaluateOptions = {}): Metrics {
-    return this.#score(this.decisionFunction(acts), labels, options);
+    return this.#score(this.#decideOnHost(acts), labels, options);
   }
 
   /** {@link evaluate} for activations on a device. */
@@ -251,7 +257,7 @@ export class SparseProbe implements ProbeRecord {
     backend: Backend,
     options: EvaluateOptions & CallOptions = {},
   ): Promise<Metrics> {
-    return this.#score(await this.decisionFunctionOnDevice(x, backend, options), labels, options);
+    return this.#score(await this.#decideOnDevice(x, backend, options), labels, options);
   }
 
   #score(decisions: Float64Array, labels: LabelsInput, { rows }: EvaluateOptions): Metrics {
@@ -263,8 +269,20 @@ export class SparseProbe implements ProbeRecord {
           throw new ShapeError(`Row ${i} does not exist.`, `Rows run from 0 to ${y.length - 1}.`);
       }
     }
+    assertFiniteDecisions(decisions, rows);
     const z = rows ? Float64Array.from(rows, (i) => decisions[i]) : decisions;
     return evaluateBinary(rows ? Uint8Array.from(rows, (i) => y[i]) : y, z, probabilities(z));
+  }
+
+  #decideOnHost(acts: ActivationsInput): Float64Array {
+    const x = Activations.from(acts);
+    this.#assertNeurons(x.neurons);
+    return this.#decide(x.gatherColumns(this.support));
+  }
+
+  async #decideOnDevice(x: DeviceActivations, backend: Backend, options: CallOptions): Promise<Float64Array> {
+    this.#assertNeurons(x.neurons);
+    return this.#decide(await backend.gatherColumns(x, Uint32Array.from(this.support), options));
   }
 
   #decide(columns: Activations): Float64Array {
@@ -302,6 +320,7 @@ async function fitBatch(
   const source = await openActivations(acts, backend, { signal });
   try {
     const sizes = ks ?? K_SCHEDULE.filter((k) => k <= source.neurons);
+    assertSupportSizes(sizes, source.neurons);
     // Labels that could not be read fail at every k.
     const early = unread.flatMap((failure) => sizes.map((k) => ({ ...failure, k })));
     if (matrix.features.length === 0) return { probes: [], failures: early };
@@ -365,6 +384,19 @@ function oneFeature(labels: ProbeLabels, options: FitOptions): { matrix: LabelMa
 function assertLabelled(labels: number, rows: number): void {
   if (labels === rows) return;
   throw new ShapeError(`There are ${labels} labels for ${rows} rows.`, "Give one label per row.");
+}
+
+/** @throws NonFiniteError naming the first row, of those given, without a finite decision value */
+function assertFiniteDecisions(decisions: Float64Array, rows?: RowSelection): void {
+  const count = rows?.length ?? decisions.length;
+  for (let r = 0; r < count; r++) {
+    const i = rows ? rows[r] : r;
+    if (Number.isFinite(decisions[i])) continue;
+    throw new NonFiniteError(
+      `The decision value of row ${i} is ${decisions[i]}: a neuron that the probe reads is NaN or infinite there.`,
+      "Leave such rows out, or store the activations in a type with a larger range.",
+    );
+  }
 }
 
 function probabilities(decisions: Float64Array): Float64Array {

@@ -30,7 +30,7 @@ export interface Ranking {
  * @param name the feature's name, carried into the result
  * @param ranking a name or a function; default `"mean-difference"`
  * @throws OptionError when the ranking's name is unknown
- * @throws ShapeError when a ranking function does not return one score per neuron
+ * @throws ShapeError when there is no such feature, or a ranking function does not return one score per neuron
  * @throws NonFiniteError when a score is NaN or infinite
  */
 export function rankNeurons(
@@ -49,6 +49,12 @@ export function scoreNeurons(
   feature: number,
   ranking: RankingName | RankingFunction,
 ): Float64Array {
+  if (!Number.isInteger(feature) || feature < 0 || feature >= moments.features) {
+    throw new ShapeError(
+      `Feature ${feature} does not exist.`,
+      `Features of these moments run from 0 to ${moments.features - 1}.`,
+    );
+  }
   const scores = rankingFunction(ranking)(moments, feature);
   if (scores.length !== moments.neurons) {
     throw new ShapeError(
@@ -109,6 +115,21 @@ export function strongest(scores: Float64Array, k: number): Uint32Array {
     sink(0);
   }
   return heap.sort((a, b) => (weaker(b, a) ? -1 : 1));
+}
+
+/**
+ * Checks a schedule of support sizes; repeats are allowed.
+ * @throws SupportSizeError when it is empty, no list, or a k is not a whole number from 1 to the number of neurons
+ */
+export function assertSupportSizes(ks: readonly number[], neurons: number): void {
+  if (typeof (ks as Partial<typeof ks>).length !== "number") {
+    throw new SupportSizeError(
+      `ks is ${JSON.stringify(ks)}.`,
+      "Give a list of support sizes, such as [1, 2, 4].",
+    );
+  }
+  if (ks.length === 0) throw new SupportSizeError("There is no k.", "Give at least one support size.");
+  for (const k of ks) assertSupportSize(k, neurons);
 }
 
 /** @throws SupportSizeError when k is not a whole number from 1 to the number of neurons */

@@ -132,6 +132,11 @@ describe("captureActivations", () => {
     ["positions out of order", ["the fox"], { positions: () => [1, 0] }, ShapeError],
     ["positions beyond the text", ["a"], { positions: () => [1] }, ShapeError],
     ["groups of another length", ["a"], { groups: ["x", "y"] }, ShapeError],
+    ["an unknown aggregation", ["a"], { aggregation: "sum" as "mean" }, OptionError],
+    ["an unknown storage type", ["a"], { storage: "f64" as "f32" }, OptionError],
+    ["no hook points", ["a"], { hookPoints: [] }, OptionError],
+    ["a text that is none", ["a", null as unknown as string], {}, OptionError],
+    ["one string for a list", "abc" as unknown as string[], {}, OptionError],
     ["an empty batch", ["a"], { batchTokens: 0 }, OptionError],
     [
       "a hook point that is not there",

@@ -134,6 +134,30 @@ describe("probeTexts on the bundled model", () => {
     await expect(probeTexts(model, input, { ks: [1] })).rejects.toThrow(ShapeError);
   });
 
+  it.each([
+    ["an unknown metric", { chooseBy: "accurracy" as "accuracy" }, "option"],
+    ["two parts", { fractions: { train: 0.7, test: 0.3 } as unknown as typeof THREE_PARTS }, "option"],
+    ["a part of its own", { fractions: { ...THREE_PARTS, train: 0.5, other: 0.1 } }, "option"],
+    ["no k", { ks: [] }, "support-size"],
+    ["too large a k", { ks: [1, 100_000] }, "support-size"],
+    ["no hook points", { hookPoints: [] }, "option"],
+    ["room that is no number", { keepBytes: NaN }, "option"],
+    ["a wrong probe option", { probe: { C: -1 } }, "option"],
+  ])("refuses %s before the model reads", async (_, options, code) => {
+    let stages = 0;
+    const onProgress = () => {
+      stages++;
+    };
+    const probing = probeTexts(model, { texts: data.texts, labels }, { ks: [1], onProgress, ...options });
+    await expect(probing).rejects.toMatchObject({ code });
+    expect(stages).toBe(0);
+  });
+
+  it("says why when there is no feature that can be read", async () => {
+    const input = { texts: data.texts, labels: labels.map(() => "fr") };
+    await expect(probeTexts(model, input, { ks: [1] })).rejects.toMatchObject({ code: "one-class" });
+  });
+
   it("stops when aborted", async () => {
     const controller = new AbortController();
     const probing = probeTexts(

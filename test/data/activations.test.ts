@@ -50,6 +50,19 @@ describe("activations", () => {
     expect(() => Activations.from(input, options)).toThrow(failing(code));
   });
 
+  it("refuse storage types that are not known, and u8 for what no code stands for", () => {
+    const x = randomActivations(1, 6, 5);
+    expect(() => x.toStorage("f64" as "f32")).toThrow(failing("option"));
+    expect(() => new Activations(new Uint8Array(2), [1, 2], { dtype: "bf16" as "u8" })).toThrow(
+      failing("option"),
+    );
+    for (const value of [NaN, Infinity, -Infinity]) {
+      const data = x.toFloat32().slice();
+      data[13] = value;
+      expect(() => new Activations(data, [6, 5]).toStorage("u8")).toThrow(/Row 2, neuron 3/);
+    }
+  });
+
   it("gather columns and select rows of any storage, with groups and tokens", () => {
     const base = randomActivations(1, 6, 5);
     for (const dtype of ["f32", "f16", "u8"] as const) {

@@ -61,11 +61,27 @@ describe("reading labels like a probe's", () => {
     expect([...readLabelsLike([7, 2], 7)]).toEqual([1, 0]);
   });
 
+  it("takes three numbers and more as one class against the rest", () => {
+    expect([...readLabelsLike([0, 1, 2], 1)]).toEqual([0, 1, 0]);
+    expect([...readLabelsLike([0, -1, 1], 1)]).toEqual([0, 0, 1]);
+    expect([...readLabelsLike([0, -1, 1], -1)]).toEqual([0, 1, 0]);
+  });
+
+  it("takes booleans for any class but the plain negative one", () => {
+    expect([...readLabelsLike([true, false], "fr")]).toEqual([1, 0]);
+    expect([...readLabelsLike([true, false], 7)]).toEqual([1, 0]);
+    expect([...readLabelsLike([true, false], false)]).toEqual([0, 1]);
+    expect(() => readLabelsLike([true, false], 0)).toThrow(failing("labels"));
+  });
+
   it("refuses another kind", () => {
     expect(() => readLabelsLike(["a"], 1)).toThrow(failing("labels"));
     expect(() => readLabelsLike([0, 1], "fr")).toThrow(failing("labels"));
     expect(() => readLabelsLike([0, 2], 1)).toThrow(failing("labels"));
-    expect(() => readLabelsLike([0, -1, 1], 1)).toThrow(failing("labels"));
+    expect(() => readLabelsLike([0, -1], 1)).toThrow(failing("labels"));
+    expect(() => readLabelsLike([1, -1], 0)).toThrow(failing("labels"));
+    expect(() => readLabelsLike([1, 0], -1)).toThrow(failing("labels"));
+    expect(() => readLabelsLike([1, 2], 1)).toThrow("true where a row is of that class");
     expect(() => readLabelsLike([], 1)).toThrow(failing("empty-data"));
   });
 });
@@ -120,5 +136,13 @@ describe("a label matrix", () => {
 
   it("refuses values of another length", () => {
     expect(() => new LabelMatrix(["a"], 3, new Uint8Array(2))).toThrow(failing("shape"));
+    expect(() => matrix.restrictedTo([1, 0, 1])).toThrow("Row 1 is listed twice");
+  });
+
+  it("holds 1, 0 and UNLABELLED only: anything else would count for another feature", () => {
+    expect(() => new LabelMatrix(["a", "b"], 2, Uint8Array.of(0, 1, 1, 2))).toThrow(failing("labels"));
+    expect(() => new LabelMatrix(["a", "b"], 2, Uint8Array.of(0, 1, 1, 2))).toThrow(
+      /row 1 of feature "b" is 2.*UNLABELLED/,
+    );
   });
 });

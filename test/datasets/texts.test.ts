@@ -41,6 +41,7 @@ describe("readLabelledTexts", () => {
 
   it("refuses an empty file", () => {
     expect(() => readLabelledTexts("\n\n")).toThrow(EmptyDataError);
+    expect(() => readLabelledTexts(new Uint8Array(2) as unknown as string)).toThrow(FormatError);
   });
 
   it("gives back what was written, and typed errors for anything else", () => {

@@ -89,6 +89,8 @@ describe("readModelConfig", () => {
     [{ use_parallel_residual: "yes" }, /use_parallel_residual/],
     [{ rotary_pct: 1.5 }, /rotary fraction/],
     [{ rope_parameters: [] }, /rope_parameters/],
+    [{ num_attention_heads: 0 }, /num_attention_heads/],
+    [{ max_position_embeddings: 1e9 }, /max_position_embeddings .* 1000000000.*at most 1048576/],
   ])("reports the broken field of %o", (change, message) => {
     expect(() => readModelConfig({ ...PYTHIA, ...change })).toThrow(message);
     expect(() => readModelConfig({ ...PYTHIA, ...change })).toThrow(FormatError);

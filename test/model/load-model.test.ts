@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
-import { FormatError, MissingTensorError, UnsupportedModelError } from "../../src/errors.ts";
+import type { TensorSource } from "../../src/data/tensor.ts";
+import { FormatError, MissingTensorError, NonFiniteError, UnsupportedModelError } from "../../src/errors.ts";
 import { openSafetensors } from "../../src/io/safetensors.ts";
 import { bytesSource } from "../../src/io/byte-source.ts";
 import { loadModel } from "../../src/model/language-model.ts";
@@ -42,6 +43,12 @@ describe("loadModelFolder", () => {
     await expect(load()).rejects.toThrow(/gpt_neox\.layers\.2\.input_layernorm\.weight \[32\] is missing/);
   });
 
+  it("refuses a billion layers at once, without listing their tensors", async () => {
+    const config = JSON.parse(await readFile(join(folder, "config.json"), "utf8")) as object;
+    await writeFile(join(folder, "config.json"), JSON.stringify({ ...config, num_hidden_layers: 1e9 }));
+    await expect(load()).rejects.toThrow(MissingTensorError);
+  });
+
   it("refuses another architecture", async () => {
     await writeFile(join(folder, "config.json"), JSON.stringify({ model_type: "gpt2" }));
     await expect(load()).rejects.toThrow(UnsupportedModelError);
@@ -68,6 +75,53 @@ describe("loadModelFolder", () => {
 });
 
 describe("loadModel", () => {
+  const loadChanged = async (change: (source: TensorSource) => TensorSource) =>
+    loadModel(
+      {
+        json: (name) =>
+          Promise.resolve(name === "tokenizer_config.json" ? undefined : fixtureJson(`parallel/${name}`)),
+        tensors: async () => {
+          const bytes = await readFile(fixturePath("parallel/model.safetensors"));
+          return change(await openSafetensors(bytesSource(new Uint8Array(bytes))));
+        },
+      },
+      createCpuBackend(),
+    );
+  const NAME = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight";
+
+  it.each([NaN, Infinity, -Infinity])("refuses a weight of %s by name", async (value) => {
+    const loading = loadChanged((source) => ({
+      tensors: source.tensors,
+      async read(name, options) {
+        const tensor = await source.read(name, options);
+        if (name === NAME) tensor.data[5] = value;
+        return tensor;
+      },
+    }));
+    await expect(loading).rejects.toThrow(NonFiniteError);
+    await expect(loading).rejects.toThrow(`Weight 5 of ${NAME} is ${value}`);
+  });
+
+  it("refuses tensors that are shorter than their shape", async () => {
+    const loading = loadChanged((source) => ({
+      tensors: source.tensors,
+      async read(name, options) {
+        const { shape, data } = await source.read(name, options);
+        return { shape, data: name === NAME ? data.subarray(1) : data };
+      },
+    }));
+    await expect(loading).rejects.toMatchObject({ code: "shape" });
+  });
+
+  it("refuses quantised weights", async () => {
+    const loading = loadChanged((source) => ({
+      tensors: new Map(source.tensors).set(NAME, { ...source.tensors.get(NAME)!, dtype: "I8" }),
+      read: (name, options) => source.read(name, options),
+    }));
+    await expect(loading).rejects.toThrow(UnsupportedModelError);
+    await expect(loading).rejects.toThrow(/I8.*F32, F16 or BF16/);
+  });
+
   it("needs no file system", async () => {
     const bytes = await readFile(fixturePath("sequential/model.safetensors"));
     const model = await loadModel(

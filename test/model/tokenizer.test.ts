@@ -57,6 +57,23 @@ describe("Tokenizer against Hugging Face's own", () => {
     expect(composing.locate("caf\u00e9")!.ends.at(-1)).toBe(4);
   });
 
+  it("refuses vocabularies that cannot be, which the implementation would read as tokens 0", async () => {
+    const json = fixtureJson("parallel/tokenizer.json") as { model: Record<string, unknown> };
+    const vocab = json.model["vocab"] as Record<string, number>;
+    const [token] = Object.keys(vocab);
+    const bad = [
+      {},
+      [],
+      null,
+      [1],
+      ..."x -1 1.5".split(" ").map((id) => ({ ...vocab, [token]: Number(id) || id })),
+    ];
+    for (const broken of bad) {
+      const tokenizer = Tokenizer.fromJson({ ...json, model: { ...json.model, vocab: broken } });
+      await expect(tokenizer).rejects.toThrow(FormatError);
+    }
+  });
+
   it.each([null, {}, "x", { model: { type: "Nonsense" } }])("refuses %o", async (json) => {
     await expect(Tokenizer.fromJson(json)).rejects.toThrow(FormatError);
   });

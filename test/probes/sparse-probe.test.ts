@@ -3,6 +3,7 @@ import type { Backend } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { Activations } from "../../src/data/activations.ts";
 import { LabelMatrix } from "../../src/data/labels.ts";
+import { NonFiniteError } from "../../src/errors.ts";
 import type { ActivationBlocks } from "../../src/probes/activation-source.ts";
 import { candidateNeurons, selectSupports } from "../../src/probes/fit-supports.ts";
 import { K_SCHEDULE, SparseProbe, type FitOptions } from "../../src/probes/sparse-probe.ts";
@@ -245,6 +246,21 @@ describe("several probes at once", () => {
     expect(numbered.probes[2].evaluate(x, numbers).f1).toBe(probes[2].evaluate(x, classes).f1);
   });
 
+  it("classes that are numbers are fitted and scored one against the rest", async () => {
+    const three = labels.map((label, i) => (i % 5 === 0 ? 2 : label));
+    const { probes } = await SparseProbe.fitMany(x, three, [2]);
+    expect(probes.map(({ feature, positive }) => [feature, positive])).toEqual([
+      ["0", 0],
+      ["1", 1],
+      ["2", 2],
+    ]);
+    for (const probe of probes) {
+      const own = three.map((label) => label === probe.positive);
+      if (probe.positive !== 0) expect(probe.evaluate(x, three)).toEqual(probe.evaluate(x, own));
+      expect(probe.evaluate(x, three).positives).toBe(own.filter(Boolean).length);
+    }
+  });
+
   it("activations that are not finite fail the features that use them only", async () => {
     const broken = changed((v, row, neuron) => (row === 100 && neuron === 4 ? Infinity : v));
     const matrix = new LabelMatrix(
@@ -375,6 +391,28 @@ describe("what cannot be fitted is refused with a typed error", () => {
     ["k = 0", () => SparseProbe.fit(x, labels, 0), "support-size"],
     ["k above the neurons", () => SparseProbe.fit(x, labels, NEURONS + 1), "support-size"],
     ["a fractional k", () => SparseProbe.fit(x, labels, 1.5), "support-size"],
+    ["no k", () => SparseProbe.path(x, labels, []), "support-size"],
+    ["a number for ks", () => SparseProbe.path(x, labels, 4 as unknown as number[]), "support-size"],
+    ["no activations", () => SparseProbe.fit(null as unknown as number[][], labels, 1), "shape"],
+    ["a flat array", () => SparseProbe.fit(new Float32Array(6) as unknown as number[][], [0, 1], 1), "shape"],
+    [
+      "data without a shape",
+      () => SparseProbe.fit({ data: [1, 2] } as unknown as number[][], [0, 1], 1),
+      "shape",
+    ],
+    [
+      "64-bit integers",
+      () =>
+        SparseProbe.fit({ data: BigInt64Array.of(1n, 2n) as unknown as number[], shape: [2, 1] }, [0, 1], 1),
+      "option",
+    ],
+    [
+      "a backend's name",
+      () => SparseProbe.fit(x, labels, 1, { backend: "cpu" } as unknown as FitOptions),
+      "option",
+    ],
+    ["a row listed twice", () => SparseProbe.fit(x, labels, 1, { rows: [0, 1, 2, 3, 0] }), "shape"],
+    ["no training rows", () => SparseProbe.fit(x, labels, 1, { rows: [] }), "one-class"],
     ["too few labels", () => SparseProbe.fit(x, labels.slice(1), 1), "shape"],
     ["no labels", () => SparseProbe.fit(x, [], 1), "empty-data"],
     ["no rows", () => SparseProbe.fit({ data: [], shape: [0, 3] }, [0, 1], 1), "empty-data"],
@@ -433,6 +471,29 @@ describe("what cannot be fitted is refused with a typed error", () => {
     const backend = createCpuBackend();
     const device = await backend.upload(randomActivations(1, 3, 2));
     await expect(probe.decisionFunctionOnDevice(device, backend)).rejects.toMatchObject({ code: "shape" });
+  });
+
+  it("values that are not finite in rows to predict or score, by row; other rows may hold anything", async () => {
+    const probe = await SparseProbe.fit(x, labels, 2);
+    for (const value of [NaN, Infinity, -Infinity]) {
+      const bad = changed((v, row, neuron) => (row === 7 && neuron === probe.support[1] ? value : v));
+      for (const use of [
+        () => probe.predict(bad),
+        () => probe.predictProbability(bad),
+        () => probe.decisionFunction(bad),
+        () => probe.evaluate(bad, labels),
+        () => probe.evaluate(bad, labels, { rows: [3, 7] }),
+      ]) {
+        expect(use).toThrow(NonFiniteError);
+        expect(use).toThrow(/row 7/);
+      }
+      expect(probe.evaluate(bad, labels, { rows: [3, 8] })).toEqual(
+        probe.evaluate(x, labels, { rows: [3, 8] }),
+      );
+    }
+    const unread = changed((v, row, neuron) => (row === 7 && !probe.support.includes(neuron) ? NaN : v));
+    expect(probe.predict(unread)).toEqual(probe.predict(x));
+    expect(() => probe.evaluate(x, labels, { rows: [] })).toThrow(/no rows/);
   });
 
   it("an aborted fit rejects with the signal's reason", async () => {

@@ -68,6 +68,8 @@ describe("rankings", () => {
 
   it("take functions, and refuse unknown names, wrong lengths and scores that are not finite", () => {
     const moments = emptyClassMoments(1, 3);
+    for (const feature of [-1, 1, 0.5])
+      expect(() => rankNeurons(moments, feature, "f")).toThrow(/does not exist/);
     const rank = (ranking: Parameters<typeof rankNeurons>[3]) => () => rankNeurons(moments, 0, "f", ranking);
     expect([...rank(() => Float64Array.of(0, -2, 1))().order]).toEqual([1, 2, 0]);
     expect(rank("nope" as RankingName)).toThrow(/not known/);

@@ -1,6 +1,6 @@
 /** Token rows combined into one row per text: the mean, the maximum or the last of a segment's rows. */
 import { Activations } from "../../data/activations.ts";
-import { EmptyDataError, ShapeError } from "../../errors.ts";
+import { EmptyDataError, OptionError, ShapeError } from "../../errors.ts";
 import type { Aggregation, RowSegments } from "../backend.ts";
 import type { Pacer } from "./pacer.ts";
 
@@ -8,6 +8,7 @@ import type { Pacer } from "./pacer.ts";
  * Combines the rows of each segment into one float32 row; sums run in float64. An output row takes the group of its
  * segment's first row.
  *
+ * @throws OptionError when the aggregation is unknown
  * @throws ShapeError when a row does not exist or the offsets do not rise from 0 to the number of rows listed
  * @throws EmptyDataError when a segment has no rows
  */
@@ -17,6 +18,7 @@ export async function aggregateRows(
   segments: RowSegments,
   pacer: Pacer,
 ): Promise<Activations> {
+  assertAggregation(aggregation);
   const { rows } = segments;
   const offsets =
     aggregation === "token" ? Uint32Array.from({ length: rows.length + 1 }, (_, i) => i) : segments.offsets;
@@ -59,6 +61,15 @@ export async function aggregateRows(
     provenance: { ...provenance, ...kept, aggregation },
     ...(x.groups && { groups: Array.from({ length: outputs }, (_, r) => x.groups![rows[offsets[r]]]) }),
   });
+}
+
+/** @throws OptionError when an aggregation is unknown */
+export function assertAggregation(aggregation: Aggregation): void {
+  if (["token", "mean", "max", "last"].includes(aggregation)) return;
+  throw new OptionError(
+    `The aggregation ${JSON.stringify(aggregation)} is not known.`,
+    'Use "token", "mean", "max" or "last".',
+  );
 }
 
 export function assertSegments(available: number, rows: Uint32Array, offsets: Uint32Array): void {
