@@ -95,8 +95,18 @@ export { loadModel } from "./model/language-model.ts";
 export type { LanguageModel, LoadModelOptions, ModelFiles } from "./model/language-model.ts";
 export type { LocatedTokens, Tokenizer } from "./model/tokenizer.ts";
 
-export { ActivationsWriter, readActivations, writeActivations } from "./io/activations-file.ts";
-export type { ActivationsHeader, WriteActivationsOptions } from "./io/activations-file.ts";
+export {
+  activationBlocks,
+  ActivationsWriter,
+  readActivations,
+  writeActivations,
+} from "./io/activations-file.ts";
+export type {
+  ActivationBlocksOptions,
+  ActivationFileBlocks,
+  ActivationsHeader,
+  WriteActivationsOptions,
+} from "./io/activations-file.ts";
 export { blobSource, bytesSource } from "./io/byte-source.ts";
 export type { ByteSource, ReadOptions } from "./io/byte-source.ts";
 export { httpSource } from "./io/http-source.ts";

@@ -5,6 +5,7 @@
  */
 import {
   Activations,
+  type ActivationsOptions,
   type AffineCode,
   type GroupId,
   type Provenance,
@@ -193,6 +194,71 @@ export async function readActivations(
   file: SafetensorsFile,
   options: ReadOptions = {},
 ): Promise<Activations> {
+  const { rows, neurons, ...header } = await readHeader(file, options);
+  const { data } = await file.readRaw("activations", options);
+  return new Activations(data as StoredValues, [rows, neurons], header);
+}
+
+/** A file of activations as blocks of rows, for `SparseProbe.fit` and its kin: memory holds one block. */
+export interface ActivationFileBlocks {
+  readonly rows: number;
+  readonly neurons: number;
+  readonly groups?: readonly GroupId[];
+  readonly provenance: Provenance;
+  /** Reads the file from its first row again at each call. */
+  blocks(): AsyncIterable<Activations>;
+}
+
+export interface ActivationBlocksOptions extends ReadOptions {
+  /** Rows per block. Default: as many as fit in 64 MiB, at least one. */
+  readonly blockRows?: number;
+}
+
+/** Bytes of a block, where the caller does not say how many rows it has. */
+const BLOCK_BYTES = 64 * 2 ** 20;
+
+/**
+ * Opens the same files as {@link readActivations}, but reads values only as blocks are asked for. The file has to stay
+ * open for as long.
+ *
+ * @throws MissingTensorError | FormatError as `readActivations` does
+ * @throws OptionError when `blockRows` is not a whole number of at least 1
+ * @example
+ * const blocks = await activationBlocks(await openSafetensors(await fileSource("activations.safetensors")));
+ * const probe = await SparseProbe.fit(blocks, labels, 4);
+ */
+export async function activationBlocks(
+  file: SafetensorsFile,
+  options: ActivationBlocksOptions = {},
+): Promise<ActivationFileBlocks> {
+  const { rows, neurons, groups, provenance = {}, ...stored } = await readHeader(file, options);
+  const bytesPerRow = neurons * { f32: 4, f16: 2, u8: 1 }[stored.dtype];
+  const blockRows = options.blockRows ?? Math.max(1, Math.floor(BLOCK_BYTES / bytesPerRow));
+  if (!Number.isInteger(blockRows) || blockRows < 1) {
+    throw new OptionError(`blockRows is ${blockRows}.`, "Give a whole number of at least 1.");
+  }
+  return {
+    rows,
+    neurons,
+    ...(groups && { groups }),
+    provenance,
+    async *blocks() {
+      for (let start = 0; start < rows; start += blockRows) {
+        const end = Math.min(rows, start + blockRows);
+        const { data } = await file.readRawRows("activations", start, end, options);
+        yield new Activations(data as StoredValues, [end - start, neurons], stored);
+      }
+    },
+  };
+}
+
+type StoredValues = Float32Array | Uint16Array | Uint8Array;
+
+/** Everything but the values. */
+async function readHeader(
+  file: SafetensorsFile,
+  options: ReadOptions,
+): Promise<ActivationsOptions & { rows: number; neurons: number; dtype: StorageType }> {
   const version = file.metadata.get("version");
   if (file.metadata.get("format") === "sparseprobe-activations" && version !== VERSION) {
     throw new FormatError(
@@ -231,13 +297,7 @@ export async function readActivations(
     scale: (await part("scale", "F32", neurons)).data as Float32Array,
     offset: (await part("offset", "F32", neurons)).data as Float32Array,
   };
-  const { data } = await file.readRaw("activations", options);
-  return new Activations(data as Float32Array | Uint16Array | Uint8Array, [rows, neurons], {
-    dtype,
-    ...(code && { code }),
-    ...(groups && { groups }),
-    provenance,
-  });
+  return { rows, neurons, dtype, provenance, ...(code && { code }), ...(groups && { groups }) };
 }
 
 function readGroups(file: SafetensorsFile, codes: RawTensor | undefined): GroupId[] | undefined {
