@@ -2,7 +2,13 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ComputeDevice, Usage } from "../../src/backends/webgpu/device.ts";
 import { defineKernel } from "../../src/backends/webgpu/kernel.ts";
 import { gatherColumnsKernels } from "../../src/backends/webgpu/gather-columns.ts";
-import { DeviceError, DeviceLostError, OptionError, OutOfMemoryError } from "../../src/errors.ts";
+import {
+  DeviceError,
+  DeviceLostError,
+  DisposedError,
+  OptionError,
+  OutOfMemoryError,
+} from "../../src/errors.ts";
 import { freshTestDevice } from "../support/gpu.ts";
 
 let device: ComputeDevice;
@@ -150,6 +156,22 @@ describe("errors", () => {
     await expect(device.read(buffer)).rejects.toThrow(DeviceError);
     await expect(device.allocate("y", 16)).rejects.toThrow(/"wrong" failed.*1\.5/s);
     expect(() => device.batch("later").clear(buffer).submit()).toThrow(DeviceError);
+  });
+
+  it("of work on a buffer that was freed are the call's own, and the device stays usable", async () => {
+    const freed = await device.allocate("freed", 16);
+    const target = await device.allocate("target", 16);
+    const batch = device.batch("late").clear(target).copy(freed, 0, target, 0, 16);
+    freed.dispose();
+    expect(() => batch.submit()).toThrow(/"freed" was disposed of.*Await the call/);
+    await expect(device.read(freed)).rejects.toThrow(DisposedError);
+    expect([...(await device.readFloats(target))]).toEqual([0, 0, 0, 0]);
+  });
+
+  it("of an ownership check that cannot be made leave no error scope behind", async () => {
+    await expect(device.owns({} as GPUBuffer)).rejects.toThrow(TypeError);
+    await expect(device.gpu.popErrorScope()).rejects.toThrow();
+    expect(device.liveBytes).toBe(0);
   });
 
   it("of ours never reach another user of the device, nor theirs us", async () => {

@@ -269,14 +269,6 @@ describe("handles", () => {
     for (const call of await Promise.allSettled([moments, gathered, fits])) {
       expect(call).toMatchObject({ status: "rejected", reason: { code: "disposed" } });
     }
-    // And at a moment when the call has its buffers in hand.
-    const late = await gpu.upload(x);
-    const allocate = gpu.device.allocate.bind(gpu.device);
-    vi.spyOn(gpu.device, "allocate").mockImplementation((label, ...rest) => {
-      if (label === "block sums") late.dispose();
-      return allocate(label, ...rest);
-    });
-    await expect(gpu.classMoments(late, labels)).rejects.toThrow(/"activations" was disposed of while/);
     expect((await gpu.classMoments(kept, labels)).neurons).toBe(12);
     kept.dispose();
     expect(gpu.device.liveBytes).toBe(0);
