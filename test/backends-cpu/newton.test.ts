@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { choleskyFactor, choleskySolve } from "../../src/backends/cpu/cholesky.ts";
 import { classWeights, LogisticLoss } from "../../src/backends/cpu/logistic-loss.ts";
-import { certify, fitNewton, polish } from "../../src/backends/cpu/newton.ts";
+import { certify, fitNewton, newtonSteps, polish } from "../../src/backends/cpu/newton.ts";
 import { Random } from "../../src/random.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { normals } from "../support/random-data.ts";
@@ -29,6 +29,15 @@ describe("Newton", () => {
       const z = loss.decision(theta);
       expect(convergence.objective).toBe(loss.value(theta, z));
     }
+  });
+
+  it("pauses within a step, so that an event loop never waits for a whole Hessian", () => {
+    const [rows, k] = [4096, 128];
+    const steps = newtonSteps(problem(rows, k), { maxIterations: 1 });
+    let pauses = 0;
+    while (!steps.next().done) pauses++;
+    // A Hessian of n·k²/2 multiplications is cut into tiles of 2¹⁵·k/2 at most; two are computed, or one and products.
+    expect(pauses).toBeGreaterThanOrEqual((rows * k) / 2 ** 15);
   });
 
   it("gives the same minimum from any start, and none is lower near by", () => {

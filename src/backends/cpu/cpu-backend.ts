@@ -11,8 +11,8 @@ import { wasmSimdSupported } from "./wasm/load-kernels.ts";
 
 /**
  * A CPU backend. It holds no state: two of them are interchangeable, and `dispose()` has nothing to free. Long calls
- * let the event loop turn about every 30 ms and check their signal there; fits do so between Newton steps, and a step
- * takes about n·k² / 4·10⁹ seconds.
+ * let the event loop turn about every 30 ms and check their signal there; fits do so after every pass over their data,
+ * n·k numbers, and within the n·k² of a Hessian.
  */
 export function createCpuBackend(): Backend {
   return {

@@ -32,7 +32,7 @@ export async function fitLogistic(
     for (const chunk of chunksOfColumns(problems, members, rows.length)) {
       const union = Uint32Array.from(new Set(chunk.flatMap((p) => [...problems[p].support])));
       const place = new Map(Array.from(union, (j, at) => [j, at]));
-      const columns = gatherAsColumns(x, union, rows);
+      const columns = await gatherAsColumns(x, union, rows, pacer);
       for (const p of chunk) {
         const problem = problems[p];
         const y = Uint8Array.from(rows, (i) => labels.values[problem.feature * labels.rows + i]);

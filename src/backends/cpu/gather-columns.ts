@@ -1,17 +1,19 @@
 /** Some columns of some rows as float32 columns: the design of a probe. */
 import type { Activations } from "../../data/activations.ts";
 import { halfTable } from "../../data/float16.ts";
+import type { Pacer } from "./pacer.ts";
 
 /**
  * Column-major float32 copy of the columns and rows given, in their order.
  * @returns one array of `rows.length` values per column, all views of one buffer
  */
-export function gatherAsColumns(
+export async function gatherAsColumns(
   x: Activations,
   columns: Uint32Array,
   rows: Uint32Array,
-  out: Float32Array = new Float32Array(rows.length * columns.length),
-): Float32Array[] {
+  pacer: Pacer,
+): Promise<Float32Array[]> {
+  const out = new Float32Array(rows.length * columns.length);
   const d = x.neurons;
   const n = rows.length;
   const { data, code } = x;
@@ -30,6 +32,7 @@ export function gatherAsColumns(
         for (let i = start; i < end; i++) out[to + i] = Math.fround(scale * data[rows[i] * d + j]) + offset;
       } else for (let i = start; i < end; i++) out[to + i] = data[rows[i] * d + j];
     }
+    if (pacer.due) await pacer.turn();
   }
   return Array.from(columns, (_, c) => out.subarray(c * n, (c + 1) * n));
 }

@@ -134,6 +134,11 @@ export class LogisticLoss {
 
   /** Lower triangle of the Hessian, row-major [(k + 1) × (k + 1)], at the given curvature. */
   hessian(curvature: Float64Array): Float64Array {
+    return finish(this.hessianSteps(curvature));
+  }
+
+  /** {@link hessian} as a generator that pauses after every tile of rows, about 4 million multiplications. */
+  *hessianSteps(curvature: Float64Array): Generator<undefined, Float64Array, undefined> {
     const k = this.columns;
     const m = k + 1;
     const n = this.rows;
@@ -156,6 +161,7 @@ export class LogisticLoss {
       }
       for (let i = 0; i < count; i++) tile[k * height + i] = root[i];
       addProducts(tile, height, count, m, out);
+      yield;
     }
     for (let j = 0; j < k; j++) out[j * m + j] += 1;
     return out;
@@ -232,6 +238,14 @@ export class LogisticLoss {
     let sum = 0;
     for (let i = 0; i < n; i++) sum += u[i];
     out[k] = sum;
+  }
+}
+
+/** Runs a generator that pauses to its end, without a pause. */
+export function finish<T>(steps: Generator<undefined, T, undefined>): T {
+  for (;;) {
+    const state = steps.next();
+    if (state.done) return state.value;
   }
 }
 

@@ -11,7 +11,7 @@
  */
 import type { Convergence } from "../backend.ts";
 import { choleskyFactor, choleskySolve } from "./cholesky.ts";
-import type { LogisticLoss } from "./logistic-loss.ts";
+import { finish, type LogisticLoss } from "./logistic-loss.ts";
 
 /** A lower-triangular L with L·Lᵀ ≈ Hessian, row-major [(k + 1) × (k + 1)], intercept last. */
 export type Preconditioner = Float64Array | Float32Array;
@@ -45,8 +45,8 @@ const STEP_RESIDUAL = 1e-3;
 const FINAL_RESIDUAL = 1e-9;
 
 /**
- * Minimises the objective. A generator that pauses after every step, so that a caller can let other work run or stop;
- * {@link fitNewton} runs it to its end.
+ * Minimises the objective. A generator that pauses after every pass over the data, n·k operations, and within the n·k²
+ * of a Hessian, so that a caller can let other work run or stop; {@link fitNewton} runs it to its end.
  */
 export function* newtonSteps(
   loss: LogisticLoss,
@@ -59,7 +59,9 @@ export function* newtonSteps(
   let theta = options.start ? Float64Array.from(options.start) : initialPoint(loss);
   let z = loss.decision(theta);
   let value = loss.value(theta, z);
+  yield;
   let gradient = loss.gradient(theta, z);
+  yield;
   let solver = new NewtonSystem(loss, options.preconditioner);
   let decrement = Infinity;
   let iterations = 0;
@@ -69,29 +71,33 @@ export function* newtonSteps(
     // Close to the end the step is solved to full accuracy: the decrement bounds the objective's error, and the
     // coefficients' error goes with its root.
     const near = decrement < Math.sqrt(tolerance);
-    let step = solver.solve(curvature, gradient, near ? FINAL_RESIDUAL : STEP_RESIDUAL);
+    let step = yield* solver.solve(curvature, gradient, near ? FINAL_RESIDUAL : STEP_RESIDUAL);
     let slope = -dot(gradient, step);
     decrement = slope / (2 * loss.totalWeight);
     if (!(slope >= 0)) {
       // Rounding has spoilt the direction; an exact factor either mends it or shows that there is nothing to gain.
       solver = new NewtonSystem(loss, undefined);
-      step = solver.solve(curvature, gradient, FINAL_RESIDUAL);
+      step = yield* solver.solve(curvature, gradient, FINAL_RESIDUAL);
       slope = Math.max(0, -dot(gradient, step));
       decrement = slope / (2 * loss.totalWeight);
     }
     finished = decrement <= tolerance;
-    if (finished && !near) step = solver.solve(curvature, gradient, FINAL_RESIDUAL);
+    if (finished && !near) step = yield* solver.solve(curvature, gradient, FINAL_RESIDUAL);
     const stepZ = loss.decision(step);
+    yield;
     let length = 1;
     let moved = false;
     for (let halving = 0; halving <= MAX_HALVINGS; halving++, length /= 2) {
       const nextTheta = theta.map((t, j) => t + length * step[j]);
       const nextZ = z.map((t, i) => t + length * stepZ[i]);
       const next = loss.value(nextTheta, nextZ);
+      yield;
       if (next <= value - ARMIJO * length * slope + noise * Math.abs(value)) {
         theta = nextTheta;
         z = loss.decision(theta, nextZ);
+        yield;
         value = loss.value(theta, z);
+        yield;
         moved = true;
         break;
       }
@@ -101,7 +107,7 @@ export function* newtonSteps(
     gradient = loss.gradient(theta, z);
     yield;
   }
-  decrement = solver.decrement(loss.curvature(z), gradient);
+  decrement = yield* solver.decrement(loss.curvature(z), gradient);
   return {
     theta,
     convergence: {
@@ -117,11 +123,7 @@ export function* newtonSteps(
 
 /** Minimises the objective in one go. */
 export function fitNewton(loss: LogisticLoss, options: NewtonOptions = {}): NewtonResult {
-  const steps = newtonSteps(loss, options);
-  for (;;) {
-    const state = steps.next();
-    if (state.done) return state.value;
-  }
+  return finish(newtonSteps(loss, options));
 }
 
 /**
@@ -164,31 +166,35 @@ class NewtonSystem {
   }
 
   /** The Newton step −H⁻¹g. */
-  solve(curvature: Float64Array, gradient: Float64Array, residual: number): Float64Array {
+  *solve(
+    curvature: Float64Array,
+    gradient: Float64Array,
+    residual: number,
+  ): Generator<undefined, Float64Array, undefined> {
     const negative = gradient.map((g) => -g);
     if (this.#factor) {
-      const step = this.#conjugateGradients(curvature, negative, residual, this.#maxRounds);
+      const step = yield* this.#conjugateGradients(curvature, negative, residual, this.#maxRounds);
       if (step) return step;
     }
-    const factor = this.#loss.hessian(curvature);
+    const factor = yield* this.#loss.hessianSteps(curvature);
     choleskyFactor(factor, this.#m);
     this.#factor = factor;
     return choleskySolve(factor, this.#m, negative);
   }
 
   /** gᵀH⁻¹g/(2·C·Σω), to a few digits. */
-  decrement(curvature: Float64Array, gradient: Float64Array): number {
-    const step = this.solve(curvature, gradient, STEP_RESIDUAL);
+  *decrement(curvature: Float64Array, gradient: Float64Array): Generator<undefined, number, undefined> {
+    const step = yield* this.solve(curvature, gradient, STEP_RESIDUAL);
     return Math.max(0, -dot(gradient, step)) / (2 * this.#loss.totalWeight);
   }
 
   /** Solves H·x = rhs until the residual, measured through the factor, has shrunk by `tolerance`; null when it has not. */
-  #conjugateGradients(
+  *#conjugateGradients(
     curvature: Float64Array,
     rhs: Float64Array,
     tolerance: number,
     maxRounds: number,
-  ): Float64Array | null {
+  ): Generator<undefined, Float64Array | null, undefined> {
     const m = this.#m;
     const factor = this.#factor!;
     const x = new Float64Array(m);
@@ -203,6 +209,7 @@ class NewtonSystem {
     const product = new Float64Array(m);
     for (let round = 0; round < maxRounds; round++) {
       this.#loss.hessianProduct(curvature, p, product);
+      yield;
       const curve = dot(p, product);
       if (!(curve > 0)) return null;
       const alpha = rho / curve;
