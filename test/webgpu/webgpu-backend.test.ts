@@ -245,6 +245,21 @@ describe("handles", () => {
     await expect(gpu.upload(x)).rejects.toMatchObject({ code: "disposed" });
   });
 
+  it("lose their memory with the backend, on a caller's own device too", async () => {
+    const gpu = await backend();
+    const device = await gpu.upload(x);
+    const mean = await gpu.aggregateRows(device, "mean", {
+      rows: Uint32Array.of(0, 1),
+      offsets: Uint32Array.of(0, 2),
+    });
+    expect(gpu.device.liveBuffers).toBe(2);
+    gpu.dispose();
+    expect([gpu.device.liveBytes, gpu.device.liveBuffers]).toEqual([0, 0]);
+    device.dispose();
+    mean.dispose();
+    expect(gpu.device.liveBytes).toBe(0);
+  });
+
   it("end the calls in flight when the backend is disposed of", async () => {
     const gpu = await backend({ workBytes: 8192 });
     const device = await gpu.upload(x);

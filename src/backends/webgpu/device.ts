@@ -275,7 +275,8 @@ export class ComputeDevice {
   /** Bytes written since somebody last waited for the queue. */
   #uploading = 0;
   #liveBytes = 0;
-  #liveBuffers = 0;
+  /** Weak, so that a forgotten buffer can still be collected. */
+  readonly #live = new Set<WeakRef<ComputeBuffer>>();
 
   constructor(gpu: GPUDevice, { description, owned = false }: ComputeDeviceOptions = {}) {
     this.gpu = gpu;
@@ -300,7 +301,7 @@ export class ComputeDevice {
 
   /** Number of buffers that were allocated and not yet freed. */
   get liveBuffers(): number {
-    return this.#liveBuffers;
+    return this.#live.size;
   }
 
   /** Largest part of a buffer that a kernel can see, in bytes. */
@@ -396,12 +397,14 @@ export class ComputeDevice {
       throw new DeviceError(`Buffer "${label}" was refused: ${invalid.message}`, REPORT, { cause: invalid });
     }
     this.#liveBytes += size;
-    this.#liveBuffers++;
-    return new ComputeBuffer(label, byteLength, gpu, () => {
+    const buffer = new ComputeBuffer(label, byteLength, gpu, () => {
       this.#liveBytes -= size;
-      this.#liveBuffers--;
+      this.#live.delete(reference);
       gpu.destroy();
     });
+    const reference = new WeakRef(buffer);
+    this.#live.add(reference);
+    return buffer;
   }
 
   /** A buffer that holds a copy of `data`. */
@@ -502,13 +505,18 @@ export class ComputeDevice {
       const label = `read ${buffer.label}`;
       const staging = this.#checked(label, () => this.#takeStaging(padded));
       try {
-        this.#checked(label, () => {
-          const encoder = this.gpu.createCommandEncoder({ label });
-          encoder.copyBufferToBuffer(buffer.gpu, offset + at, staging, 0, padded);
-          this.gpu.queue.submit([encoder.finish()]);
-        });
+        const mapped = this.guard(
+          this.#checked(label, () => {
+            const encoder = this.gpu.createCommandEncoder({ label });
+            encoder.copyBufferToBuffer(buffer.gpu, offset + at, staging, 0, padded);
+            this.gpu.queue.submit([encoder.finish()]);
+            return staging.mapAsync(MAP_MODE_READ, 0, padded);
+          }),
+        );
+        // What went wrong earlier is the better news: nobody awaits the map then.
+        mapped.catch(() => undefined);
         await this.settled();
-        await this.guard(staging.mapAsync(MAP_MODE_READ, 0, padded));
+        await mapped;
         out.set(new Uint8Array(staging.getMappedRange(0, padded), 0, length), at);
         staging.unmap();
       } catch (error) {
@@ -754,8 +762,8 @@ export class ComputeDevice {
   }
 
   /**
-   * Frees what the wrapper itself holds, and the device if it was made for us. Buffers belong to who allocated them. Calls
-   * that are under way, and later ones, throw a DisposedError.
+   * Frees every buffer that was allocated here, and the device if it was made for us. Calls that are under way, and later
+   * ones, throw a DisposedError.
    */
   dispose(): void {
     if (this.#disposed) return;
@@ -763,6 +771,7 @@ export class ComputeDevice {
     this.#fail(new DisposedError("The backend was disposed of.", "Create a new one."));
     this.#uniforms?.destroy();
     for (const staging of this.#staging.splice(0)) staging.destroy();
+    for (const reference of this.#live) reference.deref()?.dispose();
     if (this.#owned) this.gpu.destroy();
   }
 }
