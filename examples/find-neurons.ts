@@ -62,13 +62,9 @@ async function main(signal: AbortSignal): Promise<void> {
     process.stdout.write(HELP);
     return;
   }
-  const kind = values.backend;
-  if (!["auto", "cpu", "webgpu"].includes(kind))
-    throw new Error(`--backend is ${kind}: use auto, cpu or webgpu.`);
-
   const started = performance.now();
   const progress = new Progress();
-  const backend = await createBackend(kind as BackendKind);
+  const backend = await createBackend(values.backend as BackendKind);
   try {
     const model = await loadModelFolder(values.model, backend, {
       signal,

@@ -83,11 +83,11 @@ describe("examples", () => {
   });
 
   it.each([
-    [["--backend", "abacus"], /use auto, cpu or webgpu/],
-    [["--model", "no-such-folder"], /There is no folder/],
-    [["--data", "no-such-file.jsonl"], /no-such-file/],
-    [["--ks", "0"], /Give a whole number/],
-    [["--colour"], /Unknown option/],
+    [["--backend", "abacus"], /^Error: The backend "abacus" is not known. Use/m],
+    [["--model", "no-such-folder"], /^Error: There is no folder/m],
+    [["--data", "no-such-file.jsonl"], /^Error: .*no-such-file/m],
+    [["--ks", "0"], /^Error: k is 0.*Give a whole number/m],
+    [["--colour"], /^Error: Unknown option/m],
   ])("find-neurons %j says what is wrong and exits with 1", async (args, message) => {
     await expect(example("find-neurons", ...args)).rejects.toMatchObject({
       code: 1,
