@@ -1,9 +1,11 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import type { Aggregation, HookPoint } from "../../src/backends/backend.ts";
 import { captureActivations } from "../../src/capture/capture-activations.ts";
 import { captureClassMoments } from "../../src/capture/capture-class-moments.ts";
 import { captureColumns } from "../../src/capture/capture-columns.ts";
+import { probeTexts } from "../../src/capture/probe-texts.ts";
 import { TokenRows } from "../../src/capture/token-rows.ts";
+import { LabelMatrix } from "../../src/data/labels.ts";
 import { ContextLengthError, EmptyDataError, OptionError, ShapeError } from "../../src/errors.ts";
 import type { LanguageModel } from "../../src/model/language-model.ts";
 import { loadFixture } from "../model/fixtures.ts";
@@ -113,6 +115,61 @@ describe("captureActivations", () => {
     expect(seen).toHaveLength(2);
     expect(seen[1][0]).toBeGreaterThan(seen[0][0]);
     expect(seen.every(([done, all]) => done < total && all === total)).toBe(true);
+  });
+
+  it("at the same time on one model gives what one after the other gives, also when one is stopped", async () => {
+    const capture = (texts: readonly string[], batchTokens: number, signal?: AbortSignal) =>
+      captureActivations(model, texts, { hookPoints: [NEURONS], batchTokens, signal });
+    const backwards = [...TEXTS].reverse();
+    const want = [await capture(TEXTS, 30), await capture(backwards, 17)];
+    const controller = new AbortController();
+    const stopped = captureActivations(model, TEXTS, {
+      hookPoints: [NEURONS],
+      batchTokens: 20,
+      signal: controller.signal,
+      onProgress: () => {
+        controller.abort(new Error("enough"));
+      },
+    });
+    const together = [capture(TEXTS, 30), capture(backwards, 17)];
+    await expect(stopped).rejects.toThrow("enough");
+    for (const [at, got] of (await Promise.all(together)).entries()) {
+      expect(got.get(NEURONS)!.data).toEqual(want[at].get(NEURONS)!.data);
+    }
+  });
+
+  it("rejects with the reason of a signal that is aborted already, before the model reads", async () => {
+    const reason = { not: "an error" };
+    const signal = AbortSignal.abort(reason);
+    const forward = vi.spyOn(model.transformer, "forward");
+    const options = { hookPoints: [NEURONS], signal };
+    const labels = new LabelMatrix(["f"], TEXTS.length, new Uint8Array(TEXTS.length));
+    const calls = [
+      captureActivations(model, TEXTS, options),
+      captureClassMoments(model, TEXTS, labels, options),
+      captureColumns(model, TEXTS, new Map([[NEURONS, Uint32Array.of(0)]]), { signal }),
+      TokenRows.tokenise(model, TEXTS, { signal }),
+      probeTexts(model, { texts: TEXTS, labels: TEXTS.map((_, i) => i % 2) }, { signal, ks: [1] }),
+    ];
+    for (const call of calls) await expect(call).rejects.toBe(reason);
+    expect(forward).not.toHaveBeenCalled();
+    forward.mockRestore();
+  });
+
+  it("says so when the model is disposed of, before or while it reads", async () => {
+    const own = await loadFixture("parallel");
+    const capture = captureActivations(own, TEXTS, {
+      hookPoints: [NEURONS],
+      batchTokens: 20,
+      onProgress: () => {
+        own.dispose();
+      },
+    });
+    await expect(capture).rejects.toMatchObject({ code: "disposed" });
+    own.dispose();
+    await expect(captureActivations(own, TEXTS, { hookPoints: [NEURONS] })).rejects.toMatchObject({
+      code: "disposed",
+    });
   });
 
   it("names the text that is too long, and can truncate it", async () => {
