@@ -26,7 +26,7 @@ export default defineConfig({
     pool: "forks",
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/software-gpu.ts"],
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });
