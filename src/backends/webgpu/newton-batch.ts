@@ -310,23 +310,35 @@ async function allocate(
     }
   }
   const parameters = count * stride * 4;
-  return {
-    problems: await scope.allocateFrom("problems", states, signal),
-    support: await scope.allocateFrom("support columns", support, signal),
-    labels: await scope.allocateFrom("labels", labels, signal),
-    weights: await scope.allocateFrom(
-      "total weights",
-      Float32Array.from(problems, ({ weights }) => weights[2]),
-      signal,
-    ),
-    theta: await scope.allocate("theta", parameters),
-    step: await scope.allocate("step", parameters),
-    trial: await scope.allocateFrom("trial", start, signal),
-    gradient: await scope.allocate("gradient", parameters),
-    derivatives: await scope.allocate("derivatives", count * rows * 8),
-    losses: await scope.allocate("losses", count * blocks * 4),
-    hessian: await scope.allocate("hessian", count * slices * stride * stride * 4),
-  };
+  const totals = Float32Array.from(problems, ({ weights }) => weights[2]);
+  const empty = (label: string, byteLength: number): Promise<ComputeBuffer> =>
+    scope.allocate(label, byteLength);
+  const filled = (label: string, data: ArrayBufferView): Promise<ComputeBuffer> =>
+    scope.allocateFrom(label, data, signal);
+  // All at once: in a browser each allocation is a message to another process and back.
+  return awaitAll({
+    problems: filled("problems", states),
+    support: filled("support columns", support),
+    labels: filled("labels", labels),
+    weights: filled("total weights", totals),
+    theta: empty("theta", parameters),
+    step: empty("step", parameters),
+    trial: filled("trial", start),
+    gradient: empty("gradient", parameters),
+    derivatives: empty("derivatives", count * rows * 8),
+    losses: empty("losses", count * blocks * 4),
+    hessian: empty("hessian", count * slices * stride * stride * 4),
+  });
+}
+
+/** Waits for every one, so that the scope has them all when one has failed. */
+async function awaitAll<Name extends string>(
+  pending: Readonly<Record<Name, Promise<ComputeBuffer>>>,
+): Promise<Record<Name, ComputeBuffer>> {
+  const entries = Object.entries<Promise<ComputeBuffer>>(pending);
+  await Promise.allSettled(entries.map(([, buffer]) => buffer));
+  const buffers = await Promise.all(entries.map(async ([name, buffer]) => [name, await buffer] as const));
+  return Object.fromEntries(buffers) as Record<Name, ComputeBuffer>;
 }
 
 function recordRound(
