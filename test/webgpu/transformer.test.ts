@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest
 import type { ForwardRequest, HookPoint, TokenBatch, Transformer } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { loadWebGpuTransformer } from "../../src/backends/webgpu/transformer.ts";
-import type { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
+import { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
 import type { TensorSource } from "../../src/data/tensor.ts";
 import {
   ContextLengthError,
@@ -31,15 +31,13 @@ let backend: WebGpuBackend;
 let cut: WebGpuBackend;
 
 beforeAll(async () => {
-  [backend, cut] = await Promise.all([
-    openTestBackend(),
-    openTestBackend({ maxBindingBytes: 4096, workBytes: 12_000 }),
-  ]);
+  backend = await openTestBackend();
+  cut = new WebGpuBackend(backend.device.gpu, { maxBindingBytes: 4096, workBytes: 12_000 });
 });
 
 afterAll(() => {
-  backend.dispose();
   cut.dispose();
+  backend.dispose();
 });
 
 afterEach(() => {
