@@ -8,6 +8,7 @@ import {
   readLabels,
   readLabelSets,
   readLabelsLike,
+  UNLABELLED,
   type ClassValue,
   type LabelsInput,
   type RowSelection,
@@ -241,37 +242,43 @@ export class SparseProbe implements ProbeRecord {
   /**
    * All metrics on labelled rows. Where a class is missing, the metrics that need it are null, with the reason.
    *
-   * @param labels one per row, of the kind that the probe was fitted to
+   * @param labels one per row, of the kind that the probe was fitted to, or a matrix of one feature, whose unlabelled
+   * rows are left out
    * @throws ShapeError when labels and activations differ in length, or a row does not exist
    * @throws LabelError when the labels are of another kind
    * @throws NonFiniteError when a value that the probe reads in these rows is NaN or infinite
    */
-  evaluate(acts: ActivationsInput, labels: LabelsInput, options: EvaluateOptions = {}): Metrics {
+  evaluate(acts: ActivationsInput, labels: ProbeLabels, options: EvaluateOptions = {}): Metrics {
     return this.#score(this.#decideOnHost(acts), labels, options);
   }
 
   /** {@link evaluate} for activations on a device. */
   async evaluateOnDevice(
     x: DeviceActivations,
-    labels: LabelsInput,
+    labels: ProbeLabels,
     backend: Backend,
     options: EvaluateOptions & CallOptions = {},
   ): Promise<Metrics> {
     return this.#score(await this.#decideOnDevice(x, backend, options), labels, options);
   }
 
-  #score(decisions: Float64Array, labels: LabelsInput, { rows }: EvaluateOptions): Metrics {
-    assertLabelled(labels.length, decisions.length);
-    const y = readLabelsLike(labels, this.positive);
-    if (rows) {
-      for (const i of Array.from(rows)) {
-        if (!(i in y))
-          throw new ShapeError(`Row ${i} does not exist.`, `Rows run from 0 to ${y.length - 1}.`);
-      }
+  #score(decisions: Float64Array, labels: ProbeLabels, { rows }: EvaluateOptions): Metrics {
+    const matrix = labels instanceof LabelMatrix;
+    if (matrix) assertOneFeature(labels);
+    assertLabelled(matrix ? labels.rows : labels.length, decisions.length);
+    const y = matrix ? labels.of(0) : readLabelsLike(labels, this.positive);
+    const asked = rows ? Array.from(rows) : Array.from(y.keys());
+    for (const i of asked) {
+      if (!(i in y)) throw new ShapeError(`Row ${i} does not exist.`, `Rows run from 0 to ${y.length - 1}.`);
     }
-    assertFiniteDecisions(decisions, rows);
-    const z = rows ? Float64Array.from(rows, (i) => decisions[i]) : decisions;
-    return evaluateBinary(rows ? Uint8Array.from(rows, (i) => y[i]) : y, z, probabilities(z));
+    const scored = asked.filter((i) => y[i] !== UNLABELLED);
+    assertFiniteDecisions(decisions, scored);
+    const z = Float64Array.from(scored, (i) => decisions[i]);
+    return evaluateBinary(
+      Uint8Array.from(scored, (i) => y[i]),
+      z,
+      probabilities(z),
+    );
   }
 
   #decideOnHost(acts: ActivationsInput): Float64Array {
@@ -367,18 +374,21 @@ function originOf({
 /** One label set as a matrix, and the class that it calls positive. */
 function oneFeature(labels: ProbeLabels, options: FitOptions): { matrix: LabelMatrix; positive: ClassValue } {
   if (labels instanceof LabelMatrix) {
-    if (labels.features.length !== 1) {
-      throw new ShapeError(
-        `The label matrix has ${labels.features.length} features.`,
-        "Use SparseProbe.fitMany for several features.",
-      );
-    }
+    assertOneFeature(labels);
     return { matrix: labels, positive: 1 };
   }
   const positive = positiveClass(labels, options.positive);
   const name = options.feature ?? (typeof positive === "string" ? positive : "feature");
   const values = readLabels(labels, options.positive);
   return { matrix: new LabelMatrix([name], labels.length, values), positive };
+}
+
+function assertOneFeature(labels: LabelMatrix): void {
+  if (labels.features.length === 1) return;
+  throw new ShapeError(
+    `The label matrix has ${labels.features.length} features.`,
+    "Fit several with SparseProbe.fitMany, and score each with a matrix of its own labels.",
+  );
 }
 
 function assertLabelled(labels: number, rows: number): void {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { Activations } from "../../src/data/activations.ts";
-import { LabelMatrix } from "../../src/data/labels.ts";
+import { LabelMatrix, UNLABELLED } from "../../src/data/labels.ts";
 import { NonFiniteError } from "../../src/errors.ts";
 import type { ActivationBlocks } from "../../src/probes/activation-source.ts";
 import { candidateNeurons, selectSupports } from "../../src/probes/fit-supports.ts";
@@ -177,6 +177,20 @@ describe("a sparse probe", () => {
     expect(metrics.rocAuc).toBeNull();
     expect(metrics.undefinedBecause.rocAuc).toMatch(/one class/);
     expect(metrics.negatives).toBe(0);
+  });
+
+  it("scores a label matrix as it fits one: unlabelled rows are left out", async () => {
+    const values = Uint8Array.from(labels, (label, i) => (i % 3 === 0 ? UNLABELLED : label));
+    const matrix = new LabelMatrix(["f"], ROWS, values);
+    const probe = await SparseProbe.fit(x, matrix, 3);
+    const rows = Array.from({ length: ROWS }, (_, i) => i).filter((i) => i % 3 !== 0);
+    expect(probe.evaluate(x, matrix)).toEqual(probe.evaluate(x, labels, { rows }));
+    expect(probe.evaluate(x, matrix, { rows: [0, 1, 2, 3] })).toEqual(
+      probe.evaluate(x, labels, { rows: [1, 2] }),
+    );
+    const two = new LabelMatrix(["a", "b"], ROWS, new Uint8Array(2 * ROWS));
+    expect(() => probe.evaluate(x, two)).toThrow(/2 features/);
+    expect(() => probe.evaluate(x, new LabelMatrix(["f"], 2, new Uint8Array(2)))).toThrow(/2 labels/);
   });
 
   it("carries where the activations came from", async () => {
