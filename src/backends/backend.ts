@@ -172,7 +172,10 @@ export interface Backend {
     buffer: ForeignBuffer,
     layout: { rows: number; neurons: number; dtype: "f32" | "f16" },
   ): DeviceActivations;
-  /** Class moments of every neuron for every label set, in one pass over x. */
+  /**
+   * Class moments of every neuron for every label set, in one pass over x. A neuron that is NaN or infinite in a labelled
+   * row has moments that are not finite, in the classes of that row alone.
+   */
   classMoments(x: DeviceActivations, labels: LabelMatrix, options?: CallOptions): Promise<ClassMoments>;
   /** Host copy [rows × columns.length] (f32, row-major) of some columns, in the order given. */
   gatherColumns(x: DeviceActivations, columns: Uint32Array, options?: CallOptions): Promise<Activations>;

@@ -169,8 +169,8 @@ function assertUsable(moments: ClassMoments, f: number, feature: string): void {
   for (let at = 2 * f * d; at < (2 * f + 2) * d; at++) {
     if (Number.isFinite(moments.mean[at]) && Number.isFinite(moments.sumOfSquares[at])) continue;
     throw new NonFiniteError(
-      `Neuron ${at % d} is NaN or infinite in a training row of feature "${feature}".`,
-      "Remove rows that are not finite, or store the activations in a type with a larger range.",
+      `Neuron ${at % d} is NaN, infinite or too large to square in a training row of feature "${feature}".`,
+      "Remove rows that are not finite, rescale the neuron, or store the activations in a type with a larger range.",
     );
   }
 }

@@ -130,6 +130,21 @@ describe.each(Object.entries(BACKENDS))("probes on the %s backend", (_, { open, 
     expectSame(got, want, few, 100);
   });
 
+  it("a row that is not finite fails the features that label it, and no other", async () => {
+    const x = randomActivations(37, 60, 6);
+    const data = x.toFloat32().slice();
+    data[7 * 6 + 2] = NaN;
+    const values = randomLabels(37, x, 2).values.slice();
+    values[7] = UNLABELLED;
+    const labels = new LabelMatrix(["without", "with"], 60, values);
+    const { probes, failures } = await SparseProbe.fitMany(new Activations(data, [60, 6]), labels, [2], {
+      backend,
+    });
+    expect(probes.map(({ feature }) => feature)).toEqual(["without"]);
+    expect(failures.map(({ feature, error }) => [feature, error.code])).toEqual([["with", "non-finite"]]);
+    expect(failures[0].error.message).toMatch(/Neuron 2 /);
+  });
+
   it("a feature fails alone, and neither it nor the order of features moves the others", async () => {
     const x = randomActivations(36, 80, 9);
     const values = randomLabels(36, x, 3, 0.1).values.slice();

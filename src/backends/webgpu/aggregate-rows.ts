@@ -3,7 +3,7 @@ import gridSource from "#shaders/lib/grid.wgsl";
 import storageSource from "#shaders/lib/storage.wgsl";
 import kernelSource from "#shaders/aggregate-rows.wgsl";
 import type { Aggregation, RowSegments } from "../backend.ts";
-import { assertSegments } from "../cpu/aggregate-rows.ts";
+import { assertAggregation, assertSegments } from "../cpu/aggregate-rows.ts";
 import type { ComputeDevice } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import {
@@ -46,6 +46,7 @@ const AGGREGATION_CODE: Readonly<Record<Aggregation, number>> = { mean: 0, max: 
  * Combines the rows of each segment into one float32 row. An output row takes the group of its segment's first row.
  * A mean is a float32 sum in row order: its error is at most γ_n·Σ|x|/n with γ_n = n·2⁻²⁴/(1 − n·2⁻²⁴).
  *
+ * @throws OptionError when the aggregation is unknown
  * @throws ShapeError when a row does not exist or the offsets do not rise from 0 to the number of rows listed
  * @throws EmptyDataError when a segment has no rows
  */
@@ -58,6 +59,7 @@ export async function aggregateRows(
   signal?: AbortSignal,
 ): Promise<WebGpuActivations> {
   signal?.throwIfAborted();
+  assertAggregation(aggregation);
   const { rows } = segments;
   const offsets =
     aggregation === "token" ? Uint32Array.from({ length: rows.length + 1 }, (_, i) => i) : segments.offsets;

@@ -22,7 +22,7 @@ import pivotsSource from "#shaders/class-pivots.wgsl";
 import totalSource from "#shaders/class-moments-total.wgsl";
 import { emptyClassMoments, type ClassMoments } from "../../data/class-moments.ts";
 import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
-import { NonFiniteError, ShapeError } from "../../errors.ts";
+import { ShapeError } from "../../errors.ts";
 import { addToClass, groupFeatures, NO_PATTERN, type FeatureGroup } from "../cpu/class-moments.ts";
 import { Pacer } from "../cpu/pacer.ts";
 import type { ComputeDevice } from "./device.ts";
@@ -89,7 +89,7 @@ const PARTIAL_BYTES = 64 * 2 ** 20;
 /**
  * Class moments of every neuron for every label set.
  * @throws ShapeError when labels and activations differ in rows
- * @throws NonFiniteError when a labelled row holds NaN, an infinity or a value whose square exceeds float32
+ * A neuron with NaN, an infinity or a value whose square exceeds float32 in a labelled row has NaN moments there.
  */
 export async function classMoments(
   device: ComputeDevice,
@@ -214,7 +214,8 @@ async function addRowSets(
         const shifted = sums[2 * s * d + j];
         mean[j] = pivotValues[s * d + j] + shifted / n;
         squares[j] = Math.max(0, sums[(2 * s + 1) * d + j] - (shifted * shifted) / n);
-        if (!Number.isFinite(mean[j] + squares[j])) throw nonFinite(j);
+        // As on the CPU, a neuron that cannot be summed spoils only the features that label the row.
+        if (!Number.isFinite(mean[j] + squares[j])) mean[j] = squares[j] = NaN;
       }
       for (const [at, label] of group.patterns[pattern].entries()) {
         if (label !== UNLABELLED) addToClass(moments, 2 * group.features[at] + label, n, mean, squares, 0);
@@ -224,11 +225,4 @@ async function addRowSets(
   } finally {
     scope.dispose();
   }
-}
-
-function nonFinite(neuron: number): NonFiniteError {
-  return new NonFiniteError(
-    `Neuron ${neuron} has a labelled row that is NaN or infinite, or too large to square in float32.`,
-    "Remove rows that are not finite, or rescale the neuron.",
-  );
 }
