@@ -6,12 +6,7 @@ import { Usage } from "../../src/backends/webgpu/device.ts";
 import { WebGpuBackend, type WebGpuBackendOptions } from "../../src/backends/webgpu/webgpu-backend.ts";
 import { Activations } from "../../src/data/activations.ts";
 import { LabelMatrix } from "../../src/data/labels.ts";
-import {
-  DeviceLostError,
-  OptionError,
-  OutOfMemoryError,
-  ShapeError,
-} from "../../src/errors.ts";
+import { DeviceLostError, OptionError, OutOfMemoryError, ShapeError } from "../../src/errors.ts";
 import { requestNodeDevice } from "../../src/node/gpu.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { openTestBackend, openTestDevice } from "../support/gpu.ts";

@@ -87,9 +87,10 @@ const PIVOT_SAMPLES = 64;
 const PARTIAL_BYTES = 64 * 2 ** 20;
 
 /**
- * Class moments of every neuron for every label set.
+ * Class moments of every neuron for every label set. A neuron with NaN, an infinity or a value whose square exceeds
+ * float32 in a labelled row has NaN moments in that row's classes.
+ *
  * @throws ShapeError when labels and activations differ in rows
- * A neuron with NaN, an infinity or a value whose square exceeds float32 in a labelled row has NaN moments there.
  */
 export async function classMoments(
   device: ComputeDevice,
