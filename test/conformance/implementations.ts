@@ -1,7 +1,8 @@
 /** The backends that the conformance suite holds to the contract in Node; a page has its own list (page/). */
+import { GPU } from "gpu.js";
 import type { Backend } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
-import { createGpuJsBackend } from "../../src/gpujs.ts";
+import { GpuJsBackend } from "../../src/backends/gpujs/gpujs-backend.ts";
 import { openTestBackend } from "../support/gpu.ts";
 
 export interface Implementation {
@@ -22,7 +23,7 @@ export const IMPLEMENTATIONS: Readonly<Record<string, Implementation>> = {
     chain: (n) => n,
   },
   "gpu.js (JavaScript)": {
-    open: () => createGpuJsBackend({ mode: "cpu" }),
+    open: () => new GpuJsBackend(GPU, { mode: "cpu", leastProducts: 0 }),
     unit: 2 ** -24,
     chain: (n) => n,
   },

@@ -10,7 +10,7 @@ import { expectClose } from "../support/expect-close.ts";
 import { randomActivations, randomLabels } from "../support/random-data.ts";
 
 const open = (textureValues?: number) =>
-  new GpuJsBackend(GPU, { mode: "cpu", ...(textureValues && { textureValues }) });
+  new GpuJsBackend(GPU, { mode: "cpu", leastProducts: 0, ...(textureValues && { textureValues }) });
 
 describe("gpu.js backend", () => {
   it("says that there is no WebGL2 in Node", async () => {
@@ -37,6 +37,11 @@ describe("gpu.js backend", () => {
     expect(() => open(10)).toThrow(/textureValues/);
     const wide = new Activations(new Float32Array(100), [1, 100]);
     await expect(open(64).upload(wide)).rejects.toMatchObject({ code: "out-of-memory" });
+  });
+
+  it("computes on gpu.js' JavaScript where asked to", async () => {
+    const { info } = await createGpuJsBackend({ mode: "cpu" });
+    expect(info).toEqual({ kind: "gpujs", device: "gpu.js in JavaScript" });
   });
 
   it("refuses to work after it was disposed of", async () => {

@@ -202,6 +202,7 @@ export class GpuJsDevice {
       run.setOutput([length]);
       result = await run(...args.map(argument));
     } catch (cause) {
+      this.assertLive();
       if (this.#context?.isContextLost()) throw lost();
       throw new DeviceError("gpu.js could not run a kernel.", "Use the CPU backend.", { cause });
     }

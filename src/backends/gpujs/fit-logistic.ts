@@ -2,10 +2,11 @@
  * Batches of logistic fits with gpu.js: Hessians in float32 in WebGL2, everything else in float64 on the host.
  *
  * A Newton step needs the objective, the gradient and the decision values, which cost about 4·n·k operations and 60·n for
- * exponentials, and the Hessian, which costs n·k². Below {@link LEAST_COLUMNS} columns the Hessian is the smaller share
- * and the host fits alone. Above, the problems of a batch take their steps together, each from a Hessian that the device
- * summed; line search and factorisation stay in float64. {@link certifyFit} then takes the last steps and states how the
- * fit converged. What is returned is float64 throughout.
+ * exponentials, and the Hessian, which costs n·k². Below {@link LEAST_COLUMNS} columns the Hessian is the smaller share,
+ * and below {@link LEAST_PRODUCTS} it costs less than the way to the device and back: there the host fits alone, as it
+ * does above {@link MOST_COLUMNS}. All other problems of a batch take their steps together, each from a Hessian that the
+ * device summed; line search and factorisation stay in float64. {@link certifyFit} then takes the last steps and states
+ * how the fit converged. What is returned is float64 throughout.
  */
 import type { Activations } from "../../data/activations.ts";
 import type { LabelMatrix } from "../../data/labels.ts";
@@ -22,12 +23,23 @@ import { classWeights, LogisticLoss } from "../cpu/logistic-loss.ts";
 import { initialPoint } from "../cpu/newton.ts";
 import { Pacer } from "../cpu/pacer.ts";
 import { certifyFit } from "../webgpu/certify-fit.ts";
-import type { GpuJsDevice, GpuJsKernel, GpuJsTexture } from "./device.ts";
+import { SPLIT_RESULTS, type GpuJsDevice, type GpuJsKernel, type GpuJsTexture } from "./device.ts";
 import { gatherColumns } from "./gather-columns.ts";
 import type { GpuJsActivations } from "./gpujs-activations.ts";
 
-/** Columns from which on the device computes the Hessian. */
+/** Columns from which on the device computes the Hessian, and up to which its entries can be counted in float32. */
 const LEAST_COLUMNS = 16;
+const MOST_COLUMNS = 1024;
+
+/** Products n·k² of a problem from which on it goes to the device: a few milliseconds of the host's time. */
+export const LEAST_PRODUCTS: number = 2 ** 22;
+
+export interface FitLimits {
+  /** Values that one texture may hold. */
+  readonly textureValues: number;
+  /** In place of {@link LEAST_PRODUCTS}. */
+  readonly leastProducts: number;
+}
 
 /** Bytes of gathered columns held at once. */
 const GATHER_BYTES = 64 * 2 ** 20;
@@ -93,7 +105,7 @@ export async function fitLogistic(
   labels: LabelMatrix,
   problems: readonly LogisticProblem[],
   options: LogisticOptions,
-  textureValues: number,
+  { textureValues, leastProducts }: FitLimits,
 ): Promise<LogisticFit[]> {
   assertProblems(x, labels, problems, options);
   const pacer = new Pacer(options.signal);
@@ -109,8 +121,12 @@ export async function fitLogistic(
       ...problems[p],
       support: problems[p].support.map((j) => place.get(j)!),
     });
-    const narrow = chunk.filter((p) => problems[p].support.length < LEAST_COLUMNS);
-    const wide = chunk.filter((p) => problems[p].support.length >= LEAST_COLUMNS);
+    const pays = (p: number): boolean => {
+      const k = problems[p].support.length;
+      return k >= LEAST_COLUMNS && k <= MOST_COLUMNS && x.rows * k * k >= leastProducts;
+    };
+    const wide = chunk.filter(pays);
+    const narrow = chunk.filter((p) => !pays(p));
     const hostOptions = { ...options, onProgress: progress };
     const onHost = await fitOnHost(columns, labels, narrow.map(onColumns), hostOptions, pacer);
     for (const [at, p] of narrow.entries()) fits[p] = onHost[at];
@@ -210,14 +226,16 @@ async function storePool(
   }
 }
 
-/** Problems of similar k together. */
+/** Problems of similar k together, as many as have Hessian entries that one call may count. */
 function batchesOf(problems: readonly LogisticProblem[], members: readonly number[]): number[][] {
   const size = (p: number) => problems[p].support.length;
   const sorted = [...members].sort((a, b) => size(a) - size(b));
   const batches: number[][] = [];
   for (const p of sorted) {
     const last = batches.at(-1);
-    if (last && last.length < BATCH && size(p) < 2 * size(last[0])) last.push(p);
+    const entries = ((size(p) + 1) * (size(p) + 2)) / 2;
+    const most = Math.min(BATCH, Math.floor(SPLIT_RESULTS / entries));
+    if (last && last.length < most && size(p) < 2 * size(last[0])) last.push(p);
     else batches.push([p]);
   }
   return batches;

@@ -18,7 +18,7 @@ import type {
 import { aggregateRows } from "./aggregate-rows.ts";
 import { classMoments } from "./class-moments.ts";
 import { GpuJsDevice, TEXTURE_VALUES, type GpuJsConstructor, type GpuJsMode } from "./device.ts";
-import { fitLogistic } from "./fit-logistic.ts";
+import { fitLogistic, LEAST_PRODUCTS, type FitLimits } from "./fit-logistic.ts";
 import { gatherColumns } from "./gather-columns.ts";
 import { matrixOf, uploadActivations } from "./gpujs-activations.ts";
 
@@ -26,31 +26,34 @@ export interface GpuJsBackendOptions {
   readonly mode: GpuJsMode;
   /** Values that one texture may hold, at most {@link TEXTURE_VALUES}, which is the default. */
   readonly textureValues?: number;
+  /** Products n·k² from which on a fit uses the device. Default {@link LEAST_PRODUCTS}. */
+  readonly leastProducts?: number;
 }
 
 /** {@link Backend} on gpu.js. It runs no models. */
 export class GpuJsBackend implements Backend {
   readonly info: BackendInfo;
   readonly #device: GpuJsDevice;
-  readonly #textureValues: number;
+  readonly #limits: FitLimits;
 
   /**
    * @throws BackendUnavailableError when there is no WebGL2 with float32 textures
    * @throws OptionError when `textureValues` is out of range
    */
-  constructor(GPU: GpuJsConstructor, { mode, textureValues = TEXTURE_VALUES }: GpuJsBackendOptions) {
+  constructor(GPU: GpuJsConstructor, options: GpuJsBackendOptions) {
+    const { mode, textureValues = TEXTURE_VALUES, leastProducts = LEAST_PRODUCTS } = options;
     if (!(textureValues >= 64 && textureValues <= TEXTURE_VALUES)) {
       throw new OptionError(`textureValues is ${textureValues}.`, `Give 64 to ${TEXTURE_VALUES}.`);
     }
     this.#device = new GpuJsDevice(GPU, mode);
-    this.#textureValues = textureValues;
+    this.#limits = { textureValues, leastProducts };
     this.info = { kind: "gpujs", device: this.#device.description };
   }
 
   async upload(activations: Activations, options: CallOptions = {}): Promise<DeviceActivations> {
     options.signal?.throwIfAborted();
     this.#device.assertLive();
-    return uploadActivations(this.#device, activations, this.#textureValues, options.signal);
+    return uploadActivations(this.#device, activations, this.#limits.textureValues, options.signal);
   }
 
   adopt(): DeviceActivations {
@@ -83,7 +86,14 @@ export class GpuJsBackend implements Backend {
     options: CallOptions = {},
   ): Promise<DeviceActivations> {
     const matrix = matrixOf(this.#device, x);
-    return aggregateRows(this.#device, matrix, aggregation, segments, this.#textureValues, options.signal);
+    return aggregateRows(
+      this.#device,
+      matrix,
+      aggregation,
+      segments,
+      this.#limits.textureValues,
+      options.signal,
+    );
   }
 
   async fitLogistic(
@@ -93,7 +103,7 @@ export class GpuJsBackend implements Backend {
     options: LogisticOptions,
   ): Promise<LogisticFit[]> {
     const matrix = matrixOf(this.#device, x);
-    return fitLogistic(this.#device, matrix, labels, problems, options, this.#textureValues);
+    return fitLogistic(this.#device, matrix, labels, problems, options, this.#limits);
   }
 
   /** @throws UnsupportedModelError always */
