@@ -73,7 +73,7 @@ export async function aggregateRows(
     for (const part of rowParts(outputs, d, Math.min(textureValues, SPLIT_RESULTS))) {
       const within = bounds.subarray(part.firstRow, part.firstRow + part.rows + 1);
       let texture = await device.store(
-        new Float32Array(part.rows * d).fill(aggregation === "max" ? -3.4e38 : 0),
+        new Float32Array(part.rows * d).fill(aggregation === "max" ? -x.largest : 0),
       );
       const replace = async (kernel: GpuJsKernel, args: Parameters<GpuJsDevice["compute"]>[2]) => {
         const before = texture;

@@ -29,13 +29,13 @@ export type KernelArgument = GpuJsTexture | Float32Array | Uint32Array | number;
  * Values that one texture may hold. Indices are float32 in shaders and must stay exact, and gpu.js keeps the largest
  * upload on the host as well.
  */
-export const TEXTURE_VALUES = 2 ** 22;
+export const TEXTURE_VALUES: number = 2 ** 22;
 
 /**
  * Results that one call may compute where a kernel splits its index i into ⌊(i + ½)/d⌋ and a rest: WebGL2's division
  * is off by at most 2.5 units in the last place, and the quotient is at least ½/d away from a whole number.
  */
-export const SPLIT_RESULTS = 2 ** 20;
+export const SPLIT_RESULTS: number = 2 ** 20;
 
 /** What gpu.js gives for a kernel. */
 interface KernelRun {
