@@ -1,7 +1,7 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: { index: "src/index.ts", node: "src/node.ts" },
+  entry: { index: "src/index.ts", node: "src/node.ts", gpujs: "src/gpujs.ts" },
   format: ["esm", "cjs"],
   target: "es2022",
   platform: "neutral",
@@ -12,6 +12,6 @@ export default defineConfig({
   sourcemap: true,
   treeshake: true,
   loader: { ".wgsl": "text" },
-  external: ["webgpu", /^node:/],
+  external: ["webgpu", "gpu.js", /^node:/],
   dts: { compilerOptions: { ignoreDeprecations: "6.0" } },
 });

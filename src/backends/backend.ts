@@ -19,7 +19,7 @@ export interface CallOptions {
 
 /** What runs, where, and why not somewhere else. */
 export interface BackendInfo {
-  readonly kind: "cpu" | "webgpu";
+  readonly kind: "cpu" | "webgpu" | "gpujs";
   /** The device in words: the adapter's name, or the CPU kernels in use. */
   readonly device: string;
   /** Why `createBackend("auto")` did not take the GPU; absent when nothing was refused. */

@@ -8,7 +8,7 @@ import type { ProbeSettings } from "./probe-options.ts";
 /** Where a probe came from. */
 export interface ProbeProvenance {
   /** The backend that fitted it. */
-  readonly backend: "cpu" | "webgpu";
+  readonly backend: "cpu" | "webgpu" | "gpujs";
   readonly model?: string;
   readonly hookPoint?: string;
   readonly aggregation?: string;
@@ -116,7 +116,7 @@ function provenance(json: unknown): ProbeProvenance {
   const optional = (name: "model" | "hookPoint" | "aggregation") =>
     p[name] === undefined ? {} : { [name]: text(p[name], `provenance.${name}`) };
   return {
-    backend: oneOf(p["backend"], "provenance.backend", ["cpu", "webgpu"] as const),
+    backend: oneOf(p["backend"], "provenance.backend", ["cpu", "webgpu", "gpujs"] as const),
     ...optional("model"),
     ...optional("hookPoint"),
     ...optional("aggregation"),

@@ -21,6 +21,7 @@ const LAYERS: Record<string, number> = {
   capture: 5,
   node: 6,
   "index.ts": 7,
+  "gpujs.ts": 7,
   "node.ts": 7,
 };
 
@@ -122,6 +123,11 @@ describe("source layers", () => {
             .map((s) => `${file.path}: ${s}`),
     );
     expect(wrong).toEqual([]);
+  });
+
+  it("gpu.js appears only behind its own entry", () => {
+    const wrong = files.filter((file) => file.path !== "gpujs.ts" && file.imports.includes("gpu.js"));
+    expect(wrong.map((file) => file.path)).toEqual([]);
   });
 
   it("randomness comes from src/random.ts alone", () => {

@@ -8,27 +8,8 @@ import { LabelMatrix, UNLABELLED } from "../../src/data/labels.ts";
 import { SparseProbe } from "../../src/probes/sparse-probe.ts";
 import { rankNeurons } from "../../src/ranking/ranking.ts";
 import { expectClose } from "../support/expect-close.ts";
-import { openDefaultLimitsBackend, openTestBackend } from "../support/gpu.ts";
 import { randomActivations, randomLabels } from "../support/random-data.ts";
-
-interface Implementation {
-  readonly open: () => Backend | Promise<Backend>;
-  /** Unit roundoff of its sums. */
-  readonly unit: number;
-  /** Additions that one term of a sum of n goes through, at most. */
-  readonly chain: (n: number) => number;
-}
-
-const IMPLEMENTATIONS: Readonly<Record<string, Implementation>> = {
-  cpu: { open: createCpuBackend, unit: 2 ** -53, chain: (n) => n },
-  webgpu: { open: () => openTestBackend(), unit: 2 ** -24, chain: (n) => n },
-  // A small binding cuts most matrices into row chunks, and the problems of a fit into batches.
-  "webgpu (default limits, cut small)": {
-    open: () => openDefaultLimitsBackend({ maxBindingBytes: 12_288, workBytes: 4096 }),
-    unit: 2 ** -24,
-    chain: (n) => n,
-  },
-};
+import { IMPLEMENTATIONS } from "./implementations.ts";
 
 const STORAGE: readonly StorageType[] = ["f32", "f16", "u8"];
 const OBJECTIVES: readonly Pick<LogisticOptions, "C" | "balanced">[] = [

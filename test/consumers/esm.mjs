@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { FormatError, ShapeError, SparseProbe } from "sparseprobe";
+import { BackendUnavailableError, FormatError, ShapeError, SparseProbe } from "sparseprobe";
+import { createGpuJsBackend } from "sparseprobe/gpujs";
 import { createBackend, fileSource } from "sparseprobe/node";
 
 const rows = [
@@ -22,5 +23,10 @@ await assert.rejects(SparseProbe.fit([[1, 2], [3]], [0, 1], 1), ShapeError);
 await assert.rejects(fileSource("missing.bin"), FormatError);
 const shader = fileURLToPath(import.meta.resolve("sparseprobe/shaders/class-moments.wgsl"));
 assert.match(await readFile(shader, "utf8"), /@compute/);
+await assert.rejects(createGpuJsBackend(), (error) => {
+  assert.ok(error instanceof BackendUnavailableError);
+  assert.match(error.remedy, /npm install gpu\.js/);
+  return true;
+});
 backend.dispose();
 console.log("esm ok");

@@ -1,5 +1,6 @@
 // What a user's compiler must accept: no option but `strict`, no types package but those of the DOM.
 import { SparseProbe, createBackend, type ActivationBlocks, type Backend, type Metrics } from "sparseprobe";
+import { createGpuJsBackend, type CreateGpuJsOptions } from "sparseprobe/gpujs";
 import { fileSource, loadModelFolder } from "sparseprobe/node";
 
 const backend: Backend = await createBackend("auto");
@@ -9,5 +10,6 @@ for (const activations of [blocks, transformersJsTensor, [[1], [2]]]) {
   const probe: SparseProbe = await SparseProbe.fit(activations, ["en", "fr"], 1, { backend, positive: "fr" });
   console.log(probe.support.length, probe.convergence.newtonDecrement);
 }
+const inWebGl2: (options?: CreateGpuJsOptions) => Promise<Backend> = createGpuJsBackend;
 const metrics: Metrics | undefined = undefined;
-export { fileSource, loadModelFolder, metrics };
+export { fileSource, inWebGl2, loadModelFolder, metrics };

@@ -58,9 +58,9 @@ describe("the packed tarball", () => {
     ).toBe("");
   });
 
-  it("keeps the webgpu package out of the browser's entry", () => {
+  it("keeps the packages webgpu and gpu.js out of the browser's entry", () => {
     const core = run("node", ["-p", "require.resolve('sparseprobe')"], folder).trim();
-    const mention = /(?:from|import|require)\s*\(?\s*["']webgpu["']/;
+    const mention = /(?:from|import|require)\s*\(?\s*["'](?:webgpu|gpu\.js)["']/;
     const reachable = run(
       "node",
       [

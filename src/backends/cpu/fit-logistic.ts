@@ -114,7 +114,7 @@ export function assertProblems(
 }
 
 /** Problems whose features have the same labelled rows, with those rows. */
-function groupByRows(
+export function groupByRows(
   labels: LabelMatrix,
   problems: readonly LogisticProblem[],
 ): { rows: Uint32Array; members: number[] }[] {

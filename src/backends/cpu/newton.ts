@@ -234,7 +234,7 @@ class NewtonSystem {
 }
 
 /** w = 0 and the intercept that is best for it: the weighted log odds. */
-function initialPoint(loss: LogisticLoss): Float64Array {
+export function initialPoint(loss: LogisticLoss): Float64Array {
   const { labels, weights } = loss.data;
   let positive = 0;
   let negative = 0;

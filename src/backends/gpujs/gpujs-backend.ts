@@ -1,0 +1,122 @@
+/** The gpu.js backend: statistics in float32 in WebGL2 shaders, fits finished in float64 on the host. */
+import type { Activations } from "../../data/activations.ts";
+import type { ClassMoments } from "../../data/class-moments.ts";
+import type { LabelMatrix } from "../../data/labels.ts";
+import { BackendUnavailableError, OptionError, UnsupportedModelError } from "../../errors.ts";
+import type {
+  Aggregation,
+  Backend,
+  BackendInfo,
+  CallOptions,
+  DeviceActivations,
+  LogisticFit,
+  LogisticOptions,
+  LogisticProblem,
+  RowSegments,
+  Transformer,
+} from "../backend.ts";
+import { aggregateRows } from "./aggregate-rows.ts";
+import { classMoments } from "./class-moments.ts";
+import { GpuJsDevice, TEXTURE_VALUES, type GpuJsConstructor, type GpuJsMode } from "./device.ts";
+import { fitLogistic, LEAST_PRODUCTS, type FitLimits } from "./fit-logistic.ts";
+import { gatherColumns } from "./gather-columns.ts";
+import { matrixOf, uploadActivations } from "./gpujs-activations.ts";
+
+export interface GpuJsBackendOptions {
+  readonly mode: GpuJsMode;
+  /** Values that one texture may hold, at most {@link TEXTURE_VALUES}, which is the default. */
+  readonly textureValues?: number;
+  /** Products n·k² from which on a fit uses the device. Default {@link LEAST_PRODUCTS}. */
+  readonly leastProducts?: number;
+}
+
+/** {@link Backend} on gpu.js. It runs no models. */
+export class GpuJsBackend implements Backend {
+  readonly info: BackendInfo;
+  readonly #device: GpuJsDevice;
+  readonly #limits: FitLimits;
+
+  /**
+   * @throws BackendUnavailableError when there is no WebGL2 with float32 textures
+   * @throws OptionError when `textureValues` is out of range
+   */
+  constructor(GPU: GpuJsConstructor, options: GpuJsBackendOptions) {
+    const { mode, textureValues = TEXTURE_VALUES, leastProducts = LEAST_PRODUCTS } = options;
+    if (!(textureValues >= 64 && textureValues <= TEXTURE_VALUES)) {
+      throw new OptionError(`textureValues is ${textureValues}.`, `Give 64 to ${TEXTURE_VALUES}.`);
+    }
+    this.#device = new GpuJsDevice(GPU, mode);
+    this.#limits = { textureValues, leastProducts };
+    this.info = { kind: "gpujs", device: this.#device.description };
+  }
+
+  async upload(activations: Activations, options: CallOptions = {}): Promise<DeviceActivations> {
+    options.signal?.throwIfAborted();
+    this.#device.assertLive();
+    return uploadActivations(this.#device, activations, this.#limits.textureValues, options.signal);
+  }
+
+  adopt(): DeviceActivations {
+    throw new BackendUnavailableError(
+      "A WebGPU buffer cannot be read by the gpujs backend.",
+      "Create a webgpu backend on the buffer's own device, or pass the values as a Float32Array.",
+    );
+  }
+
+  async classMoments(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: CallOptions = {},
+  ): Promise<ClassMoments> {
+    return classMoments(this.#device, matrixOf(this.#device, x), labels, options.signal);
+  }
+
+  async gatherColumns(
+    x: DeviceActivations,
+    columns: Uint32Array,
+    options: CallOptions = {},
+  ): Promise<Activations> {
+    return gatherColumns(this.#device, matrixOf(this.#device, x), columns, options.signal);
+  }
+
+  async aggregateRows(
+    x: DeviceActivations,
+    aggregation: Aggregation,
+    segments: RowSegments,
+    options: CallOptions = {},
+  ): Promise<DeviceActivations> {
+    const matrix = matrixOf(this.#device, x);
+    return aggregateRows(
+      this.#device,
+      matrix,
+      aggregation,
+      segments,
+      this.#limits.textureValues,
+      options.signal,
+    );
+  }
+
+  async fitLogistic(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly LogisticProblem[],
+    options: LogisticOptions,
+  ): Promise<LogisticFit[]> {
+    const matrix = matrixOf(this.#device, x);
+    return fitLogistic(this.#device, matrix, labels, problems, options, this.#limits);
+  }
+
+  /** @throws UnsupportedModelError always */
+  loadTransformer(): Promise<Transformer> {
+    return Promise.reject(
+      new UnsupportedModelError(
+        "The gpujs backend runs no models.",
+        "Capture activations with the cpu or the webgpu backend, and probe them here.",
+      ),
+    );
+  }
+
+  dispose(): void {
+    this.#device.dispose();
+  }
+}
