@@ -22,7 +22,7 @@ import { gatherAsColumns } from "../cpu/gather-columns.ts";
 import { classWeights, LogisticLoss } from "../cpu/logistic-loss.ts";
 import { initialPoint } from "../cpu/newton.ts";
 import { Pacer } from "../cpu/pacer.ts";
-import { certifyFit } from "../webgpu/certify-fit.ts";
+import { certifyFit } from "../cpu/certify-fit.ts";
 import { SPLIT_RESULTS, type GpuJsDevice, type GpuJsKernel, type GpuJsTexture } from "./device.ts";
 import { gatherColumns } from "./gather-columns.ts";
 import type { GpuJsActivations } from "./gpujs-activations.ts";

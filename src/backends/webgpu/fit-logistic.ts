@@ -11,7 +11,7 @@ import type { LogisticFit, LogisticOptions, LogisticProblem } from "../backend.t
 import { assertProblems, chunksOfColumns } from "../cpu/fit-logistic.ts";
 import { classWeights, LogisticLoss } from "../cpu/logistic-loss.ts";
 import { Pacer } from "../cpu/pacer.ts";
-import { certifyFit } from "./certify-fit.ts";
+import { certifyFit } from "../cpu/certify-fit.ts";
 import type { ComputeDevice } from "./device.ts";
 import { gatherInto } from "./gather-columns.ts";
 import { batchSize, runNewtonBatch, type BatchProblem } from "./newton-batch.ts";

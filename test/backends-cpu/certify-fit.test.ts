@@ -4,7 +4,7 @@ import { choleskyFactor } from "../../src/backends/cpu/cholesky.ts";
 import { classWeights, LogisticLoss } from "../../src/backends/cpu/logistic-loss.ts";
 import { certify, fitNewton } from "../../src/backends/cpu/newton.ts";
 import { Pacer } from "../../src/backends/cpu/pacer.ts";
-import { certifyFit } from "../../src/backends/webgpu/certify-fit.ts";
+import { certifyFit } from "../../src/backends/cpu/certify-fit.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { randomActivations, randomLabels } from "../support/random-data.ts";
 
