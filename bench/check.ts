@@ -1,10 +1,35 @@
 /** Comparisons of results that refuse what is too far off. */
 import { WrongAnswerError } from "./compare.ts";
 
+/** Values, what they should be, and what an error counts relative to. */
+export interface Comparison {
+  readonly got: ArrayLike<number>;
+  readonly want: ArrayLike<number>;
+  readonly scale: (index: number) => number;
+}
+
 /**
- * The largest of |got − want| / scale.
+ * The largest of |got − want| / scale over all comparisons.
  * @throws WrongAnswerError above `most`, or when lengths differ or a value is not a number
  */
+export function assertAllClose(what: string, comparisons: readonly Comparison[], most: number): string {
+  let worst = 0;
+  for (const { got, want, scale } of comparisons) {
+    if (got.length !== want.length) {
+      throw new WrongAnswerError(`${what}: ${got.length} values instead of ${want.length}`);
+    }
+    for (let i = 0; i < want.length; i++) {
+      const off = Math.abs(got[i] - want[i]) / scale(i);
+      if (!(off <= worst)) worst = Number.isNaN(off) ? Infinity : off;
+    }
+  }
+  if (!(worst <= most)) {
+    throw new WrongAnswerError(`${what}: off by ${worst.toExponential(1)}, allowed ${most.toExponential(0)}`);
+  }
+  return `${what} within ${worst.toExponential(1)} (allowed ${most.toExponential(0)})`;
+}
+
+/** {@link assertAllClose} of one comparison. */
 export function assertClose(
   what: string,
   got: ArrayLike<number>,
@@ -12,18 +37,7 @@ export function assertClose(
   scale: (index: number) => number,
   most: number,
 ): string {
-  if (got.length !== want.length) {
-    throw new WrongAnswerError(`${what}: ${got.length} values instead of ${want.length}`);
-  }
-  let worst = 0;
-  for (let i = 0; i < want.length; i++) {
-    const off = Math.abs(got[i] - want[i]) / scale(i);
-    if (!(off <= worst)) worst = off;
-  }
-  if (!(worst <= most)) {
-    throw new WrongAnswerError(`${what}: off by ${worst.toExponential(1)}, allowed ${most.toExponential(0)}`);
-  }
-  return `${what} within ${worst.toExponential(1)} (allowed ${most.toExponential(0)})`;
+  return assertAllClose(what, [{ got, want, scale }], most);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** J1 and J1b: class means, and with them mean differences and variances, of every neuron for one feature and for many. */
-import { Activations, type ClassMoments, type LabelMatrix, type StorageType } from "sparseprobe";
-import { assertClose } from "./check.ts";
+import type { Activations } from "sparseprobe";
+import { type ClassMoments, type LabelMatrix, type StorageType } from "sparseprobe";
+import { assertAllClose, assertClose } from "./check.ts";
 import { compare, type Contender } from "./compare.ts";
 import { FEATURES, readActivationsOf, readLabelsOf, writeArray } from "./data.ts";
 import { ourContenders, rivalContenders, type JobContext } from "./job.ts";
@@ -40,7 +41,7 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
           task: `mean difference, 1 feature, ${dtype}`,
           contenders: [
             ...ours,
-            rival(context, "boolean masks", "masks", 1, truth, [0]),
+            rival(context, "boolean masks", "masks", 1, truth),
             rivalDifference(context, truth),
           ].flat(),
           goals: GOALS[dtype],
@@ -58,8 +59,8 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
           task: `means and variances, 1 feature, ${dtype}`,
           contenders: [
             ...ours,
-            rival(context, "boolean masks, mean and var", "masks_moments", 1, truth, [0]),
-            rival(context, "BLAS products of values and squares", "product_moments", 1, truth, [0]),
+            rival(context, "boolean masks, mean and var", "masks_moments", 1, truth),
+            rival(context, "BLAS products of values and squares", "product_moments", 1, truth),
           ].flat(),
           goals: [
             {
@@ -101,7 +102,7 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
       task: `mean differences, ${FEATURES} features`,
       size,
       flops,
-      contenders: [...ours, ...rival(context, "BLAS product", "product", FEATURES, truth, CHECKED)],
+      contenders: [...ours, ...rival(context, "BLAS product", "product", FEATURES, truth)],
       goals: [{ times: 1.3, rivals: ["BLAS product"], text: "the BLAS product" }],
       note: "Operations are those of a dense product. sparseprobe's time includes the variances: its one call gives both.",
     },
@@ -116,7 +117,7 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
       flops: 2 * flops,
       contenders: [
         ...ours,
-        ...rival(context, products, "product_moments", FEATURES, truth, CHECKED),
+        ...rival(context, products, "product_moments", FEATURES, truth),
         ...rivalContenders(context, {
           name: "f_classif per feature",
           packages: ["numpy", "scikit-learn"],
@@ -143,9 +144,9 @@ async function loadRivals(context: JobContext, x: Activations, dtype: StorageTyp
     dtype === "f32"
       ? { x: context.files.x }
       : dtype === "f16"
-        ? { x: await writeArray(folder, "x-f16", x.data as Uint16Array, shape, "F16") }
+        ? { x: await writeArray(folder, "x-f16", x.data, shape, "F16") }
         : {
-            x: await writeArray(folder, "x-u8", x.data as Uint8Array, shape),
+            x: await writeArray(folder, "x-u8", x.data, shape),
             scale: await writeArray(folder, "scale", x.code!.scale, [x.neurons]),
             offset: await writeArray(folder, "offset", x.code!.offset, [x.neurons]),
           };
@@ -171,24 +172,36 @@ function ourMoments(context: JobContext, x: Activations, labels: LabelMatrix, tr
 }
 
 /** Means and sums of squares of the library against the loops. @throws WrongAnswerError */
-export function checkMoments(got: ClassMoments, { neurons: d, moments }: Truth): string {
-  const said: string[] = [];
-  for (const [f, want] of moments) {
-    for (const c of [0, 1] as const) {
-      const at = (2 * f + c) * d;
-      said.push(
-        assertClose("means", got.mean.subarray(at, at + d), want.mean[c], spread(want, c), OURS.mean),
-        assertClose(
-          "sums of squares",
-          got.sumOfSquares.subarray(at, at + d),
-          want.sumOfSquares[c],
-          (j) => want.sumOfSquares[c][j],
-          OURS.squares,
-        ),
-      );
-    }
-  }
-  return said.slice(0, 2).join(", ");
+export function checkMoments(got: ClassMoments, truth: Truth): string {
+  const { neurons: d } = truth;
+  return checkClasses(
+    truth,
+    (f, c) => got.mean.subarray((2 * f + c) * d, (2 * f + c + 1) * d),
+    (f, c) => got.sumOfSquares.subarray((2 * f + c) * d, (2 * f + c + 1) * d),
+    OURS,
+  );
+}
+
+type OfClass = (feature: number, c: 0 | 1) => ArrayLike<number>;
+
+function checkClasses(
+  { moments }: Truth,
+  means: OfClass,
+  squares: OfClass | undefined,
+  allowed: { readonly mean: number; readonly squares: number },
+): string {
+  const classes = [...moments].flatMap(([f, want]) => ([0, 1] as const).map((c) => ({ f, c, want })));
+  const said = assertAllClose(
+    "means",
+    classes.map(({ f, c, want }) => ({ got: means(f, c), want: want.mean[c], scale: spread(want, c) })),
+    allowed.mean,
+  );
+  if (!squares) return said;
+  const compared = classes.map(({ f, c, want }) => {
+    const sums = want.sumOfSquares[c];
+    return { got: squares(f, c), want: sums, scale: (j: number) => sums[j] };
+  });
+  return `${said}, ${assertAllClose("sums of squares", compared, allowed.squares)}`;
 }
 
 /** |mean| + standard deviation of a neuron in a class. */
@@ -197,33 +210,20 @@ function spread({ mean, sumOfSquares, count }: LoopMoments, c: 0 | 1): (j: numbe
 }
 
 /** A rival whose result is [2F, d] means, or [4F, d] with the sums of squares below. */
-function rival(
-  context: JobContext,
-  name: string,
-  task: string,
-  features: number,
-  { neurons: d, moments }: Truth,
-  checked: readonly number[],
-): Contender[] {
+function rival(context: JobContext, name: string, task: string, features: number, truth: Truth): Contender[] {
   return rivalContenders(context, {
     name,
     packages: ["numpy"],
     verify: async (process) => {
       const got = await rivalArray(process, context.files.folder, task, { features });
-      const said: string[] = [];
-      for (const f of checked) {
-        const want = moments.get(f)!;
-        for (const c of [0, 1] as const) {
-          const at = (2 * f + c) * d;
-          const means = got.subarray(at, at + d);
-          said.push(assertClose("means", means, want.mean[c], spread(want, c), FLOAT32.mean));
-          if (got.length === 2 * features * d) continue;
-          const squares = got.subarray(2 * features * d + at, 2 * features * d + at + d);
-          const truth = want.sumOfSquares[c];
-          said.push(assertClose("sums of squares", squares, truth, (j) => truth[j], FLOAT32.squares));
-        }
-      }
-      return said.slice(0, 2).join(", ");
+      const row = (at: number) => got.subarray(at * truth.neurons, (at + 1) * truth.neurons);
+      const hasSquares = got.length > 2 * features * truth.neurons;
+      return checkClasses(
+        truth,
+        (f, c) => row(2 * f + c),
+        hasSquares ? (f, c) => row(2 * features + 2 * f + c) : undefined,
+        FLOAT32,
+      );
     },
     run: (process) => process.run(task, { features }),
   });

@@ -165,7 +165,7 @@ function judgeGoals(task: Task, entries: readonly Entry[]): GoalResult[] {
   for (const threads of threadCounts) {
     const ours = entries.filter((entry) => entry.side === "ours" && entry.threads === threads);
     const timed = ours.find(({ seconds }) => seconds !== undefined);
-    const noOurs = ours.at(0)?.note ?? "not measured";
+    const noOurs = ours.find(({ note }) => note !== undefined)?.note ?? "not measured";
     for (const goal of task.goals ?? []) {
       const times = entries.flatMap((entry) =>
         entry.threads === threads && goal.rivals.includes(entry.name) ? (entry.seconds?.minimum ?? []) : [],

@@ -1,5 +1,6 @@
 /** J3: one probe on every neuron, L2. */
-import { Activations, type Backend, type LabelMatrix } from "sparseprobe";
+import type { Activations } from "sparseprobe";
+import { type Backend, type LabelMatrix } from "sparseprobe";
 import { WrongAnswerError, compare } from "./compare.ts";
 import { readActivationsOf, readLabelsOf } from "./data.ts";
 import { ourContenders, rivalContenders, type JobContext } from "./job.ts";

@@ -1,5 +1,6 @@
 /** J2: many small logistic regressions: 2,048 supports of each size, from the best-ranked neurons of one feature. */
-import { Activations, rankNeurons, type LabelMatrix, type LogisticFit } from "sparseprobe";
+import type { Activations } from "sparseprobe";
+import { rankNeurons, type LabelMatrix, type LogisticFit } from "sparseprobe";
 import { assertSameFits } from "./check.ts";
 import { compare } from "./compare.ts";
 import { generator, readActivationsOf, readLabelsOf, writeArray } from "./data.ts";

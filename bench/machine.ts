@@ -59,7 +59,7 @@ export function oneMinuteLoad(): number {
 
 async function compileLimits(): Promise<Uint8Array> {
   let binary: Uint8Array | undefined;
-  const { error, stderr } = await asc.main(
+  const { error } = await asc.main(
     [
       "limits.ts",
       "--baseDir",
@@ -74,7 +74,8 @@ async function compileLimits(): Promise<Uint8Array> {
       },
     },
   );
-  if (error || !binary) throw new Error(`bench/assembly/limits.ts did not compile.\n${stderr.toString()}`);
+  if (error || !binary)
+    throw new Error(`bench/assembly/limits.ts did not compile: ${error?.message ?? "no output"}`);
   return binary;
 }
 

@@ -55,11 +55,11 @@ async function runJob(request: JobRequest): Promise<JobAnswer> {
       rivals,
       log: (line) => console.log(line),
     });
-    const first = rivals.at(0);
     const versions: Record<string, string> = {};
-    if (first?.missing !== undefined) versions["python"] = `not installed: ${first.missing}`;
-    for (const [name, version] of Object.entries(first?.versions ?? {})) {
-      versions[name] = version ?? "not installed";
+    for (const rival of rivals) {
+      if (rival.missing !== undefined) versions["python"] = `not installed: ${rival.missing}`;
+      for (const [name, version] of Object.entries(rival.versions))
+        versions[name] = version ?? "not installed";
     }
     return { tasks, device: ours[0].backend.info.device, rivals: versions };
   } finally {

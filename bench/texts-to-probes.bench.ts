@@ -31,7 +31,8 @@ export async function textsToProbes(context: JobContext): Promise<TaskResult[]> 
   const ks = K_SCHEDULE.filter((k) => k <= 256);
   const [{ backend }] = context.ours;
   const model = await loadModelFolder(MODEL, backend);
-  const run = (): Promise<ProbeTextsResult> => probeTexts(model, texts, { aggregation: "mean", ks });
+  const run = (): Promise<ProbeTextsResult> =>
+    probeTexts(model, texts, { aggregation: "mean", skipFirst: 1, ks });
   const result = await run();
   const features = [...new Set(texts.labels)].sort();
   const study = {
