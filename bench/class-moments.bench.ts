@@ -122,7 +122,10 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
           name: "f_classif per feature",
           packages: ["numpy", "scikit-learn"],
           note: `1 of ${FEATURES} features timed`,
-          verify: () => Promise.resolve("only F values: not compared"),
+          verify: async (process) => {
+            const got = await rivalArray(process, context.files.folder, "f_classif", { items: 1 });
+            return assertClose("F", got, varianceRatios(truth.moments.get(0)!), (j) => 1 + got[j], 1e-2);
+          },
           run: async (process) => {
             const { seconds, ...rest } = await process.run("f_classif", { items: 1 });
             return { seconds: FEATURES * seconds, ...rest };
@@ -202,6 +205,15 @@ function checkClasses(
     return { got: squares(f, c), want: sums, scale: (j: number) => sums[j] };
   });
   return `${said}, ${assertAllClose("sums of squares", compared, allowed.squares)}`;
+}
+
+/** The F statistic of two classes, by neuron. */
+function varianceRatios({ count: [n0, n1], mean, sumOfSquares }: LoopMoments): Float64Array {
+  const n = n0 + n1;
+  return mean[0].map((mean0, j) => {
+    const between = ((mean[1][j] - mean0) ** 2 * n0 * n1) / n;
+    return (between * (n - 2)) / (sumOfSquares[0][j] + sumOfSquares[1][j]);
+  });
 }
 
 /** |mean| + standard deviation of a neuron in a class. */

@@ -10,8 +10,8 @@ import type { TaskResult } from "./results.ts";
 
 /** Our Newton's work grows with n·d²: a first, smaller size tells whether the whole can be waited for. */
 const FIRST = 1024;
-/** Runs of ours that would take longer than this many times the seconds for a run are not made. */
-const PATIENCE = 10;
+/** Runs of ours that would take longer than this many seconds are not made. */
+const PATIENCE = 60;
 /** Excess over the rival's objective at which ours counts as the same. */
 const SAME = 1e-6;
 
@@ -31,7 +31,7 @@ export async function denseProbe(context: JobContext): Promise<TaskResult[]> {
     for (const C of [1, 1e-3]) {
       const expected = perSquare * d * d;
       const tooLong =
-        expected > PATIENCE * context.runSeconds
+        d > FIRST && expected > PATIENCE
           ? `about ${Math.round(expected)} s a run, by the time at ${FIRST} neurons`
           : undefined;
       const result = await denseTask(context, x, labels, C, tooLong);

@@ -105,8 +105,11 @@ async function measureLimits(wasm: Uint8Array, threads: number): Promise<Limits>
   );
   const next = (worker: Worker): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      worker.once("message", resolve);
       worker.once("error", reject);
+      worker.once("message", (message) => {
+        worker.off("error", reject);
+        resolve(message);
+      });
     });
   try {
     await Promise.all(workers.map(next));

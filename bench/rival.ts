@@ -86,7 +86,8 @@ export class Rival {
 
   /** Gives a module of `bench/rivals` its data. */
   async load(module: string, parameters: object): Promise<void> {
-    if (this.missing !== undefined) return;
+    // Every module needs NumPy; its contenders say so themselves.
+    if (this.unavailable("numpy")) return;
     await this.#ask({ do: "load", module, parameters });
   }
 
