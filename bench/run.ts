@@ -1,5 +1,6 @@
 /** `npm run bench`: verifies, times and judges the jobs beside their rivals, prints a table and writes the results. */
 import { execFileSync, fork } from "node:child_process";
+import { rmSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -96,6 +97,11 @@ async function main(): Promise<void> {
     );
   }
   const folder = await mkdtemp(join(tmpdir(), "sparseprobe-bench-"));
+  // A gigabyte or two is not left behind by Ctrl-C.
+  process.once("SIGINT", () => {
+    rmSync(folder, { recursive: true, force: true });
+    process.exit(130);
+  });
   try {
     const matrixJobs = jobs.some((job) => job !== "J5" && job !== "J6");
     if (matrixJobs) console.log(`Making ${sizes.rows} × ${sizes.neurons} activations …`);
