@@ -2,7 +2,17 @@ import js from "@eslint/js";
 import tseslint from "typescript-eslint";
 
 export default tseslint.config(
-  { ignores: ["dist", "coverage", "out", "src/backends/cpu/wasm/assembly", "**/*.cjs", "test/consumers"] },
+  {
+    ignores: [
+      "dist",
+      "coverage",
+      "out",
+      "src/backends/cpu/wasm/assembly",
+      "bench/assembly",
+      "**/*.cjs",
+      "test/consumers",
+    ],
+  },
   js.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   {

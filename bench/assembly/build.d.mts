@@ -1,0 +1,2 @@
+/** The WebAssembly module that measures the machine. */
+export function compileLimits(): Promise<Uint8Array>;

@@ -1,0 +1,196 @@
+/** Verifies contenders, then times them in turns. */
+import type { Limits } from "./machine.ts";
+import type { Entry, GoalResult, TaskResult } from "./results.ts";
+
+/** Wall time of one run and the process's peak memory in it. */
+export interface Run {
+  readonly seconds: number;
+  readonly peakBytes?: number;
+}
+
+/** Results that do not hold: the contender is not timed. */
+export class WrongAnswerError extends Error {
+  override readonly name: string = "WrongAnswerError";
+}
+
+export interface Contender {
+  readonly name: string;
+  readonly side: "ours" | "rival";
+  readonly backend: string;
+  readonly threads: number;
+  /** Why it cannot run; it then appears in the table with this reason. */
+  readonly unavailable?: {
+    readonly status: "not installed" | "not available" | "skipped";
+    readonly why: string;
+  };
+  readonly note?: string;
+  /** Says how far its results are from the truth. @throws WrongAnswerError when that is too far */
+  verify(): Promise<string>;
+  /** Does `items` of the task's items. */
+  run(items: number): Promise<Run>;
+}
+
+export interface RatioGoal {
+  /** Ours is to be at least this many times faster. */
+  readonly times: number;
+  /** Than which contenders: the fastest of these names. */
+  readonly rivals: readonly string[];
+  /** How the goal names them. */
+  readonly text: string;
+}
+
+export interface Task {
+  readonly job: string;
+  readonly task: string;
+  readonly size: Readonly<Record<string, number>>;
+  /** Units that the task consists of and that may be timed in part; default 1. */
+  readonly items?: number;
+  readonly itemName?: string;
+  /** Bytes of X that must be read once for the whole task, and operations where they can be told. */
+  readonly bytes?: number;
+  readonly flops?: number;
+  /** What bounds the task, for the share of the limit. */
+  readonly boundBy?: "reading" | "multiplying";
+  readonly contenders: readonly Contender[];
+  readonly goals?: readonly RatioGoal[];
+  /** Least share of the machine's limit. */
+  readonly limitGoal?: number;
+  readonly note?: string;
+}
+
+export interface CompareOptions {
+  readonly limits: readonly Limits[];
+  /** Seconds that one contender may take for one run; tasks of many items are timed in part to stay within. */
+  readonly runSeconds: number;
+  /** Rounds at most; a task ends earlier when its rounds have taken 10 × `runSeconds`. */
+  readonly rounds: number;
+  readonly log: (line: string) => void;
+}
+
+/** One task: verify, choose how many items to time, time in turns, judge the goals. */
+export async function compare(task: Task, options: CompareOptions): Promise<TaskResult> {
+  const { items = 1 } = task;
+  options.log(`${task.job} ${task.task}`);
+  const judged: { contender: Contender; entry: Entry; timedItems: number; runs: Run[] }[] = [];
+  for (const contender of task.contenders) {
+    const { name, side, backend, threads, unavailable, note } = contender;
+    const base = { name, side, backend, threads, ...(note !== undefined && { note }) };
+    let entry: Entry;
+    if (unavailable) {
+      entry = { ...base, status: unavailable.status, note: unavailable.why };
+    } else {
+      try {
+        entry = { ...base, status: "timed", check: await contender.verify() };
+      } catch (error) {
+        if (!(error instanceof WrongAnswerError)) throw error;
+        entry = { ...base, status: "wrong", note: error.message };
+      }
+    }
+    options.log(`  ${name}, ${threads} thread(s): ${entry.check ?? `${entry.status}: ${entry.note ?? ""}`}`);
+    judged.push({ contender, entry, timedItems: items, runs: [] });
+  }
+  // Where our own answer is wrong there is nothing to compare.
+  const refused = judged.some(({ entry }) => entry.side === "ours" && entry.status === "wrong");
+  const timed = refused ? [] : judged.filter(({ entry }) => entry.status === "timed");
+  for (const one of timed) {
+    if (items === 1) continue;
+    const few = Math.min(items, 4);
+    await one.contender.run(few);
+    const { seconds } = await one.contender.run(few);
+    one.timedItems = Math.min(items, Math.max(few, Math.floor((options.runSeconds * few) / seconds)));
+  }
+  const start = performance.now();
+  for (let round = 0; round < options.rounds; round++) {
+    for (const { contender, timedItems, runs } of timed) runs.push(await contender.run(timedItems));
+    if (round > 0 && performance.now() - start > 10_000 * options.runSeconds) break;
+  }
+  const entries = judged.map(({ entry, timedItems, runs }) =>
+    runs.length === 0
+      ? refused && entry.status === "timed"
+        ? { ...entry, status: "skipped" as const, note: "our own answer is wrong" }
+        : entry
+      : withTimes(entry, task, options.limits, items, timedItems, runs),
+  );
+  for (const entry of entries) {
+    if (entry.seconds)
+      options.log(`  ${entry.name}, ${entry.threads}: ${entry.seconds.minimum.toPrecision(3)} s`);
+  }
+  return {
+    job: task.job,
+    task: task.task,
+    size: task.size,
+    items,
+    itemName: task.itemName ?? "run",
+    entries,
+    goals: judgeGoals(task, entries),
+    ...(task.note !== undefined && { note: task.note }),
+  };
+}
+
+function withTimes(
+  entry: Entry,
+  task: Task,
+  limits: readonly Limits[],
+  items: number,
+  timedItems: number,
+  runs: readonly Run[],
+): Entry {
+  const seconds = runs.map((run) => (run.seconds * items) / timedItems).sort((a, b) => a - b);
+  const middle = seconds.length >> 1;
+  const median = seconds.length % 2 === 1 ? seconds[middle] : (seconds[middle - 1] + seconds[middle]) / 2;
+  const [minimum] = seconds;
+  const peaks = runs.flatMap(({ peakBytes }) => peakBytes ?? []);
+  const limit = limits.find(({ threads }) => threads === entry.threads);
+  const bytes = task.bytes === undefined ? undefined : task.bytes / minimum / 1e9;
+  const flops = task.flops === undefined ? undefined : task.flops / minimum / 1e9;
+  const share =
+    task.boundBy === "reading"
+      ? limit && bytes !== undefined && bytes / limit.gigabytesPerSecond
+      : limit && flops !== undefined && flops / limit.gigaflopsPerSecond;
+  return {
+    ...entry,
+    seconds: { minimum, median, runs: runs.length },
+    ...(timedItems < items && { timedItems }),
+    ...(bytes !== undefined && { gigabytesPerSecond: bytes }),
+    ...(flops !== undefined && { gigaflopsPerSecond: flops }),
+    ...(typeof share === "number" && { shareOfLimit: share }),
+    ...(peaks.length > 0 && { peakBytes: Math.max(...peaks) }),
+  };
+}
+
+/** Every goal at every number of threads that somebody ran with. */
+function judgeGoals(task: Task, entries: readonly Entry[]): GoalResult[] {
+  const results: GoalResult[] = [];
+  const threadCounts = [...new Set(entries.map(({ threads }) => threads))].sort((a, b) => a - b);
+  for (const threads of threadCounts) {
+    const ours = entries.filter((entry) => entry.side === "ours" && entry.threads === threads);
+    const timed = ours.find(({ seconds }) => seconds !== undefined);
+    const noOurs = ours.find(({ note }) => note !== undefined)?.note ?? "not measured";
+    for (const goal of task.goals ?? []) {
+      const times = entries.flatMap((entry) =>
+        entry.threads === threads && goal.rivals.includes(entry.name) ? (entry.seconds?.minimum ?? []) : [],
+      );
+      const reached = timed?.seconds && times.length > 0 ? Math.min(...times) / timed.seconds.minimum : null;
+      results.push({
+        text: `at least ${goal.times} × ${goal.text}`,
+        threads,
+        reached,
+        unit: "×",
+        met: reached !== null && reached >= goal.times,
+        ...(reached === null && { why: timed ? "the rival did not run" : noOurs }),
+      });
+    }
+    if (task.limitGoal !== undefined) {
+      const reached = timed?.shareOfLimit ?? null;
+      results.push({
+        text: `at least ${Math.round(100 * task.limitGoal)} % of the read bandwidth`,
+        threads,
+        reached,
+        unit: "share",
+        met: reached !== null && reached >= task.limitGoal,
+        ...(reached === null && { why: noOurs }),
+      });
+    }
+  }
+  return results;
+}

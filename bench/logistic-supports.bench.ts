@@ -1,0 +1,132 @@
+/** J2: many small logistic regressions: 2,048 supports of each size, from the best-ranked neurons of one feature. */
+import type { Activations } from "sparseprobe";
+import { rankNeurons, type LabelMatrix, type LogisticFit } from "sparseprobe";
+import { assertSameFits } from "./check.ts";
+import { compare } from "./compare.ts";
+import { generator, readActivationsOf, readLabelsOf, writeArray } from "./data.ts";
+import { ourContenders, rivalContenders, type JobContext } from "./job.ts";
+import { columnsLoop, newtonLoop } from "./reference-loops.ts";
+import { rivalArray } from "./rival-result.ts";
+import type { TaskResult } from "./results.ts";
+
+const SUPPORTS = 2048;
+const SIZES = [1, 2, 4, 8, 16, 32, 64];
+const POOL = 256;
+/** Supports whose coefficients are compared with a float64 Newton loop. */
+const CHECKED = 3;
+
+/** Stopping rule of all fits of ours in J2 and J4. */
+export const FIT = { C: 1, balanced: true, tolerance: 1e-10, maxIterations: 100 };
+
+/** Error allowed relative to a fit's largest coefficient: in float64, and for a rival that computes in float32. */
+export const ALLOWED = { float64: 1e-6, float32: 1e-3 };
+
+const SKLEARN = ["newton-cholesky", "lbfgs"];
+
+export async function logisticSupports(context: JobContext): Promise<TaskResult[]> {
+  const x = await readActivationsOf(context.files);
+  const labels = await readLabelsOf(context.files, 1);
+  const { folder } = context.files;
+  const pool = await bestNeurons(context, x, labels);
+  const widest = Math.min(64, pool.length);
+  const supports = randomSupports(pool.length, widest, SUPPORTS);
+  const parameters = {
+    x: context.files.x,
+    labels: context.files.labels,
+    pool: await writeArray(folder, "pool", Int32Array.from(pool), [pool.length]),
+    supports: await writeArray(folder, "supports", supports, [SUPPORTS, widest]),
+  };
+  for (const process of context.rivals) await process.load("logistic", parameters);
+
+  const results: TaskResult[] = [];
+  for (const k of SIZES.filter((size) => size <= widest)) {
+    const problems = Array.from({ length: SUPPORTS }, (_, s) => ({
+      feature: 0,
+      support: Uint32Array.from(supports.subarray(s * widest, s * widest + k), (at) => pool[at]),
+    }));
+    const values = x.toFloat32();
+    const truth = problems
+      .slice(0, CHECKED)
+      .map(({ support }) => newtonLoop(columnsLoop(values, x.rows, x.neurons, support), labels.of(0)));
+    const sklearn = SKLEARN.map((solver) =>
+      rivalContenders(context, {
+        name: `scikit-learn ${solver}`,
+        packages: ["numpy", "scikit-learn"],
+        verify: async (process) => {
+          const got = await rivalArray(process, folder, "supports_sklearn", { k, solver, items: CHECKED });
+          return assertSameFits(got, truth, ALLOWED.float64);
+        },
+        run: (process, items) => process.run("supports_sklearn", { k, solver, items }),
+      }),
+    );
+    results.push(
+      await compare(
+        {
+          job: "J2",
+          task: `k = ${k}`,
+          size: { rows: x.rows, neurons: x.neurons, k },
+          items: SUPPORTS,
+          itemName: "fits",
+          contenders: [
+            ...ourContenders(context, {
+              verify: async (backend) => {
+                const device = await backend.upload(x);
+                const fits = await backend.fitLogistic(device, labels, problems.slice(0, CHECKED), FIT);
+                return assertSameFits(flatFits(fits), truth, ALLOWED.float64);
+              },
+              run: async (backend, items) =>
+                backend.fitLogistic(await backend.upload(x), labels, problems.slice(0, items), FIT),
+            }),
+            ...sklearn.flat(),
+            ...rivalContenders(context, {
+              name: "NumPy float32 Newton",
+              packages: ["numpy"],
+              verify: async (process) => {
+                const got = await rivalArray(process, folder, "supports_newton", { k, items: CHECKED });
+                return assertSameFits(got, truth, ALLOWED.float32);
+              },
+              run: (process, items) => process.run("supports_newton", { k, items }),
+            }),
+          ],
+          goals: [
+            {
+              times: k === 1 ? 50 : k <= 8 ? 25 : 15,
+              rivals: SKLEARN.map((solver) => `scikit-learn ${solver}`),
+              text: "scikit-learn's best solver",
+            },
+            { times: 4, rivals: ["NumPy float32 Newton"], text: "an expert's float32 NumPy Newton" },
+          ],
+        },
+        context,
+      ),
+    );
+  }
+  return results;
+}
+
+/** Rows (w, b) one after the other. */
+export function flatFits(fits: readonly LogisticFit[]): number[] {
+  return fits.flatMap(({ coefficients, intercept }) => [...coefficients, intercept]);
+}
+
+async function bestNeurons({ ours }: JobContext, x: Activations, labels: LabelMatrix): Promise<Uint32Array> {
+  const [{ backend }] = ours;
+  const moments = await backend.classMoments(await backend.upload(x), labels);
+  const { order } = rankNeurons(moments, 0, "feature", "standardised-mean-difference");
+  return order.slice(0, POOL);
+}
+
+/** Random subsets of the pool without repetition, [count × size]; a prefix of one is a random smaller one. */
+function randomSupports(pool: number, size: number, count: number): Int32Array {
+  const next = generator(5);
+  const out = new Int32Array(count * size);
+  const items = Int32Array.from({ length: pool }, (_, i) => i);
+  for (let s = 0; s < count; s++) {
+    for (let c = 0; c < size; c++) {
+      const other = c + (next() % (pool - c));
+      [items[c], items[other]] = [items[other], items[c]];
+      out[s * size + c] = items[c];
+    }
+  }
+  return out;
+}

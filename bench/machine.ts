@@ -1,0 +1,115 @@
+/** What this machine is, and how fast it can read memory and multiply at all: the limits that results are held against. */
+import { cpus, loadavg, platform, release, totalmem } from "node:os";
+import { Worker } from "node:worker_threads";
+import { compileLimits } from "./assembly/build.mjs";
+
+/** Limits reached by all of `threads` threads together. */
+export interface Limits {
+  readonly threads: number;
+  readonly gigabytesPerSecond: number;
+  readonly gigaflopsPerSecond: number;
+}
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly system: string;
+  readonly node: string;
+  /** How the limits were measured. */
+  readonly method: string;
+  readonly limits: readonly Limits[];
+  /** Load averages over one minute: above 0 at the start, others are using the machine. */
+  readonly load: { readonly before: number; readonly after: number };
+}
+
+/** Larger than any cache of the machines that this runs on, small enough for a worker each. */
+const READ_BYTES = 2 ** 28;
+const ROUNDS = 20_000_000;
+const TRIES = 7;
+
+/** Describes the machine and measures its limits, at one thread and at `threads`. */
+export async function measureMachine(threads: number): Promise<Omit<Machine, "load">> {
+  const wasm = await compileLimits();
+  const limits: Limits[] = [];
+  for (const count of new Set([1, threads])) limits.push(await measureLimits(wasm, count));
+  const [cpu] = cpus();
+  return {
+    cpu: cpu.model.trim(),
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${platform()} ${release()}`,
+    node: process.version,
+    method:
+      "WebAssembly SIMD, 128 bits, no fused multiply-add, best of 7: reading 256 MiB a thread, and ten chains of x·m + s on four f32 lanes",
+    limits,
+  };
+}
+
+/** A name for files: the CPU and its cores. */
+export function machineName({ cpu, cores }: Pick<Machine, "cpu" | "cores">): string {
+  const words = cpu.toLowerCase().replace(/\(r\)|\(tm\)|processor|cpu|@.*$/g, "");
+  return `${words.replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "")}-${cores}-cores`;
+}
+
+export function oneMinuteLoad(): number {
+  return loadavg()[0];
+}
+
+/** Runs in a worker: plain JavaScript, since a worker does not inherit the loader of TypeScript everywhere. */
+const WORKER = `
+const { parentPort, workerData } = require("node:worker_threads");
+const memory = new WebAssembly.Memory({ initial: workerData.bytes / 65536 + 1 });
+new Uint8Array(memory.buffer).fill(1);
+const { read, multiplyAdd } = new WebAssembly.Instance(new WebAssembly.Module(workerData.wasm), {
+  env: { memory },
+}).exports;
+read(65536, 65536, 1000);
+multiplyAdd(100000, 0.5, 1);
+parentPort.on("message", (what) => {
+  const start = performance.now();
+  if (what === "read") read(65536, workerData.bytes, 1);
+  else multiplyAdd(workerData.rounds, 0.5, 1);
+  parentPort.postMessage(performance.now() - start);
+});
+parentPort.postMessage("ready");
+`;
+
+async function measureLimits(wasm: Uint8Array, threads: number): Promise<Limits> {
+  const workers = Array.from(
+    { length: threads },
+    () => new Worker(WORKER, { eval: true, workerData: { wasm, bytes: READ_BYTES, rounds: ROUNDS } }),
+  );
+  const next = (worker: Worker): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      worker.once("error", reject);
+      worker.once("message", (message) => {
+        worker.off("error", reject);
+        resolve(message);
+      });
+    });
+  try {
+    await Promise.all(workers.map(next));
+    // All together take as long as the slowest.
+    const slowest = async (what: string): Promise<number> => {
+      const answers = workers.map(async (worker) => {
+        const answer = next(worker);
+        worker.postMessage(what);
+        return Number(await answer);
+      });
+      return Math.max(...(await Promise.all(answers))) / 1000;
+    };
+    let [read, multiply] = [Infinity, Infinity];
+    for (let i = 0; i < TRIES; i++) {
+      read = Math.min(read, await slowest("read"));
+      multiply = Math.min(multiply, await slowest("multiplyAdd"));
+    }
+    return {
+      threads,
+      gigabytesPerSecond: (threads * READ_BYTES) / read / 1e9,
+      gigaflopsPerSecond: (threads * ROUNDS * 80) / multiply / 1e9,
+    };
+  } finally {
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * Quick mode: small sizes, no Python. Each case measures how many times faster the library is than a plain loop of this folder in
+ * the same process, and fails under a floor. Ratios travel between machines; times do not.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Activations, probeTexts, readLabelledTexts, type Backend } from "sparseprobe";
+import { createBackend, loadModelFolder } from "sparseprobe/node";
+import { assertClose, assertSameFits } from "./check.ts";
+import { checkMoments } from "./class-moments.bench.ts";
+import { generator, labelMatrix, makeActivations, makeLabels } from "./data.ts";
+import { ALLOWED, FIT, flatFits } from "./logistic-supports.bench.ts";
+import { columnsLoop, momentsLoop, newtonLoop, productLoop } from "./reference-loops.ts";
+
+export interface QuickSizes {
+  readonly rows: number;
+  readonly neurons: number;
+  /** Supports a size. */
+  readonly supports: number;
+  readonly texts: number;
+  readonly rounds: number;
+}
+
+export const QUICK_SIZES: QuickSizes = { rows: 2000, neurons: 1024, supports: 8, texts: 12, rounds: 5 };
+
+/** No further rounds after this. */
+const CASE_MILLISECONDS = 3000;
+
+/** Least ratio by case. */
+export type Floors = Readonly<Partial<Record<string, number>>>;
+
+export interface QuickResult {
+  readonly name: string;
+  /** Fastest run of the loop over the fastest of ours. */
+  readonly ratio: number;
+  readonly floor: number | undefined;
+  readonly passed: boolean;
+}
+
+interface QuickCase {
+  readonly name: string;
+  /** @throws WrongAnswerError */
+  verify(): Promise<void>;
+  ours(): Promise<unknown>;
+  loop(): void;
+}
+
+const FLOORS = new URL("quick-floors.json", import.meta.url);
+const EXAMPLES = new URL("../examples/", import.meta.url).pathname;
+
+export async function readFloors(): Promise<Floors> {
+  return JSON.parse(await readFile(FLOORS, "utf8")) as Floors;
+}
+
+/** Runs all cases; a case without a floor fails. */
+export async function runQuick(
+  sizes: QuickSizes,
+  floors: Floors,
+  log: (line: string) => void,
+): Promise<QuickResult[]> {
+  const backend = await createBackend("cpu");
+  const results: QuickResult[] = [];
+  for (const one of [...matrixCases(backend, sizes), await textCase(backend, sizes)]) {
+    await one.verify();
+    let [ours, loop] = [Infinity, Infinity];
+    const start = performance.now();
+    for (let round = 0; round < sizes.rounds; round++) {
+      ours = Math.min(ours, await timed(() => one.ours()));
+      loop = Math.min(loop, await timed(() => one.loop()));
+      if (round > 0 && performance.now() - start > CASE_MILLISECONDS) break;
+    }
+    const ratio = loop / ours;
+    const floor = floors[one.name];
+    const passed = floor !== undefined && ratio >= floor;
+    results.push({ name: one.name, ratio, floor, passed });
+    log(
+      `${passed ? "ok  " : "FAIL"} ${one.name}: ${ratio.toFixed(2)} × the plain loop's speed (floor ${floor ?? "missing"})`,
+    );
+  }
+  backend.dispose();
+  return results;
+}
+
+async function timed(call: () => unknown): Promise<number> {
+  const start = performance.now();
+  await call();
+  return performance.now() - start;
+}
+
+function matrixCases(backend: Backend, sizes: QuickSizes): QuickCase[] {
+  const { rows, neurons: d } = sizes;
+  const values = makeLabels(rows, 7);
+  const x = makeActivations(sizes, values, 11);
+  const cases: QuickCase[] = [];
+  for (const [job, dtype, features] of [
+    ["J1", "f32", 1],
+    ["J1", "f16", 1],
+    ["J1", "u8", 1],
+    ["J1b", "f32", 13],
+  ] as const) {
+    const labels = labelMatrix(values, rows, features);
+    const stored = new Activations(x, [rows, d]).toStorage(dtype);
+    const decoded = stored.toFloat32();
+    const loop = () =>
+      new Map(labels.features.map((_, f) => [f, momentsLoop(decoded, rows, d, labels.of(f))] as const));
+    const ours = async () => backend.classMoments(await backend.upload(stored), labels);
+    cases.push({
+      name: `${job} class moments, ${features} ${features === 1 ? "feature" : "features"}, ${dtype}`,
+      verify: async () => void checkMoments(await ours(), { neurons: d, moments: loop() }),
+      ours,
+      loop: () => void loop(),
+    });
+  }
+  const labels = labelMatrix(values, rows, 1);
+  const next = generator(5);
+  for (const [job, k, count] of [
+    ["J4", 1, 8 * sizes.supports],
+    ["J2", 8, sizes.supports],
+    ["J2", 64, Math.ceil(sizes.supports / 4)],
+    ["J3", 96, 1],
+  ] as const) {
+    const problems = Array.from({ length: count }, () => ({
+      feature: 0,
+      support: Uint32Array.from(
+        { length: k },
+        (_, c) => (next() % Math.floor(d / k)) + c * Math.floor(d / k),
+      ),
+    }));
+    const ours = async () =>
+      backend.fitLogistic(await backend.upload(new Activations(x, [rows, d])), labels, problems, FIT);
+    const loop = () =>
+      problems.map(({ support }) =>
+        newtonLoop(columnsLoop(x, rows, d, support), labels.of(0), 1, FIT.tolerance),
+      );
+    cases.push({
+      name: `${job} logistic fits, k = ${k}`,
+      verify: async () => void assertSameFits(flatFits(await ours()), loop(), ALLOWED.float64),
+      ours,
+      loop: () => void loop(),
+    });
+  }
+  return cases;
+}
+
+/** The forward pass and all that follows, against the products of a single layer: a plain loop over all of them takes too long. */
+async function textCase(backend: Backend, sizes: QuickSizes): Promise<QuickCase> {
+  const data = readLabelledTexts(await readFile(join(EXAMPLES, "data/natural-language.jsonl"), "utf8"));
+  const chosen = data.texts
+    .map((_, t) => t)
+    .filter((t) => data.labels[t] === "ru" || data.labels[t] === "fr")
+    .slice(0, sizes.texts);
+  const texts = {
+    texts: chosen.map((t) => data.texts[t]),
+    labels: chosen.map((t) => data.labels[t]),
+    docs: chosen.map((t) => data.docs![t]),
+  };
+  const model = await loadModelFolder(join(EXAMPLES, "model/haystack-4m"), backend);
+  const ours = () => probeTexts(model, texts, { aggregation: "mean", ks: [1, 4] });
+  const { tokens } = await ours();
+  const { dModel, dMlp } = model.spec;
+  const next = generator(9);
+  const random = (length: number) => Float32Array.from({ length }, () => next() / 2 ** 31 - 1);
+  const x = random(tokens * dModel);
+  const hidden = random(tokens * dMlp);
+  const w = random(dModel * dMlp);
+  return {
+    name: "J5 texts to probes, against one layer of products",
+    verify: async () => {
+      const { rows } = await ours();
+      const converged = rows.filter((row) => row.converged).length;
+      assertClose("converged fits", [converged], [rows.length], () => 1, 0);
+    },
+    ours,
+    loop: () => {
+      // Queries, keys, values and the attention's output are 4·d² together, as much as one side of the MLP here.
+      productLoop(x, w, tokens, dModel, dMlp);
+      productLoop(x, w, tokens, dModel, dMlp);
+      productLoop(hidden, w, tokens, dMlp, dModel);
+    },
+  };
+}

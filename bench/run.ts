@@ -1,0 +1,195 @@
+/** `npm run bench`: verifies, times and judges the jobs beside their rivals, prints a table and writes the results. */
+import { execFileSync, fork } from "node:child_process";
+import { rmSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { writeData, type DataFiles } from "./data.ts";
+import { machineName, measureMachine, oneMinuteLoad } from "./machine.ts";
+import { QUICK_SIZES, readFloors, runQuick } from "./quick.ts";
+import { SCHEMA, type BenchResults, type TaskResult } from "./results.ts";
+import type { JobAnswer, JobName, JobRequest } from "./run-job.ts";
+import { renderText } from "./table.ts";
+
+const HELP = `Times the library beside its rivals, in one run, after verifying every result.
+
+  npm run bench -- [options]
+
+  --jobs J1,J2        which jobs (default all)
+                        J1   class moments, 1 feature, from f32, f16 and u8
+                        J1b  class moments, 64 features
+                        J2   2,048 supports of each size k = 1 … 64
+                        J3   dense L2 probe
+                        J4   a probe and the AUC of every neuron
+                        J5   texts to probes, with the bundled model
+                        J6   how time and memory grow
+  --threads N         threads to compare at, beside 1 (default 2)
+  --rows N            rows of the activations (default 20000)
+  --neurons N         neurons (default 8192)
+  --rounds N          runs of every contender at most (default 5)
+  --run-seconds S     seconds that one run of many items may take; items are timed in part (default 2)
+  --python PATH       Python with the packages of bench/rivals/requirements.txt
+                      (default $SPARSEPROBE_BENCH_PYTHON, else python3); what is missing is said in the table
+  --note TEXT         recorded with the results, e.g. what else the machine was doing
+  --out FILE          results as JSON (default bench/results/<machine>.json, only when all jobs run at full size)
+  --quick             small sizes without Python: ratios to plain loops, fails under bench/quick-floors.json
+  --help              this text
+`;
+
+const NAMES: readonly JobName[] = ["J1", "J1b", "J2", "J3", "J4", "J5", "J6"];
+const FULL = { rows: 20_000, neurons: 8_192 };
+const here = import.meta.dirname;
+
+class UsageError extends Error {}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      jobs: { type: "string", default: NAMES.join(",") },
+      threads: { type: "string", default: "2" },
+      rows: { type: "string", default: String(FULL.rows) },
+      neurons: { type: "string", default: String(FULL.neurons) },
+      rounds: { type: "string", default: "5" },
+      "run-seconds": { type: "string", default: "2" },
+      python: { type: "string", default: process.env["SPARSEPROBE_BENCH_PYTHON"] ?? "python3" },
+      note: { type: "string" },
+      out: { type: "string" },
+      quick: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return;
+  }
+  if (values.quick) {
+    const results = await runQuick(QUICK_SIZES, await readFloors(), console.log);
+    if (values.out !== undefined) await save(values.out, results);
+    const failed = results.filter(({ passed }) => !passed);
+    if (failed.length > 0) {
+      throw new UsageError(
+        `Slower than allowed: ${failed.map(({ name }) => name).join("; ")}. Run it again on a quiet machine; if it stays, ` +
+          "a change has cost speed.",
+      );
+    }
+    return;
+  }
+  const jobs = values.jobs.split(",").map((name) => {
+    const job = NAMES.find((known) => known === name);
+    if (!job) throw new UsageError(`There is no job ${name}: use ${NAMES.join(", ")}.`);
+    return job;
+  });
+  const threads = count("threads", values.threads);
+  const sizes = { rows: count("rows", values.rows), neurons: count("neurons", values.neurons) };
+  const rounds = count("rounds", values.rounds);
+  const runSeconds = Number(values["run-seconds"]);
+  if (!(runSeconds > 0))
+    throw new UsageError(`--run-seconds is ${values["run-seconds"]}: give seconds above 0.`);
+
+  const before = oneMinuteLoad();
+  console.log("Measuring the machine's limits …");
+  const measured = await measureMachine(threads);
+  for (const limit of measured.limits) {
+    console.log(
+      `  ${limit.threads} thread(s): ${limit.gigabytesPerSecond.toFixed(1)} GB/s, ${limit.gigaflopsPerSecond.toFixed(1)} GFLOP/s`,
+    );
+  }
+  const folder = await mkdtemp(join(tmpdir(), "sparseprobe-bench-"));
+  // A gigabyte or two is not left behind by Ctrl-C.
+  process.once("SIGINT", () => {
+    rmSync(folder, { recursive: true, force: true });
+    process.exit(130);
+  });
+  try {
+    const matrixJobs = jobs.some((job) => job !== "J5" && job !== "J6");
+    if (matrixJobs) console.log(`Making ${sizes.rows} × ${sizes.neurons} activations …`);
+    const files: DataFiles = matrixJobs
+      ? await writeData(folder, sizes)
+      : { ...sizes, folder, x: join(folder, "x.npy"), labels: join(folder, "labels.npy") };
+    const tasks: TaskResult[] = [];
+    let device = "";
+    let rivals: Record<string, string> = {};
+    for (const job of jobs) {
+      const answer = await runJobProcess({
+        job,
+        files,
+        limits: measured.limits,
+        threadCounts: [...new Set([1, threads])],
+        python: values.python,
+        rounds,
+        runSeconds,
+      });
+      tasks.push(...answer.tasks);
+      ({ device } = answer);
+      rivals = { ...rivals, ...answer.rivals };
+    }
+    const { version } = JSON.parse(await readFile(join(here, "../package.json"), "utf8")) as {
+      version: string;
+    };
+    const results: BenchResults = {
+      schema: SCHEMA,
+      date: new Date().toISOString().slice(0, 10),
+      version,
+      commit: commit(),
+      machine: { ...measured, load: { before, after: oneMinuteLoad() } },
+      ours: { backend: "cpu", device, threads: [1] },
+      rivals,
+      ...(values.note !== undefined && { note: values.note }),
+      tasks,
+    };
+    console.log(renderText(results));
+    const complete =
+      jobs.length === NAMES.length && sizes.rows === FULL.rows && sizes.neurons === FULL.neurons;
+    const out = values.out ?? (complete ? join(here, `results/${machineName(measured)}.json`) : undefined);
+    if (out !== undefined) {
+      await save(out, results);
+      console.log(`Written: ${out}`);
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function runJobProcess(request: JobRequest): Promise<JobAnswer> {
+  return new Promise((done, fail) => {
+    const child = fork(fileURLToPath(new URL("run-job.ts", import.meta.url)), { serialization: "json" });
+    let answer: JobAnswer | undefined;
+    child.once("message", (message) => (answer = message as JobAnswer));
+    child.once("error", fail);
+    child.once("exit", (code) => {
+      if (answer) done(answer);
+      else fail(new Error(`${request.job} stopped with code ${code}.`));
+    });
+    child.send(request);
+  });
+}
+
+function count(name: string, value: string): number {
+  const number = Number(value);
+  if (Number.isInteger(number) && number >= 1) return number;
+  throw new UsageError(`--${name} is ${value}: give a whole number of at least 1.`);
+}
+
+function commit(): string {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: here, encoding: "utf8" }).trim();
+  } catch {
+    return "unknown commit";
+  }
+}
+
+async function save(path: string, value: unknown): Promise<void> {
+  await mkdir(dirname(resolve(path)), { recursive: true });
+  await writeFile(path, `${JSON.stringify(value, null, 1)}\n`);
+}
+
+try {
+  await main();
+} catch (error) {
+  const expected =
+    error instanceof UsageError || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS");
+  console.error(expected === true ? `Error: ${(error as Error).message}` : error);
+  process.exitCode = 1;
+}
