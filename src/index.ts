@@ -58,6 +58,7 @@ export type {
 } from "./data/activations.ts";
 export { emptyClassMoments, mergeClassMoments, pooledMoments } from "./data/class-moments.ts";
 export type { ClassMoments } from "./data/class-moments.ts";
+export { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from "./data/float16.ts";
 export { LabelMatrix, readLabels, readLabelSets, UNLABELLED } from "./data/labels.ts";
 export type { ClassValue, LabelSets, LabelsInput, RowSelection } from "./data/labels.ts";
 export { splitRows, THREE_PARTS } from "./data/splits.ts";

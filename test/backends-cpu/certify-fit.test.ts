@@ -2,9 +2,10 @@
 import { describe, expect, it } from "vitest";
 import { choleskyFactor } from "../../src/backends/cpu/cholesky.ts";
 import { classWeights, LogisticLoss } from "../../src/backends/cpu/logistic-loss.ts";
-import { certify, fitNewton } from "../../src/backends/cpu/newton.ts";
+import { fitNewton } from "../../src/backends/cpu/newton.ts";
 import { Pacer } from "../../src/backends/cpu/pacer.ts";
 import { certifyFit } from "../../src/backends/cpu/certify-fit.ts";
+import { certify } from "../support/certify.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { randomActivations, randomLabels } from "../support/random-data.ts";
 

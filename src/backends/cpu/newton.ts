@@ -1,5 +1,5 @@
 /**
- * Damped Newton for the probe's objective, and the certificate of a result that came from elsewhere.
+ * Damped Newton for the probe's objective.
  *
  * Each step solves H·p = −g and backtracks along p until the objective falls (Armijo). The system is solved by a
  * Cholesky factor of H, or, once some factor M of a Hessian near by is known (an earlier step's, or a GPU's in f32),
@@ -124,30 +124,6 @@ export function* newtonSteps(
 /** Minimises the objective in one go. */
 export function fitNewton(loss: LogisticLoss, options: NewtonOptions = {}): NewtonResult {
   return finish(newtonSteps(loss, options));
-}
-
-/**
- * Evaluates θ in float64: objective, gradient norm, Newton decrement and separation. `iterations` is 0.
- * With a preconditioner the decrement costs a few products with the Hessian instead of a factorisation.
- */
-export function certify(
-  loss: LogisticLoss,
-  theta: Float64Array,
-  options: { readonly tolerance?: number; readonly preconditioner?: Preconditioner } = {},
-): Convergence {
-  return fitNewton(loss, { ...options, start: theta, maxIterations: 0 }).convergence;
-}
-
-/**
- * Takes Newton steps from a θ that is close already, at least one: the result is exact to about the square of θ's error.
- * @param options `preconditioner`: a factor of the Hessian near θ; with a good one a step costs a few times n·k
- */
-export function polish(
-  loss: LogisticLoss,
-  theta: Float64Array,
-  options: Omit<NewtonOptions, "start"> = {},
-): NewtonResult {
-  return fitNewton(loss, { ...options, start: theta });
 }
 
 /** Solves Newton systems, reusing an older factor as a preconditioner for as long as that is cheaper. */
