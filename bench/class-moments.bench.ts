@@ -4,7 +4,14 @@ import { type ClassMoments, type LabelMatrix, type StorageType } from "sparsepro
 import { assertAllClose, assertClose } from "./check.ts";
 import { compare, type Contender } from "./compare.ts";
 import { FEATURES, readActivationsOf, readLabelsOf, writeArray } from "./data.ts";
-import { ourContenders, rivalContenders, type JobContext } from "./job.ts";
+import {
+  goalsFor,
+  ourContenders,
+  rivalContenders,
+  torchContenders,
+  torchName,
+  type JobContext,
+} from "./job.ts";
 import { momentsLoop, type LoopMoments } from "./reference-loops.ts";
 import { rivalArray } from "./rival-result.ts";
 import type { TaskResult } from "./results.ts";
@@ -43,9 +50,10 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
             ...ours,
             rival(context, "boolean masks", "masks", 1, truth),
             rivalDifference(context, truth),
+            dtype === "f32" ? torchDifference(context, truth) : [],
           ].flat(),
-          goals: GOALS[dtype],
-          ...(dtype === "f32" && { limitGoal: 0.7 }),
+          goals: goalsFor(context, { cpu: GOALS[dtype] }),
+          ...(dtype === "f32" && { limitGoal: LIMIT_GOALS[context.kind] }),
           note: "sparseprobe's time includes the variances: its one call gives both.",
         },
         context,
@@ -62,13 +70,15 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
             rival(context, "boolean masks, mean and var", "masks_moments", 1, truth),
             rival(context, "BLAS products of values and squares", "product_moments", 1, truth),
           ].flat(),
-          goals: [
-            {
-              times: 4.5,
-              rivals: ["boolean masks, mean and var", "BLAS products of values and squares"],
-              text: "the best rival",
-            },
-          ],
+          goals: goalsFor(context, {
+            cpu: [
+              {
+                times: 4.5,
+                rivals: ["boolean masks, mean and var", "BLAS products of values and squares"],
+                text: "the best rival",
+              },
+            ],
+          }),
         },
         context,
       ),
@@ -77,6 +87,10 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
   return results;
 }
 
+const LIMIT_GOALS = {
+  cpu: { share: 0.7, text: "the read bandwidth" },
+  webgpu: { share: 0.6, text: "the device-to-device copy bandwidth" },
+};
 const MASKS = { rivals: ["boolean masks"], text: "NumPy's boolean masks" };
 const BEST = { rivals: ["boolean masks", "BLAS gemv"], text: "the best rival" };
 const GOALS = {
@@ -102,8 +116,20 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
       task: `mean differences, ${FEATURES} features`,
       size,
       flops,
-      contenders: [...ours, ...rival(context, "BLAS product", "product", FEATURES, truth)],
-      goals: [{ times: 1.3, rivals: ["BLAS product"], text: "the BLAS product" }],
+      contenders: [
+        ...ours,
+        ...rival(context, "BLAS product", "product", FEATURES, truth),
+        ...torchMoments(context, "product", "torch_product", truth),
+      ],
+      goals: goalsFor(context, {
+        cpu: [
+          {
+            times: 1.3,
+            rivals: ["BLAS product", torchName("product", "cpu")],
+            text: "the BLAS product",
+          },
+        ],
+      }),
       note: "Operations are those of a dense product. sparseprobe's time includes the variances: its one call gives both.",
     },
     context,
@@ -118,6 +144,7 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
       contenders: [
         ...ours,
         ...rival(context, products, "product_moments", FEATURES, truth),
+        ...torchMoments(context, "products of values and squares", "torch_product_moments", truth),
         ...rivalContenders(context, {
           name: "f_classif per feature",
           packages: ["numpy", "scikit-learn"],
@@ -132,7 +159,15 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
           },
         }),
       ],
-      goals: [{ times: 2.5, rivals: [products, "f_classif per feature"], text: "the best rival" }],
+      goals: goalsFor(context, {
+        cpu: [
+          {
+            times: 2.5,
+            rivals: [products, torchName("products of values and squares", "cpu"), "f_classif per feature"],
+            text: "the best rival",
+          },
+        ],
+      }),
     },
     context,
   );
@@ -226,32 +261,61 @@ function rival(context: JobContext, name: string, task: string, features: number
   return rivalContenders(context, {
     name,
     packages: ["numpy"],
-    verify: async (process) => {
-      const got = await rivalArray(process, context.files.folder, task, { features });
-      const row = (at: number) => got.subarray(at * truth.neurons, (at + 1) * truth.neurons);
-      const hasSquares = got.length > 2 * features * truth.neurons;
-      return checkClasses(
-        truth,
-        (f, c) => row(2 * f + c),
-        hasSquares ? (f, c) => row(2 * features + 2 * f + c) : undefined,
-        FLOAT32,
-      );
-    },
+    verify: async (process) =>
+      checkRival(await rivalArray(process, context.files.folder, task, { features }), features, truth),
     run: (process) => process.run(task, { features }),
   });
 }
 
-function rivalDifference(context: JobContext, { moments }: Truth): Contender[] {
-  const want = moments.get(0)!;
+function checkRival(got: Float64Array, features: number, truth: Truth): string {
+  const row = (at: number) => got.subarray(at * truth.neurons, (at + 1) * truth.neurons);
+  const hasSquares = got.length > 2 * features * truth.neurons;
+  return checkClasses(
+    truth,
+    (f, c) => row(2 * f + c),
+    hasSquares ? (f, c) => row(2 * features + 2 * f + c) : undefined,
+    FLOAT32,
+  );
+}
+
+/** Products in PyTorch, for all features. */
+function torchMoments(context: JobContext, name: string, task: string, truth: Truth): Contender[] {
+  const parameters = { features: FEATURES };
+  return torchContenders(context, {
+    name,
+    verify: async (process, device) => {
+      const got = await rivalArray(process, context.files.folder, task, { ...parameters, device });
+      return checkRival(got, FEATURES, truth);
+    },
+    run: (process, _items, device) => process.run(task, { ...parameters, device }),
+  });
+}
+
+const DIFFERENCE_NOTE = "mean difference only, ±1/n weights";
+
+function rivalDifference(context: JobContext, truth: Truth): Contender[] {
   return rivalContenders(context, {
     name: "BLAS gemv",
     packages: ["numpy"],
-    note: "mean difference only, ±1/n weights",
-    verify: async (process) => {
-      const got = await rivalArray(process, context.files.folder, "difference_product", {});
-      const difference = want.mean[1].map((mean, j) => mean - want.mean[0][j]);
-      return assertClose("mean differences", got, difference, spread(want, 0), FLOAT32.mean);
-    },
+    note: DIFFERENCE_NOTE,
+    verify: async (process) =>
+      checkDifference(await rivalArray(process, context.files.folder, "difference_product", {}), truth),
     run: (process) => process.run("difference_product", {}),
   });
+}
+
+function torchDifference(context: JobContext, truth: Truth): Contender[] {
+  return torchContenders(context, {
+    name: "gemv",
+    note: DIFFERENCE_NOTE,
+    verify: async (process, device) =>
+      checkDifference(await rivalArray(process, context.files.folder, "torch_difference", { device }), truth),
+    run: (process, _items, device) => process.run("torch_difference", { device }),
+  });
+}
+
+function checkDifference(got: Float64Array, { moments }: Truth): string {
+  const want = moments.get(0)!;
+  const difference = want.mean[1].map((mean, j) => mean - want.mean[0][j]);
+  return assertClose("mean differences", got, difference, spread(want, 0), FLOAT32.mean);
 }

@@ -3,11 +3,14 @@ import { evaluateBinary, type Activations, type Backend, type LabelMatrix } from
 import { assertClose, assertSameFits } from "./check.ts";
 import { compare } from "./compare.ts";
 import { readActivationsOf, readLabelsOf } from "./data.ts";
-import { ourContenders, rivalContenders, type JobContext } from "./job.ts";
-import { ALLOWED, FIT, flatFits } from "./logistic-supports.bench.ts";
-import { aucLoop, columnsLoop, newtonLoop } from "./reference-loops.ts";
+import { goalsFor, ourContenders, rivalContenders, torchContenders, type JobContext } from "./job.ts";
+import { ALLOWED, FIT, flatFits, GPU_GOALS, PROCESSES, TORCH_NEWTON } from "./logistic-supports.bench.ts";
+import { aucLoop, bestInformednessLoop, columnsLoop, newtonLoop } from "./reference-loops.ts";
 import { rivalArray } from "./rival-result.ts";
 import type { TaskResult } from "./results.ts";
+
+/** Counts of pairs of rows divided once or twice: rounding of float64. */
+const EXACT = 1e-12;
 
 /** Neurons whose results are compared with loops. */
 const CHECKED = 8;
@@ -16,7 +19,9 @@ export async function singleNeuronProbes(context: JobContext): Promise<TaskResul
   const x = await readActivationsOf(context.files);
   const labels = await readLabelsOf(context.files, 1);
   const { folder, x: path, labels: labelsPath } = context.files;
-  for (const process of context.rivals) await process.load("logistic", { x: path, labels: labelsPath });
+  for (const process of context.rivals) {
+    await process.load("logistic", { x: path, labels: labelsPath, processes: process.threads });
+  }
   const size = { rows: x.rows, neurons: x.neurons };
   const neurons = Array.from({ length: Math.min(CHECKED, x.neurons) }, (_, j) => j);
   const columns = columnsLoop(x.toFloat32(), x.rows, x.neurons, neurons);
@@ -27,7 +32,8 @@ export async function singleNeuronProbes(context: JobContext): Promise<TaskResul
   const rivalFits = (name: string, task: string, packages: string[], allowed: number) =>
     rivalContenders(context, {
       name,
-      packages,
+      packages: [...packages, "threadpoolctl"],
+      note: PROCESSES,
       verify: async (process) =>
         assertSameFits(await rivalArray(process, folder, task, { items }), optima, allowed),
       run: (process, count) => process.run(task, { items: count }),
@@ -57,24 +63,28 @@ export async function singleNeuronProbes(context: JobContext): Promise<TaskResul
           ["numpy"],
           ALLOWED.float32,
         ),
+        ...torchContenders(context, {
+          name: TORCH_NEWTON,
+          verify: async (process, device) => {
+            const got = await rivalArray(process, folder, "neurons_torch", { items, device });
+            return assertSameFits(got, optima, ALLOWED.float32);
+          },
+          run: (process, count, device) => process.run("neurons_torch", { items: count, device }),
+        }),
       ],
-      goals: [
-        { times: 60, rivals: ["scikit-learn newton-cholesky"], text: "scikit-learn" },
-        { times: 8, rivals: ["NumPy float32 Newton, 64 neurons at once"], text: "an expert's NumPy" },
-      ],
+      goals: goalsFor(context, {
+        cpu: [
+          { times: 60, rivals: ["scikit-learn newton-cholesky"], text: "scikit-learn" },
+          { times: 8, rivals: ["NumPy float32 Newton, 64 neurons at once"], text: "an expert's NumPy" },
+        ],
+        webgpu: GPU_GOALS,
+      }),
     },
     context,
   );
 
   const areas = columns.map((column) => aucLoop(column, y));
-  const rivalAreas = (name: string, task: string, packages: string[], allowed: number) =>
-    rivalContenders(context, {
-      name,
-      packages,
-      verify: async (process) =>
-        assertClose("areas", await rivalArray(process, folder, task, { items }), areas, () => 1, allowed),
-      run: (process, count) => process.run(task, { items: count }),
-    });
+  const best = columns.map((column) => bestInformednessLoop(column, y));
   const auc = await compare(
     {
       job: "J4",
@@ -86,19 +96,34 @@ export async function singleNeuronProbes(context: JobContext): Promise<TaskResul
         ...ourContenders(context, {
           note: "through evaluateBinary, which computes 13 further metrics; no best threshold",
           verify: async (backend) =>
-            assertClose("areas", await neuronAreas(backend, x, y, items), areas, () => 1, 1e-9),
+            assertClose("areas", await neuronAreas(backend, x, y, items), areas, () => 1, EXACT),
           run: (backend, count) => neuronAreas(backend, x, y, count),
         }),
-        ...rivalAreas("roc_auc_score", "neurons_auc_sklearn", ["numpy", "scikit-learn"], 1e-9),
-        // Ties count in the order of the sort, not half: a few 1e-9 each.
-        ...rivalAreas(
-          "NumPy argsort and cumsum, with the best threshold",
-          "neurons_auc_numpy",
-          ["numpy"],
-          1e-6,
-        ),
+        ...rivalContenders(context, {
+          name: "roc_auc_score",
+          packages: ["numpy", "scikit-learn", "threadpoolctl"],
+          note: `no threshold; ${PROCESSES}`,
+          verify: async (process) => {
+            const got = await rivalArray(process, folder, "neurons_auc_sklearn", { items });
+            return assertClose("areas", got, areas, () => 1, EXACT);
+          },
+          run: (process, count) => process.run("neurons_auc_sklearn", { items: count }),
+        }),
+        ...rivalContenders(context, {
+          name: "NumPy argsort and cumsum",
+          packages: ["numpy", "threadpoolctl"],
+          note: PROCESSES,
+          verify: async (process) => {
+            const got = await rivalArray(process, folder, "neurons_auc_numpy", { items });
+            const want = areas.flatMap((area, j) => [area, best[j]]);
+            return assertClose("areas and informedness", got, want, () => 1, EXACT);
+          },
+          run: (process, count) => process.run("neurons_auc_numpy", { items: count }),
+        }),
       ],
-      goals: [{ times: 25, rivals: ["roc_auc_score"], text: "roc_auc_score" }],
+      goals: goalsFor(context, {
+        cpu: [{ times: 25, rivals: ["roc_auc_score"], text: "roc_auc_score" }],
+      }),
       note: "The library has no call for the exact AUC and best threshold of every neuron yet: this is what a user can do today.",
     },
     context,

@@ -61,14 +61,13 @@ def study(loaded, parameters):
     from sklearn.metrics import f1_score, log_loss
 
     setup, tokenizer, model = loaded
-    labels = np.array(setup["labels"])
+    labels = {feature: np.array(values) for feature, values in setup["labels"].items()}
     train, validation, test = (np.array(setup["split"][part]) for part in ("train", "validation", "test"))
     supports, chosen = {}, {}
     for layer, x in enumerate(capture(setup["texts"], tokenizer, model)):
         mean, sd = x[train].mean(0, dtype=np.float64), x[train].std(0, dtype=np.float64)
         sd[sd == 0] = 1
-        for feature in setup["features"]:
-            y = (labels == feature).astype(int)
+        for feature, y in labels.items():
             positive = train[y[train] == 1]
             negative = train[y[train] == 0]
             difference = x[positive].mean(0, dtype=np.float64) - x[negative].mean(0, dtype=np.float64)
