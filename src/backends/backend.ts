@@ -6,7 +6,7 @@
  * and {@link Transformer}s; nothing is registered globally. Every implementation passes one conformance suite
  * (`test/conformance`).
  */
-import type { Activations, StorageType } from "../data/activations.ts";
+import type { Activations, ActivationsOptions, StorageType } from "../data/activations.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import type { TensorSource } from "../data/tensor.ts";
@@ -22,6 +22,8 @@ export interface BackendInfo {
   readonly kind: "cpu" | "webgpu" | "gpujs";
   /** The device in words: the adapter's name, or the CPU kernels in use. */
   readonly device: string;
+  /** Threads of the CPU that compute. */
+  readonly threads: number;
   /** Why `createBackend("auto")` did not take the GPU; absent when nothing was refused. */
   readonly fallbackReason?: string;
 }
@@ -163,10 +165,23 @@ export interface Transformer {
   dispose(): void;
 }
 
+export interface LoadTransformerOptions extends CallOptions {
+  /** Called after each tensor. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
 export interface Backend {
   readonly info: BackendInfo;
   /** Places activations where this backend computes. On the CPU nothing is copied. */
   upload(activations: Activations, options?: CallOptions): Promise<DeviceActivations>;
+  /**
+   * Zeros [rows × neurons] in memory that this backend computes in, to be filled through `data` and then used like any other
+   * activations: on the CPU's kernels without a copy. On other backends they are ordinary ones.
+   * @throws OutOfMemoryError when they do not fit
+   */
+  allocate(rows: number, neurons: number, options?: ActivationsOptions): Promise<Activations>;
+  /** Gives back the memory of {@link Backend.allocate}; the activations and everything cut from them must not be used again. */
+  release(activations: Activations): Promise<void>;
   /** Wraps the caller's own GPU buffer, row-major [rows × neurons], without a copy. */
   adopt(
     buffer: ForeignBuffer,
@@ -197,7 +212,7 @@ export interface Backend {
   loadTransformer(
     spec: TransformerSpec,
     weights: TensorSource,
-    options?: CallOptions & { readonly onProgress?: ((done: number, total: number) => void) | undefined },
+    options?: LoadTransformerOptions,
   ): Promise<Transformer>;
   /** Frees everything the backend holds. A caller's own GPU device is left alone. */
   dispose(): void;

@@ -2,6 +2,7 @@
 import { BackendUnavailableError, OptionError } from "../errors.ts";
 import type { Backend } from "./backend.ts";
 import { createCpuBackend } from "./cpu/cpu-backend.ts";
+import { browserWorkers, type SpawnWorker } from "./cpu/wasm/worker-thread.ts";
 import type { DevicePreference, WebGpuDevice } from "./webgpu/request-device.ts";
 
 /** `"auto"` takes the GPU when there is one and says why when there is not. */
@@ -14,6 +15,20 @@ export interface CreateBackendOptions {
   readonly powerPreference?: DevicePreference;
   /** How to get a device instead of `navigator.gpu`; the backend owns what it returns. */
   readonly acquire?: () => Promise<WebGpuDevice>;
+  /**
+   * Threads of the cpu backend. Default: as many as the machine has cores, where threads can share memory (Node through
+   * `sparseprobe/node`, a page that is cross-origin isolated), and 1 elsewhere.
+   */
+  readonly threads?: number;
+  /** How to start worker threads; default: a browser's workers. */
+  readonly spawn?: SpawnWorker;
+}
+
+/** Cores of the machine, or 1 where no threads can be started. */
+function availableThreads(spawn: SpawnWorker | undefined): number {
+  if (!spawn && !browserWorkers()) return 1;
+  const { navigator } = globalThis as { navigator?: { hardwareConcurrency?: number } };
+  return navigator?.hardwareConcurrency ?? 1;
 }
 
 /**
@@ -28,7 +43,8 @@ export async function createBackend(
   kind: BackendKind = "auto",
   options: CreateBackendOptions = {},
 ): Promise<Backend> {
-  if (kind === "cpu") return createCpuBackend();
+  const cpu = { threads: options.threads ?? availableThreads(options.spawn), spawn: options.spawn };
+  if (kind === "cpu") return createCpuBackend(cpu);
   if (!["auto", "webgpu"].includes(kind)) {
     throw new OptionError(
       `The backend ${JSON.stringify(kind)} is not known.`,
@@ -39,8 +55,7 @@ export async function createBackend(
     return await createWebGpuBackend(kind, options);
   } catch (error) {
     if (kind === "webgpu" || !(error instanceof BackendUnavailableError)) throw error;
-    const cpu = createCpuBackend();
-    return { ...cpu, info: { ...cpu.info, fallbackReason: error.message } };
+    return createCpuBackend({ ...cpu, fallbackReason: error.message });
   }
 }
 

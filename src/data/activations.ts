@@ -300,6 +300,24 @@ export class Activations {
   }
 }
 
+/** Zeros [rows × neurons] in the storage type of the options. */
+export function zeroActivations(
+  rows: number,
+  neurons: number,
+  options: ActivationsOptions = {},
+): Activations {
+  const dtype = options.dtype ?? "f32";
+  assertStorageType(dtype);
+  const length = rows * neurons;
+  const data =
+    dtype === "f32"
+      ? new Float32Array(length)
+      : dtype === "f16"
+        ? new Uint16Array(length)
+        : new Uint8Array(length);
+  return new Activations(data, [rows, neurons], options);
+}
+
 /** @throws OptionError when a storage type is unknown */
 export function assertStorageType(dtype: StorageType): void {
   if (["f32", "f16", "u8"].includes(dtype)) return;

@@ -1,4 +1,5 @@
-/** `createBackend` for Node: the same, with a GPU from the package `webgpu`. */
+/** `createBackend` for Node: the same, with a GPU from the package `webgpu` and threads from `worker_threads`. */
+import { availableParallelism } from "node:os";
 import type { Backend } from "../backends/backend.ts";
 import {
   createBackend as createBackendAnywhere,
@@ -6,8 +7,10 @@ import {
   type CreateBackendOptions,
 } from "../backends/create-backend.ts";
 import { requestNodeDevice, type NodeDeviceOptions } from "./gpu.ts";
+import { spawnWorker } from "./spawn-worker.ts";
 
-export interface NodeBackendOptions extends Omit<CreateBackendOptions, "acquire">, NodeDeviceOptions {}
+export interface NodeBackendOptions
+  extends Omit<CreateBackendOptions, "acquire" | "spawn">, NodeDeviceOptions {}
 
 /**
  * Makes a backend.
@@ -20,5 +23,10 @@ export function createBackend(
   kind: BackendKind = "auto",
   options: NodeBackendOptions = {},
 ): Promise<Backend> {
-  return createBackendAnywhere(kind, { ...options, acquire: () => requestNodeDevice(options) });
+  return createBackendAnywhere(kind, {
+    ...options,
+    threads: options.threads ?? availableParallelism(),
+    spawn: spawnWorker,
+    acquire: () => requestNodeDevice(options),
+  });
 }

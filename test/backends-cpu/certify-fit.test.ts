@@ -1,10 +1,10 @@
 /** The certificate must hold whatever the GPU hands over: exact, near, wrong or broken. */
 import { describe, expect, it } from "vitest";
-import { choleskyFactor } from "../../src/backends/cpu/cholesky.ts";
-import { classWeights, LogisticLoss } from "../../src/backends/cpu/logistic-loss.ts";
-import { fitNewton } from "../../src/backends/cpu/newton.ts";
+import { choleskyFactor } from "../../src/backends/cpu/reference/cholesky.ts";
+import { classWeights, LogisticLoss } from "../../src/backends/cpu/reference/logistic-loss.ts";
+import { fitNewton } from "../../src/backends/cpu/reference/newton.ts";
 import { Pacer } from "../../src/backends/cpu/pacer.ts";
-import { certifyFit } from "../../src/backends/cpu/certify-fit.ts";
+import { certifyFit } from "../../src/backends/cpu/reference/certify-fit.ts";
 import { certify } from "../support/certify.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { randomActivations, randomLabels } from "../support/random-data.ts";

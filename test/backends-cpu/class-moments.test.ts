@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { classMoments } from "../../src/backends/cpu/class-moments.ts";
+import { classMoments } from "../../src/backends/cpu/reference/class-moments.ts";
 import { Pacer } from "../../src/backends/cpu/pacer.ts";
 import { LabelMatrix } from "../../src/data/labels.ts";
 import { Random } from "../../src/random.ts";

@@ -1,5 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { classWeights, LogisticLoss, logisticLossOfMargin } from "../../src/backends/cpu/logistic-loss.ts";
+import {
+  classWeights,
+  LogisticLoss,
+  logisticLossOfMargin,
+} from "../../src/backends/cpu/reference/logistic-loss.ts";
 import { Random } from "../../src/random.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { normals } from "../support/random-data.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { choleskyFactor, choleskySolve } from "../../src/backends/cpu/cholesky.ts";
-import { classWeights, LogisticLoss } from "../../src/backends/cpu/logistic-loss.ts";
-import { fitNewton, newtonSteps } from "../../src/backends/cpu/newton.ts";
+import { choleskyFactor, choleskySolve } from "../../src/backends/cpu/reference/cholesky.ts";
+import { classWeights, LogisticLoss } from "../../src/backends/cpu/reference/logistic-loss.ts";
+import { fitNewton, newtonSteps } from "../../src/backends/cpu/reference/newton.ts";
 import { certify } from "../support/certify.ts";
 import { Random } from "../../src/random.ts";
 import { expectClose } from "../support/expect-close.ts";

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Backend, LogisticOptions, LogisticProblem } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
-import { classWeights } from "../../src/backends/cpu/logistic-loss.ts";
+import { classWeights } from "../../src/backends/cpu/reference/logistic-loss.ts";
 import { Activations, type StorageType } from "../../src/data/activations.ts";
 import { LabelMatrix, UNLABELLED } from "../../src/data/labels.ts";
 import { SparseProbe } from "../../src/probes/sparse-probe.ts";

@@ -3,6 +3,7 @@ import { GPU } from "gpu.js";
 import type { Backend } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { GpuJsBackend } from "../../src/backends/gpujs/gpujs-backend.ts";
+import { spawnWorker } from "../../src/node/spawn-worker.ts";
 import { openDefaultLimitsBackend, openTestBackend } from "../support/gpu.ts";
 
 export interface Implementation {
@@ -14,7 +15,17 @@ export interface Implementation {
 }
 
 export const IMPLEMENTATIONS: Readonly<Record<string, Implementation>> = {
-  cpu: { open: createCpuBackend, unit: 2 ** -53, chain: (n) => n },
+  "cpu, reference": {
+    open: () => createCpuBackend({ kernels: "reference" }),
+    unit: 2 ** -53,
+    chain: (n) => n,
+  },
+  "cpu, 1 thread": { open: () => createCpuBackend({ kernels: "simd" }), unit: 2 ** -24, chain: (n) => n },
+  "cpu, 2 threads": {
+    open: () => createCpuBackend({ kernels: "simd", threads: 2, spawn: spawnWorker }),
+    unit: 2 ** -24,
+    chain: (n) => n,
+  },
   webgpu: { open: () => openTestBackend(), unit: 2 ** -24, chain: (n) => n },
   // A small binding cuts most matrices into row chunks, and the problems of a fit into batches.
   "webgpu (default limits, cut small)": {

@@ -1,11 +1,12 @@
-import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { erf } from "../../src/backends/cpu/erf.ts";
 import { javascriptKernels } from "../../src/backends/cpu/javascript-kernels.ts";
 import { wasmKernels } from "../../src/backends/cpu/wasm-kernels.ts";
-import { KERNELS_BASE64 } from "../../src/backends/cpu/wasm/kernels.generated.ts";
-import { loadKernels, type WasmKernels } from "../../src/backends/cpu/wasm/load-kernels.ts";
+import {
+  loadTransformerModule,
+  type TransformerModule,
+} from "../../src/backends/cpu/wasm/transformer-module.ts";
 import type { TransformerSpec } from "../../src/backends/backend.ts";
 import type { FloatBuffer, TransformerKernels } from "../../src/backends/cpu/transformer-kernels.ts";
 import { OutOfMemoryError } from "../../src/errors.ts";
@@ -38,7 +39,7 @@ const normals = (random: Random, length: number): Float32Array =>
   });
 
 const both = async (spec: TransformerSpec): Promise<TransformerKernels[]> => [
-  wasmKernels(await loadKernels(), spec),
+  wasmKernels(await loadTransformerModule("simd"), spec),
   javascriptKernels(spec),
 ];
 
@@ -48,30 +49,18 @@ function filled(kernels: TransformerKernels, data: Float32Array): FloatBuffer {
   return buffer;
 }
 
-describe("the compiled kernels", () => {
-  it("are what the sources compile to", { timeout: 60_000 }, async () => {
-    const { buildKernels } = (await import(
-      new URL("../../src/backends/cpu/wasm/assembly/build.mjs", import.meta.url).href
-    )) as { buildKernels: () => Promise<string> };
-    const committed = new URL("../../src/backends/cpu/wasm/kernels.generated.ts", import.meta.url);
-    expect(await buildKernels()).toBe(await readFile(committed, "utf8"));
-  });
-
-  it("are small", () => {
-    expect(KERNELS_BASE64.length).toBeLessThan(20_000);
-  });
-
+describe("the kernels' memory", () => {
   it("say so when 4 GiB are not enough", async () => {
-    const kernels = await loadKernels();
+    const kernels = await loadTransformerModule("simd");
     expect(() => kernels.allocate(2 ** 30)).toThrow(OutOfMemoryError);
   });
 });
 
 describe("erf", () => {
   const { x, erf: want } = fixtureJson("erf.json") as { x: number[]; erf: number[] };
-  let wasm: WasmKernels;
+  let wasm: TransformerModule;
   beforeAll(async () => {
-    wasm = await loadKernels();
+    wasm = await loadTransformerModule("simd");
   });
 
   it("in float64 is within 2e-15 of CPython's", () => {

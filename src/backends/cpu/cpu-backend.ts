@@ -1,54 +1,226 @@
-/** The backend that runs everywhere: one thread, statistics and fits in float64. */
-import { BackendUnavailableError } from "../../errors.ts";
-import type { Backend } from "../backend.ts";
-import { aggregateRows } from "./aggregate-rows.ts";
-import { classMoments } from "./class-moments.ts";
+/**
+ * The backend that runs everywhere: SIMD WebAssembly on worker threads, on the calling thread where threads cannot share
+ * memory, and float64 JavaScript where SIMD WebAssembly does not run.
+ */
+import { Activations, zeroActivations, type ActivationsOptions } from "../../data/activations.ts";
+import type { ClassMoments } from "../../data/class-moments.ts";
+import type { LabelMatrix } from "../../data/labels.ts";
+import type { TensorSource } from "../../data/tensor.ts";
+import { BackendUnavailableError, OptionError } from "../../errors.ts";
+import type {
+  Aggregation,
+  Backend,
+  BackendInfo,
+  CallOptions,
+  DeviceActivations,
+  LoadTransformerOptions,
+  LogisticFit,
+  LogisticOptions,
+  LogisticProblem,
+  RowSegments,
+  Transformer,
+  TransformerSpec,
+} from "../backend.ts";
 import { CpuActivations, hostOf } from "./cpu-activations.ts";
-import { fitLogistic } from "./fit-logistic.ts";
 import { Pacer } from "./pacer.ts";
+import { aggregateRows } from "./reference/aggregate-rows.ts";
+import { classMoments } from "./reference/class-moments.ts";
+import { fitLogistic } from "./reference/fit-logistic.ts";
+import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
-import { wasmSimdSupported } from "./wasm/load-kernels.ts";
+import { KernelPool } from "./wasm/kernel-pool.ts";
+import { supportedVariant, type KernelVariant } from "./wasm/load-kernels.ts";
+import { browserWorkers, type SpawnWorker } from "./wasm/worker-thread.ts";
+
+export interface CpuBackendOptions {
+  /**
+   * Threads that compute; default 1. More need memory that threads can share: in a browser, a page that is cross-origin
+   * isolated. Where they cannot be had, one is used, and `info.threads` says so.
+   */
+  readonly threads?: number;
+  /**
+   * `"simd"` is SIMD WebAssembly; `"reference"` the readable float64 implementation in JavaScript that the tests measure the
+   * others by, 10 to 100 times slower, on one thread. Default: "simd" where it runs.
+   */
+  readonly kernels?: "simd" | "reference";
+  /** How to start worker threads; default: a browser's workers. */
+  readonly spawn?: SpawnWorker | undefined;
+  /** Why another backend was not taken, for `info`. */
+  readonly fallbackReason?: string;
+}
+
+/** The kernels of all backends with one thread: such a backend needs no memory of its own. */
+const poolsOfOne = new Map<KernelVariant, Promise<KernelPool>>();
 
 /**
- * A CPU backend. It holds no state: two of them are interchangeable, and `dispose()` has nothing to free. Long calls
- * let the event loop turn about every 30 ms and check their signal there; fits do so after every pass over their data,
- * n·k numbers, and within the n·k² of a Hessian.
+ * A CPU backend. Long calls let the event loop turn about every 30 ms and check their signal there. Results do not depend on the
+ * number of threads.
+ *
+ * @throws BackendUnavailableError when "simd" is asked for and SIMD WebAssembly does not run here
+ * @throws OptionError when the number of threads is not a whole number of at least 1, or `kernels` is unknown
  */
-export function createCpuBackend(): Backend {
-  return {
-    info: {
+export function createCpuBackend(options: CpuBackendOptions = {}): Backend {
+  const { threads = 1, kernels, spawn = browserWorkers() } = options;
+  if (!Number.isInteger(threads) || threads < 1) {
+    throw new OptionError(`threads is ${threads}.`, "Give a whole number of at least 1.");
+  }
+  if (kernels !== undefined && !["simd", "reference"].includes(kernels)) {
+    throw new OptionError(
+      `The kernels ${JSON.stringify(kernels)} are not known.`,
+      'Use "simd" or "reference".',
+    );
+  }
+  const variant = kernels === "reference" ? undefined : supportedVariant();
+  if (kernels === "simd" && !variant) {
+    throw new BackendUnavailableError(
+      "SIMD WebAssembly does not run here.",
+      "Leave the kernels option out to use the slower reference, or use another engine.",
+    );
+  }
+  return new CpuBackend(variant, threads, spawn, options.fallbackReason);
+}
+
+class CpuBackend implements Backend {
+  readonly #variant: KernelVariant | undefined;
+  readonly #threads: number;
+  readonly #spawn: SpawnWorker | undefined;
+  readonly #fallbackReason: string | undefined;
+  /** The pool, once it is wanted; null where the engine refuses the kernels. */
+  #pool: Promise<KernelPool | null> | undefined;
+  #opened: KernelPool | null | undefined;
+
+  constructor(
+    variant: KernelVariant | undefined,
+    threads: number,
+    spawn: SpawnWorker | undefined,
+    fallbackReason: string | undefined,
+  ) {
+    this.#variant = variant;
+    this.#spawn = spawn;
+    this.#threads = variant && spawn && typeof SharedArrayBuffer === "function" ? threads : 1;
+    this.#fallbackReason = fallbackReason;
+  }
+
+  get info(): BackendInfo {
+    const simd = this.#variant !== undefined && this.#opened !== null;
+    const threads = simd ? (this.#opened?.threads ?? this.#threads) : 1;
+    return {
       kind: "cpu",
-      device: `models in ${wasmSimdSupported() ? "SIMD WebAssembly" : "JavaScript"}, statistics in float64 JavaScript`,
-    },
-    async upload(activations, options = {}) {
-      options.signal?.throwIfAborted();
-      return Promise.resolve(new CpuActivations(activations));
-    },
-    adopt() {
-      throw new BackendUnavailableError(
-        "A GPU buffer cannot be read by the cpu backend.",
-        "Create a webgpu backend on the buffer's own device, or pass the values as a Float32Array.",
-      );
-    },
-    async classMoments(x, labels, options = {}) {
-      return classMoments(hostOf(x), labels, new Pacer(options.signal));
-    },
-    async gatherColumns(x, columns, options = {}) {
-      options.signal?.throwIfAborted();
-      return Promise.resolve(hostOf(x).gatherColumns(columns));
-    },
-    async aggregateRows(x, aggregation, segments, options = {}) {
-      const pacer = new Pacer(options.signal);
-      return new CpuActivations(await aggregateRows(hostOf(x), aggregation, segments, pacer));
-    },
-    async fitLogistic(x, labels, problems, options) {
-      return fitLogistic(hostOf(x), labels, problems, options, new Pacer(options.signal));
-    },
-    async loadTransformer(spec, weights, options = {}) {
-      return loadCpuTransformer(spec, weights, options);
-    },
-    dispose() {
-      // Nothing is held.
-    },
-  };
+      threads,
+      device: simd
+        ? `WebAssembly with ${this.#variant === "simd" ? "SIMD" : "relaxed SIMD"}, ${threads} ${threads === 1 ? "thread" : "threads"}`
+        : "float64 JavaScript, 1 thread",
+      ...(this.#fallbackReason !== undefined && { fallbackReason: this.#fallbackReason }),
+    };
+  }
+
+  async upload(activations: Activations, options: CallOptions = {}): Promise<DeviceActivations> {
+    options.signal?.throwIfAborted();
+    return Promise.resolve(new CpuActivations(activations));
+  }
+
+  adopt(): never {
+    throw new BackendUnavailableError(
+      "A GPU buffer cannot be read by the cpu backend.",
+      "Create a webgpu backend on the buffer's own device, or pass the values as a Float32Array.",
+    );
+  }
+
+  async allocate(rows: number, neurons: number, options: ActivationsOptions = {}): Promise<Activations> {
+    const pool = await this.#kernels();
+    // Memory that is not shared moves when it grows, so nothing that lives longer than a call can lie in it.
+    if (!pool?.memory.shared) return zeroActivations(rows, neurons, options);
+    return new Activations(
+      pool.memory.zeros(rows * neurons, options.dtype ?? "f32"),
+      [rows, neurons],
+      options,
+    );
+  }
+
+  async release(activations: Activations): Promise<void> {
+    const memory = (await this.#kernels())?.memory;
+    const at = memory?.addressOf(activations.data);
+    if (at !== undefined) memory?.free(at);
+  }
+
+  async classMoments(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: CallOptions = {},
+  ): Promise<ClassMoments> {
+    return classMoments(hostOf(x), labels, new Pacer(options.signal));
+  }
+
+  async gatherColumns(
+    x: DeviceActivations,
+    columns: Uint32Array,
+    options: CallOptions = {},
+  ): Promise<Activations> {
+    options.signal?.throwIfAborted();
+    const pool = await this.#kernels();
+    return pool ? gatherColumns(pool, hostOf(x), columns, options.signal) : hostOf(x).gatherColumns(columns);
+  }
+
+  async aggregateRows(
+    x: DeviceActivations,
+    aggregation: Aggregation,
+    segments: RowSegments,
+    options: CallOptions = {},
+  ): Promise<DeviceActivations> {
+    const pacer = new Pacer(options.signal);
+    return new CpuActivations(await aggregateRows(hostOf(x), aggregation, segments, pacer));
+  }
+
+  async fitLogistic(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly LogisticProblem[],
+    options: LogisticOptions,
+  ): Promise<LogisticFit[]> {
+    return fitLogistic(hostOf(x), labels, problems, options, new Pacer(options.signal));
+  }
+
+  async loadTransformer(
+    spec: TransformerSpec,
+    weights: TensorSource,
+    options: LoadTransformerOptions = {},
+  ): Promise<Transformer> {
+    return loadCpuTransformer(spec, weights, options);
+  }
+
+  dispose(): void {
+    if (this.#threads === 1) return;
+    void this.#pool?.then((pool) => pool?.close());
+    this.#pool = undefined;
+  }
+
+  /** The SIMD kernels, or null for the reference. */
+  #kernels(): Promise<KernelPool | null> {
+    this.#pool ??= this.#open();
+    return this.#pool;
+  }
+
+  async #open(): Promise<KernelPool | null> {
+    const variant = this.#variant;
+    if (!variant) return null;
+    try {
+      this.#opened = await (this.#threads > 1
+        ? KernelPool.open(variant, this.#threads, this.#spawn)
+        : poolOfOne(variant));
+    } catch (error) {
+      // A page's security policy may forbid what the engine could do.
+      if (!(error instanceof WebAssembly.CompileError)) throw error;
+      this.#opened = null;
+    }
+    return this.#opened;
+  }
+}
+
+function poolOfOne(variant: KernelVariant): Promise<KernelPool> {
+  let pool = poolsOfOne.get(variant);
+  if (!pool) {
+    pool = KernelPool.open(variant);
+    poolsOfOne.set(variant, pool);
+  }
+  return pool;
 }

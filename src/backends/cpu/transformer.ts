@@ -22,12 +22,13 @@ import {
 } from "../gpt-neox-weights.ts";
 import { hookPointsByLayer, hookWidth, type HookName } from "../hook-points.ts";
 import { assertTokenBatch } from "../token-batch.ts";
-import { aggregateRows } from "./aggregate-rows.ts";
+import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { CpuActivations } from "./cpu-activations.ts";
 import { javascriptKernels } from "./javascript-kernels.ts";
 import { Pacer } from "./pacer.ts";
 import type { FloatBuffer, LinearMap, NormWeights, TransformerKernels } from "./transformer-kernels.ts";
-import { loadKernels, wasmSimdSupported } from "./wasm/load-kernels.ts";
+import { supportedVariant } from "./wasm/load-kernels.ts";
+import { loadTransformerModule } from "./wasm/transformer-module.ts";
 import { wasmKernels } from "./wasm-kernels.ts";
 
 /** Tokens that go through the layers together (a longer sequence goes alone): weights are reused, caches suffice. */
@@ -145,7 +146,8 @@ async function chooseKernels(
   let cause: unknown;
   try {
     // A page's security policy may forbid what the engine could do.
-    if (wasmSimdSupported()) return wasmKernels(await loadKernels(), spec);
+    const variant = supportedVariant();
+    if (variant) return wasmKernels(await loadTransformerModule(variant), spec);
   } catch (error) {
     if (error instanceof SparseProbeError) throw error;
     cause = error;

@@ -2,7 +2,7 @@
 import type { TransformerSpec } from "../backend.ts";
 import type { FloatBuffer, LinearMap, TransformerKernels } from "./transformer-kernels.ts";
 import { rotaryTable } from "./transformer-kernels.ts";
-import type { WasmKernels } from "./wasm/load-kernels.ts";
+import type { TransformerModule } from "./wasm/transformer-module.ts";
 
 /** Columns of a packed panel and rows of a tile, as in wasm/assembly/linear.ts. */
 const PANEL = 8;
@@ -13,9 +13,9 @@ const roundUp = (n: number): number => Math.ceil(n / PANEL) * PANEL;
 class WasmBuffer implements FloatBuffer {
   readonly at: number;
   readonly length: number;
-  readonly #wasm: WasmKernels;
+  readonly #wasm: TransformerModule;
 
-  constructor(wasm: WasmKernels, length: number) {
+  constructor(wasm: TransformerModule, length: number) {
     this.#wasm = wasm;
     this.length = length;
     this.at = wasm.allocate(length);
@@ -33,7 +33,7 @@ class PackedLinearMap implements LinearMap {
   readonly bias: WasmBuffer;
 
   constructor(
-    wasm: WasmKernels,
+    wasm: TransformerModule,
     weight: Float32Array,
     bias: Float32Array | null,
     outputs: number,
@@ -55,7 +55,7 @@ class PackedLinearMap implements LinearMap {
 
 /** @param wasm an instance whose memory these kernels own */
 export function wasmKernels(
-  wasm: WasmKernels,
+  wasm: TransformerModule,
   spec: TransformerSpec,
 ): TransformerKernels<WasmBuffer, PackedLinearMap> {
   const { heads, dHead, rotaryDims, context } = spec;

@@ -11,7 +11,7 @@
 import { emptyClassMoments, type ClassMoments } from "../../data/class-moments.ts";
 import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
 import { NonFiniteError, ShapeError } from "../../errors.ts";
-import { addToClass, groupFeatures, NO_PATTERN, type FeatureGroup } from "../cpu/class-moments.ts";
+import { addToClass, groupFeatures, NO_PATTERN, type FeatureGroup } from "../cpu/reference/class-moments.ts";
 import { Pacer } from "../cpu/pacer.ts";
 import { SPLIT_RESULTS, type GpuJsDevice, type GpuJsKernel } from "./device.ts";
 import type { GpuJsActivations, RowPart } from "./gpujs-activations.ts";

@@ -11,18 +11,18 @@
 import type { Activations } from "../../data/activations.ts";
 import type { LabelMatrix } from "../../data/labels.ts";
 import type { LogisticFit, LogisticOptions, LogisticProblem } from "../backend.ts";
-import { choleskyFactor, choleskySolve } from "../cpu/cholesky.ts";
+import { choleskyFactor, choleskySolve } from "../cpu/reference/cholesky.ts";
 import {
   assertProblems,
   chunksOfColumns,
   fitLogistic as fitOnHost,
   groupByRows,
-} from "../cpu/fit-logistic.ts";
-import { gatherAsColumns } from "../cpu/gather-columns.ts";
-import { classWeights, LogisticLoss } from "../cpu/logistic-loss.ts";
-import { initialPoint } from "../cpu/newton.ts";
+} from "../cpu/reference/fit-logistic.ts";
+import { gatherAsColumns } from "../cpu/reference/gather-columns.ts";
+import { classWeights, LogisticLoss } from "../cpu/reference/logistic-loss.ts";
+import { initialPoint } from "../cpu/reference/newton.ts";
 import { Pacer } from "../cpu/pacer.ts";
-import { certifyFit } from "../cpu/certify-fit.ts";
+import { certifyFit } from "../cpu/reference/certify-fit.ts";
 import { SPLIT_RESULTS, type GpuJsDevice, type GpuJsKernel, type GpuJsTexture } from "./device.ts";
 import { gatherColumns } from "./gather-columns.ts";
 import type { GpuJsActivations } from "./gpujs-activations.ts";

@@ -1,5 +1,5 @@
 /** The gpu.js backend: statistics in float32 in WebGL2 shaders, fits finished in float64 on the host. */
-import type { Activations } from "../../data/activations.ts";
+import { zeroActivations, type Activations, type ActivationsOptions } from "../../data/activations.ts";
 import type { ClassMoments } from "../../data/class-moments.ts";
 import type { LabelMatrix } from "../../data/labels.ts";
 import { BackendUnavailableError, OptionError, UnsupportedModelError } from "../../errors.ts";
@@ -47,13 +47,21 @@ export class GpuJsBackend implements Backend {
     }
     this.#device = new GpuJsDevice(GPU, mode);
     this.#limits = { textureValues, leastProducts };
-    this.info = { kind: "gpujs", device: this.#device.description };
+    this.info = { kind: "gpujs", device: this.#device.description, threads: 1 };
   }
 
   async upload(activations: Activations, options: CallOptions = {}): Promise<DeviceActivations> {
     options.signal?.throwIfAborted();
     this.#device.assertLive();
     return uploadActivations(this.#device, activations, this.#limits.textureValues, options.signal);
+  }
+
+  async allocate(rows: number, neurons: number, options: ActivationsOptions = {}): Promise<Activations> {
+    return Promise.resolve(zeroActivations(rows, neurons, options));
+  }
+
+  async release(): Promise<void> {
+    // Ordinary arrays: the garbage collector has them.
   }
 
   adopt(): DeviceActivations {

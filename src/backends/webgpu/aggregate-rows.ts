@@ -3,7 +3,7 @@ import gridSource from "#shaders/lib/grid.wgsl";
 import storageSource from "#shaders/lib/storage.wgsl";
 import kernelSource from "#shaders/aggregate-rows.wgsl";
 import type { Aggregation, RowSegments } from "../backend.ts";
-import { assertAggregation, assertSegments } from "../cpu/aggregate-rows.ts";
+import { assertAggregation, assertSegments } from "../cpu/reference/aggregate-rows.ts";
 import type { ComputeDevice } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import {

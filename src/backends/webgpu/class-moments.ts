@@ -23,7 +23,7 @@ import totalSource from "#shaders/class-moments-total.wgsl";
 import { emptyClassMoments, type ClassMoments } from "../../data/class-moments.ts";
 import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
 import { ShapeError } from "../../errors.ts";
-import { addToClass, groupFeatures, NO_PATTERN, type FeatureGroup } from "../cpu/class-moments.ts";
+import { addToClass, groupFeatures, NO_PATTERN, type FeatureGroup } from "../cpu/reference/class-moments.ts";
 import { Pacer } from "../cpu/pacer.ts";
 import type { ComputeDevice } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";

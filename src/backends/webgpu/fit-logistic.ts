@@ -8,10 +8,10 @@
 import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
 import { NonFiniteError, OutOfMemoryError } from "../../errors.ts";
 import type { LogisticFit, LogisticOptions, LogisticProblem } from "../backend.ts";
-import { assertProblems, chunksOfColumns } from "../cpu/fit-logistic.ts";
-import { classWeights, LogisticLoss } from "../cpu/logistic-loss.ts";
+import { assertProblems, chunksOfColumns } from "../cpu/reference/fit-logistic.ts";
+import { classWeights, LogisticLoss } from "../cpu/reference/logistic-loss.ts";
 import { Pacer } from "../cpu/pacer.ts";
-import { certifyFit } from "../cpu/certify-fit.ts";
+import { certifyFit } from "../cpu/reference/certify-fit.ts";
 import type { ComputeDevice } from "./device.ts";
 import { gatherInto } from "./gather-columns.ts";
 import { batchSize, runNewtonBatch, type BatchProblem } from "./newton-batch.ts";

@@ -1,5 +1,5 @@
 /** The WebGPU backend: statistics in float32 on the device, fits certified in float64 on the host. */
-import type { Activations } from "../../data/activations.ts";
+import { zeroActivations, type Activations, type ActivationsOptions } from "../../data/activations.ts";
 import type { ClassMoments } from "../../data/class-moments.ts";
 import type { LabelMatrix } from "../../data/labels.ts";
 import type { TensorSource } from "../../data/tensor.ts";
@@ -60,7 +60,7 @@ export class WebGpuBackend implements Backend {
     }
     this.#maxBindingBytes = Math.min(maxBindingBytes, this.device.maxBindingBytes);
     this.#workBytes = workBytes;
-    this.info = { kind: "webgpu", device: this.device.description };
+    this.info = { kind: "webgpu", device: this.device.description, threads: 1 };
   }
 
   async upload(activations: Activations, options: CallOptions = {}): Promise<DeviceActivations> {
@@ -96,6 +96,14 @@ export class WebGpuBackend implements Backend {
     } finally {
       scope.dispose();
     }
+  }
+
+  async allocate(rows: number, neurons: number, options: ActivationsOptions = {}): Promise<Activations> {
+    return Promise.resolve(zeroActivations(rows, neurons, options));
+  }
+
+  async release(): Promise<void> {
+    // Ordinary arrays: the garbage collector has them.
   }
 
   adopt(

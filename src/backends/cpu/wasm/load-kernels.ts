@@ -1,109 +1,101 @@
-/** Instantiates the compiled kernels with a memory of their own. */
-import { OutOfMemoryError } from "../../../errors.ts";
-import { KERNELS_BASE64 } from "./kernels.generated.ts";
+/** Compiles the kernels: the variant that this engine runs, for shared memory or for memory of one thread. */
 
-/** The kernels' functions; pointers are byte offsets in {@link WasmKernels.memory}, multiples of 16. */
-export interface KernelFunctions {
-  linear(
-    x: number,
-    xStride: number,
-    w: number,
-    panelDepth: number,
-    bias: number,
-    y: number,
-    yStride: number,
-    rows: number,
-    k: number,
-    n: number,
-    edge: number,
-  ): void;
-  layerNorm(
-    x: number,
-    gain: number,
-    bias: number,
-    y: number,
-    rows: number,
-    width: number,
-    epsilon: number,
-  ): void;
-  rotate(qkv: number, turns: number, rows: number, heads: number, dHead: number, dims: number): void;
-  attend(
-    qkv: number,
-    z: number,
-    rows: number,
-    heads: number,
-    dHead: number,
-    scratch: number,
-    zeros: number,
-  ): void;
-  erf(x: number, y: number, count: number): void;
-  gelu(x: number, y: number, count: number): void;
-  geluTanh(x: number, y: number, count: number): void;
-  relu(x: number, y: number, count: number): void;
-  add(x: number, y: number, count: number): void;
+/** `"relaxed-simd"` has fused multiply–add; its last bits may differ between processors. */
+export type KernelVariant = "simd" | "relaxed-simd";
+
+/** Functions of the compiled module; pointers are byte offsets in its memory. */
+export type KernelFunctions = Readonly<Record<string, (...args: number[]) => number | undefined>>;
+
+export interface CompiledKernels {
+  readonly variant: KernelVariant;
+  /** Imports a shared memory; otherwise an unshared one. */
+  readonly shared: boolean;
+  readonly module: WebAssembly.Module;
 }
 
-const PAGE = 65536;
-/** WebAssembly's 32-bit address space. */
-const ADDRESSABLE = 65536 * PAGE;
+/** (module (func (result v128) v128.const 0)) */
+const SIMD_PROBE = Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 22, 1, 20, 0, 253, 12,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11,
+); // prettier-ignore
 
-/** The kernels with a bump allocator over their memory. Nothing is freed but the whole. */
-export class WasmKernels {
-  readonly call: KernelFunctions;
-  readonly #memory: WebAssembly.Memory;
-  #used = 16;
+/** (module (func (param v128) (result v128) (f32x4.relaxed_madd (local.get 0) (local.get 0) (local.get 0)))) */
+const RELAXED_SIMD_PROBE = Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0,
+  32, 0, 32, 0, 32, 0, 253, 133, 2, 11,
+); // prettier-ignore
 
-  constructor(call: KernelFunctions, memory: WebAssembly.Memory) {
-    this.call = call;
-    this.#memory = memory;
+/** The fastest variant that this engine runs; undefined where SIMD WebAssembly does not run at all. */
+export function supportedVariant(): KernelVariant | undefined {
+  if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD_PROBE)) return undefined;
+  return WebAssembly.validate(RELAXED_SIMD_PROBE) ? "relaxed-simd" : "simd";
+}
+
+const compiled = new Map<string, Promise<CompiledKernels>>();
+
+/**
+ * Compiles a variant, once for the whole process.
+ * @throws WebAssembly.CompileError where the engine, or a page's security policy, refuses it
+ */
+export function compileKernels(variant: KernelVariant, shared: boolean): Promise<CompiledKernels> {
+  const key = `${variant} ${shared}`;
+  let kernels = compiled.get(key);
+  if (!kernels) {
+    kernels = compile(variant, shared);
+    compiled.set(key, kernels);
   }
+  return kernels;
+}
 
-  /**
-   * Reserves zeroed room for `length` floats and returns its byte offset.
-   * @throws OutOfMemoryError when the address space or the machine has no room
-   */
-  allocate(length: number): number {
-    const at = this.#used;
-    const end = at + Math.ceil(length / 4) * 16;
-    const missing = end - this.#memory.buffer.byteLength;
-    if (missing > 0) {
-      try {
-        if (end > ADDRESSABLE) throw new RangeError("beyond 4 GiB");
-        this.#memory.grow(Math.ceil(missing / PAGE));
-      } catch (cause) {
-        throw new OutOfMemoryError(
-          `The CPU kernels need ${(end / 2 ** 30).toFixed(2)} GiB of WebAssembly memory and cannot have it ` +
-            "(4 GiB is the most).",
-          "Use the webgpu backend, a smaller model, or fewer tokens in a batch.",
-          { cause },
-        );
-      }
+async function compile(variant: KernelVariant, shared: boolean): Promise<CompiledKernels> {
+  const { KERNELS_BASE64 } = await (variant === "simd"
+    ? import("./kernels-simd.generated.ts")
+    : import("./kernels-relaxed-simd.generated.ts"));
+  const bytes = Uint8Array.from(atob(KERNELS_BASE64), (character) => character.charCodeAt(0));
+  if (shared) importSharedMemory(bytes);
+  return { variant, shared, module: await WebAssembly.compile(bytes) };
+}
+
+/** Rewrites the one imported memory as shared: the kernels have no atomics, so one build serves both kinds. */
+export function importSharedMemory(bytes: Uint8Array): void {
+  let at = 8;
+  const number = (): number => {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++];
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value >>> 0;
     }
-    this.#used = end;
-    return at;
+  };
+  const skip = (length: number): void => {
+    at += length;
+  };
+  while (at < bytes.length) {
+    const section = bytes[at++];
+    const size = number();
+    if (section !== 2) {
+      skip(size);
+      continue;
+    }
+    for (let imports = number(); imports > 0; imports--) {
+      skip(number());
+      skip(number());
+      const kind = bytes[at++];
+      if (kind === 2) {
+        bytes[at] |= 2;
+        return;
+      }
+      number();
+    }
   }
-
-  /** The floats at a byte offset. The view dies with the next {@link allocate}: use it at once. */
-  view(at: number, length: number): Float32Array {
-    return new Float32Array(this.#memory.buffer, at, length);
-  }
+  throw new WebAssembly.CompileError("The kernels import no memory.");
 }
 
-let compiled: Promise<WebAssembly.Module> | undefined;
-
-/** Whether this engine runs SIMD WebAssembly: the kernels validate. */
-export function wasmSimdSupported(): boolean {
-  return typeof WebAssembly === "object" && WebAssembly.validate(kernelBytes());
-}
-
-function kernelBytes(): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(KERNELS_BASE64), (character) => character.charCodeAt(0));
-}
-
-/** A fresh instance; the module is compiled once. */
-export async function loadKernels(): Promise<WasmKernels> {
-  compiled ??= WebAssembly.compile(kernelBytes());
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
-  const instance = await WebAssembly.instantiate(await compiled, { env: { memory } });
-  return new WasmKernels(instance.exports as unknown as KernelFunctions, memory);
+/** Links the kernels to a memory. */
+export async function instantiateKernels(
+  { module }: CompiledKernels,
+  memory: WebAssembly.Memory,
+): Promise<KernelFunctions> {
+  const instance = await WebAssembly.instantiate(module, { env: { memory } });
+  return instance.exports as unknown as KernelFunctions;
 }

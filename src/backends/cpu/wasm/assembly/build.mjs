@@ -1,5 +1,6 @@
 /**
- * Compiles the kernels to kernels.generated.ts. `buildKernels()` returns the text; run as a program, it writes the file.
+ * Compiles the kernels twice, with and without relaxed SIMD (fused multiply–add), to kernels-*.generated.ts.
+ * `buildKernels(variant)` returns the text; run as a program, it writes the files.
  */
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -7,7 +8,10 @@ import asc from "assemblyscript/asc";
 
 const here = new URL(".", import.meta.url);
 
-export async function buildKernels() {
+/** Variants by name, with the features that they need. */
+export const VARIANTS = { simd: ["simd"], "relaxed-simd": ["simd", "relaxed-simd"] };
+
+export async function buildKernels(variant) {
   let wasm;
   const { error, stderr } = await asc.main(
     [
@@ -16,7 +20,8 @@ export async function buildKernels() {
       fileURLToPath(here),
       "--outFile",
       "kernels.wasm",
-      ..."--runtime stub --importMemory --initialMemory 1 --maximumMemory 65536 --enable simd".split(" "),
+      ..."--runtime stub --importMemory --initialMemory 1 --maximumMemory 65536".split(" "),
+      ...VARIANTS[variant].flatMap((feature) => ["--enable", feature]),
       ..."-O3 --noAssert --converge --use abort=".split(" "),
     ],
     {
@@ -33,7 +38,9 @@ export async function buildKernels() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const text = await buildKernels();
-  await writeFile(new URL("../kernels.generated.ts", here), text);
-  console.log(`kernels.generated.ts: ${text.length} characters`);
+  for (const variant of Object.keys(VARIANTS)) {
+    const text = await buildKernels(variant);
+    await writeFile(new URL(`../kernels-${variant}.generated.ts`, here), text);
+    console.log(`kernels-${variant}.generated.ts: ${text.length} characters`);
+  }
 }

@@ -8,9 +8,10 @@ export function sum4(v: v128): f32 {
   );
 }
 
-/** a·b + c, rounded twice. */
+/** a·b + c: rounded once where the engine has relaxed SIMD and the processor fuses, twice elsewhere. */
 @inline
 export function mulAdd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
   return f32x4.add(f32x4.mul(a, b), c);
 }
 

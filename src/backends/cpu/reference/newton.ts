@@ -9,7 +9,7 @@
  * is still to be gained. Boyd and Vandenberghe, Convex Optimization, section 9.5; Nocedal and Wright, Numerical
  * Optimization, section 7.1.
  */
-import type { Convergence } from "../backend.ts";
+import type { Convergence } from "../../backend.ts";
 import { choleskyFactor, choleskySolve } from "./cholesky.ts";
 import { finish, type LogisticLoss } from "./logistic-loss.ts";
 

@@ -1,9 +1,9 @@
 /** The last digits of a fit that was computed in float32: float64 on the host. */
-import type { Convergence } from "../backend.ts";
+import type { Convergence } from "../../backend.ts";
 import { choleskySolve } from "./cholesky.ts";
 import type { LogisticLoss } from "./logistic-loss.ts";
 import { newtonSteps, type NewtonResult } from "./newton.ts";
-import type { Pacer } from "./pacer.ts";
+import type { Pacer } from "../pacer.ts";
 
 /** Chord steps before the solver proper takes over. */
 const MOST_CHORD_STEPS = 6;

@@ -6,7 +6,7 @@
  * The intercept is not penalised. This is scikit-learn's objective for `LogisticRegression(penalty="l2", C=C)`.
  * Parameters are one vector θ = (w_1 … w_k, b): the intercept is last.
  */
-import { UNLABELLED } from "../../data/labels.ts";
+import { UNLABELLED } from "../../../data/labels.ts";
 
 /** One problem: k columns of n rows, their labels and weights. */
 export interface LogisticData {

@@ -1,8 +1,8 @@
 /** Token rows combined into one row per text: the mean, the maximum or the last of a segment's rows. */
-import { Activations } from "../../data/activations.ts";
-import { EmptyDataError, OptionError, ShapeError } from "../../errors.ts";
-import type { Aggregation, RowSegments } from "../backend.ts";
-import type { Pacer } from "./pacer.ts";
+import { Activations } from "../../../data/activations.ts";
+import { EmptyDataError, OptionError, ShapeError } from "../../../errors.ts";
+import type { Aggregation, RowSegments } from "../../backend.ts";
+import type { Pacer } from "../pacer.ts";
 
 /**
  * Combines the rows of each segment into one float32 row; sums run in float64. An output row takes the group of its

@@ -5,11 +5,11 @@
  * accumulators are merged into classes at the end: for one-against-the-rest labels of K classes a row is added once, not K
  * times.
  */
-import type { Activations } from "../../data/activations.ts";
-import { emptyClassMoments, type ClassMoments } from "../../data/class-moments.ts";
-import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
-import { ShapeError } from "../../errors.ts";
-import type { Pacer } from "./pacer.ts";
+import type { Activations } from "../../../data/activations.ts";
+import { emptyClassMoments, type ClassMoments } from "../../../data/class-moments.ts";
+import { UNLABELLED, type LabelMatrix } from "../../../data/labels.ts";
+import { ShapeError } from "../../../errors.ts";
+import type { Pacer } from "../pacer.ts";
 
 /** Accumulators per group of features: 64 × d × 16 bytes stay within a few MB. */
 const MAX_PATTERNS = 64;

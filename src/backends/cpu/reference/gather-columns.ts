@@ -1,7 +1,7 @@
 /** Some columns of some rows as float32 columns: the design of a probe. */
-import type { Activations } from "../../data/activations.ts";
-import { halfTable } from "../../data/float16.ts";
-import type { Pacer } from "./pacer.ts";
+import type { Activations } from "../../../data/activations.ts";
+import { halfTable } from "../../../data/float16.ts";
+import type { Pacer } from "../pacer.ts";
 
 /**
  * Column-major float32 copy of the columns and rows given, in their order.

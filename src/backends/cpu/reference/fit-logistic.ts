@@ -1,12 +1,12 @@
 /** Batches of logistic fits on the CPU: columns are gathered once and shared by the supports that contain them. */
-import type { Activations } from "../../data/activations.ts";
-import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
-import { OptionError, ShapeError, SupportSizeError } from "../../errors.ts";
-import type { LogisticFit, LogisticOptions, LogisticProblem } from "../backend.ts";
+import type { Activations } from "../../../data/activations.ts";
+import { UNLABELLED, type LabelMatrix } from "../../../data/labels.ts";
+import { OptionError, ShapeError, SupportSizeError } from "../../../errors.ts";
+import type { LogisticFit, LogisticOptions, LogisticProblem } from "../../backend.ts";
 import { gatherAsColumns } from "./gather-columns.ts";
 import { classWeights, LogisticLoss } from "./logistic-loss.ts";
 import { newtonSteps } from "./newton.ts";
-import type { Pacer } from "./pacer.ts";
+import type { Pacer } from "../pacer.ts";
 
 /** Bytes of gathered columns held at once. */
 const GATHER_BYTES = 256 * 2 ** 20;
