@@ -1,11 +1,12 @@
 /** J1 and J1b: class means, and with them mean differences and variances, of every neuron for one feature and for many. */
-import type { Activations } from "sparseprobe";
-import { type ClassMoments, type LabelMatrix, type StorageType } from "sparseprobe";
+import type { Activations, Backend } from "sparseprobe";
+import { type ClassMoments, type DeviceActivations, type LabelMatrix, type StorageType } from "sparseprobe";
 import { assertAllClose, assertClose } from "./check.ts";
 import { compare, type Contender } from "./compare.ts";
 import { FEATURES, readActivationsOf, readLabelsOf, writeArray } from "./data.ts";
 import {
   goalsFor,
+  Placed,
   ourContenders,
   rivalContenders,
   torchContenders,
@@ -40,7 +41,11 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
     const truth = truthOf(stored, labels, [0]);
     const size = { rows: x.rows, neurons: x.neurons, features: 1 };
     const shared = { job: "J1", size, bytes: stored.data.byteLength, boundBy: "reading" as const };
-    const ours = ourMoments(context, stored, labels, truth);
+    const placed = await Placed.in(context, stored);
+    const ours = [
+      ...ourMoments(context, placed, labels, truth),
+      ...ourMoments(context, stored, labels, truth),
+    ];
     results.push(
       await compare(
         {
@@ -59,7 +64,10 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
         context,
       ),
     );
-    if (dtype !== "f32") continue;
+    if (dtype !== "f32") {
+      await placed.release();
+      continue;
+    }
     results.push(
       await compare(
         {
@@ -83,6 +91,7 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
         context,
       ),
     );
+    await placed.release();
   }
   return results;
 }
@@ -107,7 +116,8 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
   const labels = await readLabelsOf(context.files, FEATURES);
   await loadRivals(context, x, "f32");
   const truth = truthOf(x, labels, CHECKED);
-  const ours = ourMoments(context, x, labels, truth);
+  const placed = await Placed.in(context, x);
+  const ours = ourMoments(context, placed, labels, truth);
   const size = { rows: x.rows, neurons: x.neurons, features: FEATURES };
   const flops = 2 * FEATURES * x.rows * x.neurons;
   const means = await compare(
@@ -171,6 +181,7 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
     },
     context,
   );
+  await placed.release();
   return [means, variances];
 }
 
@@ -199,13 +210,27 @@ function truthOf(x: Activations, labels: LabelMatrix, features: readonly number[
   };
 }
 
-function ourMoments(context: JobContext, x: Activations, labels: LabelMatrix, truth: Truth): Contender[] {
+/** On a matrix in the backends' own memory, or on one in an ordinary array, which every run has to bring there. */
+function ourMoments(
+  context: JobContext,
+  x: Placed | Activations,
+  labels: LabelMatrix,
+  truth: Truth,
+): Contender[] {
+  const withX = async <T>(backend: Backend, call: (device: DeviceActivations) => Promise<T>): Promise<T> => {
+    if (x instanceof Placed) return call(x.of(backend));
+    const device = await backend.upload(x);
+    try {
+      return await call(device);
+    } finally {
+      device.dispose();
+    }
+  };
   return ourContenders(context, {
-    verify: async (backend) => {
-      const moments = await backend.classMoments(await backend.upload(x), labels);
-      return checkMoments(moments, truth);
-    },
-    run: async (backend) => backend.classMoments(await backend.upload(x), labels),
+    ...(!(x instanceof Placed) && { variant: "X in an ordinary array" }),
+    verify: (backend) =>
+      withX(backend, async (device) => checkMoments(await backend.classMoments(device, labels), truth)),
+    run: (backend) => withX(backend, (device) => backend.classMoments(device, labels)),
   });
 }
 

@@ -3,7 +3,7 @@ import type { Activations } from "sparseprobe";
 import { type Backend, type LabelMatrix } from "sparseprobe";
 import { SkippedError, WrongAnswerError, compare, type RatioGoal } from "./compare.ts";
 import { readActivationsOf, readLabelsOf } from "./data.ts";
-import { ourContenders, rivalContenders, type JobContext } from "./job.ts";
+import { ourContenders, Placed, rivalContenders, type JobContext } from "./job.ts";
 import { balancedWeights, lossLoop, marginsLoop } from "./reference-loops.ts";
 import { rivalArray } from "./rival-result.ts";
 import type { TaskResult } from "./results.ts";
@@ -43,16 +43,19 @@ export async function denseProbe(context: JobContext): Promise<TaskResult[]> {
   const labels = await readLabelsOf(context.files, 1);
   const { x: path, labels: labelsPath } = context.files;
   for (const process of context.rivals) await process.load("logistic", { x: path, labels: labelsPath });
+  const placed = await Placed.in(context, x);
   const results: TaskResult[] = [];
   for (const stop of STOPS) {
-    for (const C of [1, 1e-3, 1e-5]) results.push(await denseTask(context, x, labels, C, stop));
+    for (const C of [1, 1e-3, 1e-5]) results.push(await denseTask(context, x, placed, labels, C, stop));
   }
+  await placed.release();
   return results;
 }
 
 async function denseTask(
   context: JobContext,
   x: Activations,
+  placed: Placed,
   labels: LabelMatrix,
   C: number,
   stop: Stop,
@@ -82,14 +85,14 @@ async function denseTask(
       const tried = tolerance === undefined ? stop.tolerances : [tolerance];
       let value = Infinity;
       for (const one of tried) {
-        value = objective(await fit(backend, x, labels, C, one));
+        value = objective(await fit(backend, placed, labels, C, one));
         if (value > target * (1 + SAME)) continue;
         tolerance = one;
         return `objective ${value.toPrecision(9)} at a Newton decrement of ${one.toExponential(0)}`;
       }
       throw new WrongAnswerError(`objective ${value}, the rival reached ${target}`);
     },
-    run: (backend) => fit(backend, x, labels, C, tolerance!),
+    run: (backend) => fit(backend, placed, labels, C, tolerance!),
   });
   const goal: RatioGoal = { times: C === 1 ? 5 : 8, rivals: [rivalName], text: "scikit-learn" };
   return compare(
@@ -122,21 +125,17 @@ function objectiveOf(
 
 async function fit(
   backend: Backend,
-  x: Activations,
+  placed: Placed,
   labels: LabelMatrix,
   C: number,
   tolerance: number,
 ): Promise<Float64Array> {
+  const x = placed.of(backend);
   const problem = { feature: 0, support: Uint32Array.from({ length: x.neurons }, (_, j) => j) };
   const signal = AbortSignal.timeout(1000 * PATIENCE);
   const options = { C, balanced: true, tolerance, maxIterations: 1000, signal };
   try {
-    const [{ coefficients, intercept }] = await backend.fitLogistic(
-      await backend.upload(x),
-      labels,
-      [problem],
-      options,
-    );
+    const [{ coefficients, intercept }] = await backend.fitLogistic(x, labels, [problem], options);
     return Float64Array.from([...coefficients, intercept]);
   } catch (error) {
     if (error !== signal.reason) throw error;

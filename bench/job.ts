@@ -1,5 +1,5 @@
 /** What a job is given and gives back. */
-import type { Backend } from "sparseprobe";
+import type { Activations, Backend, DeviceActivations } from "sparseprobe";
 import { createBackend } from "sparseprobe/node";
 import type { CompareOptions, Contender, RatioGoal, Run } from "./compare.ts";
 import type { DataFiles } from "./data.ts";
@@ -32,13 +32,42 @@ export interface OurBackend {
 export async function openOurs(kind: OurKind, threadCounts: readonly number[]): Promise<OurBackend[]> {
   const opened: OurBackend[] = [];
   for (const threads of threadCounts) {
-    const backend = await createBackend(kind);
-    const got: number = 1;
+    const backend = await createBackend(kind, { threads });
+    const got = backend.info.threads;
     const why = `the cpu backend computes with ${got} ${got === 1 ? "thread" : "threads"} here`;
     const short = kind === "cpu" && got !== threads;
     opened.push({ threads, backend, ...(short && { unavailable: { status: "not available", why } }) });
   }
   return opened;
+}
+
+/** A matrix in the memory of every backend of ours, as rivals hold theirs: nothing is copied there while they are timed. */
+export class Placed {
+  readonly #held = new Map<Backend, { readonly own: Activations; readonly device: DeviceActivations }>();
+
+  static async in({ ours }: Pick<JobContext, "ours">, x: Activations): Promise<Placed> {
+    const placed = new Placed();
+    for (const { backend, unavailable } of ours) {
+      if (unavailable) continue;
+      const options = { dtype: x.dtype, ...(x.code && { code: x.code }) };
+      const own = await backend.allocate(x.rows, x.neurons, options);
+      own.data.set(x.data);
+      placed.#held.set(backend, { own, device: await backend.upload(own) });
+    }
+    return placed;
+  }
+
+  of(backend: Backend): DeviceActivations {
+    return this.#held.get(backend)!.device;
+  }
+
+  async release(): Promise<void> {
+    for (const [backend, { own, device }] of this.#held) {
+      device.dispose();
+      await backend.release(own);
+    }
+    this.#held.clear();
+  }
 }
 
 /** Times a call of ours with its peak memory. */

@@ -6,6 +6,7 @@ import { compare, type Contender, type RatioGoal } from "./compare.ts";
 import { generator, readActivationsOf, readLabelsOf, writeArray } from "./data.ts";
 import {
   goalsFor,
+  Placed,
   ourContenders,
   rivalContenders,
   torchContenders,
@@ -40,7 +41,8 @@ export async function logisticSupports(context: JobContext): Promise<TaskResult[
   const x = await readActivationsOf(context.files);
   const labels = await readLabelsOf(context.files, 1);
   const { folder } = context.files;
-  const pool = await bestNeurons(context, x, labels);
+  const placed = await Placed.in(context, x);
+  const pool = await bestNeurons(context, placed, labels);
   const widest = Math.min(64, pool.length);
   const supports = randomSupports(pool.length, widest, SUPPORTS);
   const parameters = {
@@ -86,12 +88,12 @@ export async function logisticSupports(context: JobContext): Promise<TaskResult[
           contenders: [
             ...ourContenders(context, {
               verify: async (backend) => {
-                const device = await backend.upload(x);
-                const fits = await backend.fitLogistic(device, labels, problems.slice(0, CHECKED), FIT);
+                const few = problems.slice(0, CHECKED);
+                const fits = await backend.fitLogistic(placed.of(backend), labels, few, FIT);
                 return assertSameFits(flatFits(fits), truth, ALLOWED.float64);
               },
-              run: async (backend, items) =>
-                backend.fitLogistic(await backend.upload(x), labels, problems.slice(0, items), FIT),
+              run: (backend, items) =>
+                backend.fitLogistic(placed.of(backend), labels, problems.slice(0, items), FIT),
             }),
             ...sklearn.flat(),
             ...rivalContenders(context, {
@@ -124,6 +126,7 @@ export async function logisticSupports(context: JobContext): Promise<TaskResult[
       ),
     );
   }
+  await placed.release();
   return results;
 }
 
@@ -184,9 +187,9 @@ export function flatFits(fits: readonly LogisticFit[]): number[] {
   return fits.flatMap(({ coefficients, intercept }) => [...coefficients, intercept]);
 }
 
-async function bestNeurons({ ours }: JobContext, x: Activations, labels: LabelMatrix): Promise<Uint32Array> {
+async function bestNeurons({ ours }: JobContext, x: Placed, labels: LabelMatrix): Promise<Uint32Array> {
   const [{ backend }] = ours;
-  const moments = await backend.classMoments(await backend.upload(x), labels);
+  const moments = await backend.classMoments(x.of(backend), labels);
   const { order } = rankNeurons(moments, 0, "feature", "standardised-mean-difference");
   return order.slice(0, POOL);
 }

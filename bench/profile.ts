@@ -1,5 +1,5 @@
 /** Where the time of a call goes: V8's sampling profiler on this thread and on the workers that compute for it. */
-import { Session, type Profiler } from "node:inspector/promises";
+import { Session, type Debugger, type Profiler } from "node:inspector/promises";
 import type { Profile } from "./results.ts";
 
 const MICROSECONDS = 500;
@@ -47,6 +47,8 @@ export async function profileCall(call: () => Promise<unknown>): Promise<Omit<Pr
   main.on("NodeWorker.receivedMessageFromWorker", ({ params }) =>
     workers.get(params.sessionId)?.received(params.message),
   );
+  // Workers that only wait do not keep the process alive, and their answers are waited for.
+  const alive = setInterval(() => undefined, 1000);
   try {
     await main.post("NodeWorker.enable", { waitForDebuggerOnStart: false });
     await main.post("Profiler.enable");
@@ -64,23 +66,78 @@ export async function profileCall(call: () => Promise<unknown>): Promise<Omit<Pr
     for (const worker of sessions) {
       others.push(((await worker.post("Profiler.stop")) as Profiler.StopReturnType).profile);
     }
-    return summarise(profile, others);
+    return summarise(profile, others, await kernelNames(main));
   } finally {
+    clearInterval(alive);
     main.disconnect();
   }
 }
 
+/** Names of exported WebAssembly functions by script and index. Asked for afterwards: a debugger slows WebAssembly down. */
+async function kernelNames(main: Session): Promise<ReadonlyMap<string, string>> {
+  const scripts: Debugger.ScriptParsedEventDataType[] = [];
+  main.on("Debugger.scriptParsed", ({ params }) => scripts.push(params));
+  await main.post("Debugger.enable");
+  const names = new Map<string, string>();
+  for (const { scriptId, url } of scripts.filter((script) => script.url.startsWith("wasm://"))) {
+    // Node's types do not have the bytecode, which V8 sends.
+    const source: Debugger.GetScriptSourceReturnType & { readonly bytecode?: string } = await main.post(
+      "Debugger.getScriptSource",
+      { scriptId },
+    );
+    const { bytecode } = source;
+    if (bytecode === undefined) continue;
+    for (const [index, name] of exportedFunctions(Buffer.from(bytecode, "base64"))) {
+      names.set(`${url} wasm-function[${index}]`, name);
+    }
+  }
+  await main.post("Debugger.disable");
+  return names;
+}
+
+/** Function index and name from the export section of a WebAssembly module. */
+function exportedFunctions(module: Uint8Array): [index: number, name: string][] {
+  const EXPORTS = 7;
+  const found: [number, string][] = [];
+  let at = 8;
+  const number = (): number => {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = module[at++];
+      value |= (byte & 127) << shift;
+      if (byte < 128) return value >>> 0;
+    }
+  };
+  while (at < module.length) {
+    const section = module[at++];
+    const end = number() + at;
+    if (section === EXPORTS) {
+      for (let count = number(); count > 0; count--) {
+        const length = number();
+        const name = new TextDecoder().decode(module.subarray(at, at + length));
+        at += length;
+        const isFunction = module[at++] === 0;
+        const index = number();
+        if (isFunction) found.push([index, name]);
+      }
+    }
+    at = end;
+  }
+  return found;
+}
+
 /** The functions with the most samples of their own. */
-export function summarise(
+function summarise(
   main: Profiler.Profile,
   workers: readonly Profiler.Profile[],
+  kernels: ReadonlyMap<string, string>,
 ): Omit<Profile, "threads"> {
   const hits = new Map<string, number>();
   let busy = 0;
   for (const { nodes } of [main, ...workers]) {
     for (const { callFrame, hitCount = 0 } of nodes) {
       if (hitCount === 0 || WAITING.has(callFrame.functionName)) continue;
-      const name = nameOf(callFrame);
+      const name = nameOf(callFrame, kernels);
       hits.set(name, (hits.get(name) ?? 0) + hitCount);
       busy += hitCount;
     }
@@ -96,9 +153,11 @@ export function summarise(
   return { parts, waiting: all === 0 ? 0 : waited / all };
 }
 
-/** Function and file; a bundled library has many functions in one file, so the line stays out. */
-function nameOf({ functionName, url }: Profiler.ProfileNode["callFrame"]): string {
+/** The function's name; a bundled library has many functions in one file, so the file stays out. */
+function nameOf(
+  { functionName, url }: Profiler.ProfileNode["callFrame"],
+  kernels: ReadonlyMap<string, string>,
+): string {
   const name = functionName === "" ? "(anonymous)" : functionName;
-  if (url.startsWith("wasm://")) return `${name} (WebAssembly)`;
-  return name;
+  return url.startsWith("wasm://") ? `${kernels.get(`${url} ${name}`) ?? name} (WebAssembly)` : name;
 }

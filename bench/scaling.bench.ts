@@ -1,5 +1,5 @@
 /** J6: how time and memory grow as rows, neurons, features and support sizes each double. */
-import { Activations, type Backend, type LabelMatrix } from "sparseprobe";
+import type { Backend, DeviceActivations, LabelMatrix } from "sparseprobe";
 import { generator, labelMatrix, makeActivations, makeLabels, type Sizes } from "./data.ts";
 import type { JobContext } from "./job.ts";
 import { forgetPeak, peakBytes, residentBytes } from "./peak-memory.ts";
@@ -13,7 +13,7 @@ interface Case {
   readonly size: Sizes & { readonly features: number; readonly k: number };
   /** Bytes beyond X that the call is stated to need. */
   readonly bound: number;
-  run(backend: Backend, x: Activations, labels: LabelMatrix): Promise<unknown>;
+  run(backend: Backend, x: DeviceActivations, labels: LabelMatrix): Promise<unknown>;
 }
 
 type Make = (scale: number, base: Sizes) => Case;
@@ -25,7 +25,7 @@ function moments(rows: number, neurons: number, features: number): Case {
   return {
     size: { rows, neurons, features, k: 0 },
     bound: 16 * neurons * (2 * features + groups * patterns),
-    run: async (backend, x, labels) => backend.classMoments(await backend.upload(x), labels),
+    run: (backend, x, labels) => backend.classMoments(x, labels),
   };
 }
 
@@ -35,7 +35,7 @@ function fits(rows: number, neurons: number, k: number): Case {
   return {
     size: { rows, neurons, features: 1, k },
     bound: 4 * rows * Math.min(neurons, count * k) + 8 * 8 * rows,
-    run: async (backend, x, labels) => {
+    run: (backend, x, labels) => {
       const next = generator(3);
       const problems = Array.from({ length: count }, () => ({
         feature: 0,
@@ -46,7 +46,7 @@ function fits(rows: number, neurons: number, k: number): Case {
             .map(([, j]) => j),
         ),
       }));
-      return backend.fitLogistic(await backend.upload(x), labels, problems, {
+      return backend.fitLogistic(x, labels, problems, {
         C: 1,
         balanced: true,
         tolerance: 1e-10,
@@ -83,7 +83,9 @@ export async function scaling(context: JobContext): Promise<TaskResult[]> {
       const one = make(scale, base);
       const { rows, neurons, features, k } = one.size;
       const values = makeLabels(rows, 7);
-      const x = new Activations(makeActivations({ rows, neurons }, values, 11), [rows, neurons]);
+      const own = await backend.allocate(rows, neurons);
+      own.data.set(makeActivations({ rows, neurons }, values, 11));
+      const x = await backend.upload(own);
       const labels = labelMatrix(values, rows, features);
       await one.run(backend, x, labels);
       const seconds: number[] = [];
@@ -98,6 +100,8 @@ export async function scaling(context: JobContext): Promise<TaskResult[]> {
         // What was resident before holds X, the engine and garbage of earlier rounds.
         peaks.push({ peak, share: peak / (before + one.bound) });
       }
+      x.dispose();
+      await backend.release(own);
       seconds.sort((a, b) => a - b);
       times.push(seconds[0]);
       const share = Math.min(...peaks.map((round) => round.share));

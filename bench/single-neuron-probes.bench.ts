@@ -1,9 +1,9 @@
 /** J4: every neuron on its own: a probe for each, and the area under its ROC curve. */
-import { evaluateBinary, type Activations, type Backend, type LabelMatrix } from "sparseprobe";
+import { evaluateBinary, type Backend, type DeviceActivations, type LabelMatrix } from "sparseprobe";
 import { assertClose, assertSameFits } from "./check.ts";
 import { compare } from "./compare.ts";
 import { readActivationsOf, readLabelsOf } from "./data.ts";
-import { goalsFor, ourContenders, rivalContenders, torchContenders, type JobContext } from "./job.ts";
+import { goalsFor, ourContenders, Placed, rivalContenders, torchContenders, type JobContext } from "./job.ts";
 import { ALLOWED, FIT, flatFits, GPU_GOALS, PROCESSES, TORCH_NEWTON } from "./logistic-supports.bench.ts";
 import { aucLoop, bestInformednessLoop, columnsLoop, newtonLoop } from "./reference-loops.ts";
 import { rivalArray } from "./rival-result.ts";
@@ -22,6 +22,7 @@ export async function singleNeuronProbes(context: JobContext): Promise<TaskResul
   for (const process of context.rivals) {
     await process.load("logistic", { x: path, labels: labelsPath, processes: process.threads });
   }
+  const placed = await Placed.in(context, x);
   const size = { rows: x.rows, neurons: x.neurons };
   const neurons = Array.from({ length: Math.min(CHECKED, x.neurons) }, (_, j) => j);
   const columns = columnsLoop(x.toFloat32(), x.rows, x.neurons, neurons);
@@ -48,8 +49,12 @@ export async function singleNeuronProbes(context: JobContext): Promise<TaskResul
       contenders: [
         ...ourContenders(context, {
           verify: async (backend) =>
-            assertSameFits(flatFits(await fitNeurons(backend, x, labels, items)), optima, ALLOWED.float64),
-          run: (backend, count) => fitNeurons(backend, x, labels, count),
+            assertSameFits(
+              flatFits(await fitNeurons(placed.of(backend), backend, labels, items)),
+              optima,
+              ALLOWED.float64,
+            ),
+          run: (backend, count) => fitNeurons(placed.of(backend), backend, labels, count),
         }),
         ...rivalFits(
           "scikit-learn newton-cholesky",
@@ -96,8 +101,14 @@ export async function singleNeuronProbes(context: JobContext): Promise<TaskResul
         ...ourContenders(context, {
           note: "through evaluateBinary, which computes 13 further metrics; no best threshold",
           verify: async (backend) =>
-            assertClose("areas", await neuronAreas(backend, x, y, items), areas, () => 1, EXACT),
-          run: (backend, count) => neuronAreas(backend, x, y, count),
+            assertClose(
+              "areas",
+              await neuronAreas(placed.of(backend), backend, y, items),
+              areas,
+              () => 1,
+              EXACT,
+            ),
+          run: (backend, count) => neuronAreas(placed.of(backend), backend, y, count),
         }),
         ...rivalContenders(context, {
           name: "roc_auc_score",
@@ -128,22 +139,23 @@ export async function singleNeuronProbes(context: JobContext): Promise<TaskResul
     },
     context,
   );
+  await placed.release();
   return [probes, auc];
 }
 
-async function fitNeurons(backend: Backend, x: Activations, labels: LabelMatrix, count: number) {
+async function fitNeurons(x: DeviceActivations, backend: Backend, labels: LabelMatrix, count: number) {
   const problems = Array.from({ length: count }, (_, j) => ({ feature: 0, support: Uint32Array.of(j) }));
-  return backend.fitLogistic(await backend.upload(x), labels, problems, FIT);
+  return backend.fitLogistic(x, labels, problems, FIT);
 }
 
 async function neuronAreas(
+  x: DeviceActivations,
   backend: Backend,
-  x: Activations,
   labels: Uint8Array,
   count: number,
 ): Promise<number[]> {
   const neurons = Uint32Array.from({ length: count }, (_, j) => j);
-  const columns = await backend.gatherColumns(await backend.upload(x), neurons);
+  const columns = await backend.gatherColumns(x, neurons);
   return Array.from(neurons, (j) => {
     const scores = Float64Array.from({ length: x.rows }, (_, i) => columns.data[i * count + j]);
     return evaluateBinary(

@@ -1,6 +1,7 @@
 /** The profiler sees what computes, on this thread and on workers. */
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
+import { compileLimits } from "../../bench/assembly/build.mjs";
 import { profileCall } from "../../bench/profile.ts";
 
 function burn(milliseconds: number): number {
@@ -35,6 +36,16 @@ describe("profileCall", () => {
     expect(parts[0].name).toBe("burn");
     expect(parts[0].share).toBeGreaterThan(0.5);
     expect(waiting).toBeLessThan(0.5);
+  });
+
+  it("names WebAssembly functions as they are exported", async () => {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const module = await WebAssembly.compile(new Uint8Array(await compileLimits()));
+    const { multiplyAdd } = (await WebAssembly.instantiate(module, { env: { memory } })).exports;
+    const { parts } = await profileCall(() =>
+      Promise.resolve((multiplyAdd as (...numbers: number[]) => number)(2e7, 0.5, 1)),
+    );
+    expect(parts[0].name).toBe("multiplyAdd (WebAssembly)");
   });
 
   it("counts workers that sleep between calls, and what the main thread waits", async () => {
