@@ -59,13 +59,9 @@ describe.each([1, 2, 3])("a pool of %i threads", (threads) => {
     const x = randomActivations(4, 1000, 6);
     const own = pool.memory.zeros(6000, "f32");
     own.set(x.data);
-    const inPlace = new (x.constructor as typeof import("../../src/data/activations.ts").Activations)(
-      own,
-      [1000, 6],
-    );
-    expect((await gatherColumns(pool, inPlace, Uint32Array.of(5, 1))).data).toEqual(
-      x.gatherColumns([5, 1]).data,
-    );
+    const inPlace = new Activations(own, [1000, 6]);
+    const got = await gatherColumns(pool, inPlace, Uint32Array.of(5, 1));
+    expect(got.data).toSatisfy(sameBytes(x, [5, 1]));
   });
 });
 

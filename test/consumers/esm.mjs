@@ -15,7 +15,8 @@ const rows = [
   [1, 1],
 ];
 const labels = [0, 1, 0, 1, 0, 1];
-const backend = await createBackend("cpu");
+const backend = await createBackend("cpu", { threads: 2 });
+assert.equal(backend.info.threads, 2);
 const probe = await SparseProbe.fit(rows, labels, 1, { backend });
 assert.deepEqual([...probe.support], [0]);
 assert.deepEqual([...probe.predict(rows)], labels);
@@ -28,5 +29,10 @@ await assert.rejects(createGpuJsBackend(), (error) => {
   assert.match(error.remedy, /npm install gpu\.js/);
   return true;
 });
-backend.dispose();
+// Enough columns that other threads are woken; they must not keep the process alive.
+const wide = await backend.allocate(60_000, 8);
+wide.data.forEach((_, i, data) => (data[i] = i));
+const gathered = await backend.gatherColumns(await backend.upload(wide), Uint32Array.of(7, 0));
+assert.deepEqual([...gathered.data.slice(-2)], [479_999, 479_992]);
+assert.equal(backend.info.threads, 2);
 console.log("esm ok");

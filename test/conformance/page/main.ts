@@ -1,6 +1,6 @@
 /** Runs the conformance suite in a page and leaves the results in a global. */
 import "../backend.test.ts";
-import "./webgl2.ts";
+import "./gpujs-cases.ts";
 import { runCases, type CaseResult } from "./vitest.ts";
 
 declare global {
