@@ -32,6 +32,7 @@ export type {
   Backend,
   BackendInfo,
   CallOptions,
+  ClassMomentsOptions,
   Convergence,
   DeviceActivations,
   ForeignBuffer,
@@ -57,7 +58,7 @@ export type {
   StorageType,
 } from "./data/activations.ts";
 export { emptyClassMoments, mergeClassMoments, pooledMoments } from "./data/class-moments.ts";
-export type { ClassMoments } from "./data/class-moments.ts";
+export type { ClassMoments, MomentSquares } from "./data/class-moments.ts";
 export { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from "./data/float16.ts";
 export { LabelMatrix, readLabels, readLabelSets, UNLABELLED } from "./data/labels.ts";
 export type { ClassValue, LabelSets, LabelsInput, RowSelection } from "./data/labels.ts";

@@ -7,7 +7,7 @@
  * (`test/conformance`).
  */
 import type { Activations, ActivationsOptions, StorageType } from "../data/activations.ts";
-import type { ClassMoments } from "../data/class-moments.ts";
+import type { ClassMoments, MomentSquares } from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import type { TensorSource } from "../data/tensor.ts";
 
@@ -45,6 +45,11 @@ export interface DeviceActivations {
   read(options?: CallOptions): Promise<Activations>;
   /** Frees the memory; a second call does nothing. Foreign buffers are left to their owner. */
   dispose(): void;
+}
+
+export interface ClassMomentsOptions extends CallOptions {
+  /** Which sums of squares are computed beside the means. Default `"class"`. */
+  readonly squares?: MomentSquares | undefined;
 }
 
 /** How the tokens of a text become rows. */
@@ -191,7 +196,11 @@ export interface Backend {
    * Class moments of every neuron for every label set, in one pass over x. A neuron that is NaN or infinite in a labelled
    * row has moments that are not finite, in the classes of that row alone.
    */
-  classMoments(x: DeviceActivations, labels: LabelMatrix, options?: CallOptions): Promise<ClassMoments>;
+  classMoments(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options?: ClassMomentsOptions,
+  ): Promise<ClassMoments>;
   /** Host copy [rows × columns.length] (f32, row-major) of some columns, in the order given. */
   gatherColumns(x: DeviceActivations, columns: Uint32Array, options?: CallOptions): Promise<Activations>;
   /** Combines token rows into one row per segment, on the device. */

@@ -12,6 +12,7 @@ import type {
   Backend,
   BackendInfo,
   CallOptions,
+  ClassMomentsOptions,
   DeviceActivations,
   LoadTransformerOptions,
   LogisticFit,
@@ -146,9 +147,9 @@ class CpuBackend implements Backend {
   async classMoments(
     x: DeviceActivations,
     labels: LabelMatrix,
-    options: CallOptions = {},
+    options: ClassMomentsOptions = {},
   ): Promise<ClassMoments> {
-    return classMoments(hostOf(x), labels, new Pacer(options.signal));
+    return classMoments(hostOf(x), labels, new Pacer(options.signal), options.squares);
   }
 
   async gatherColumns(

@@ -8,6 +8,7 @@ import type {
   Backend,
   BackendInfo,
   CallOptions,
+  ClassMomentsOptions,
   DeviceActivations,
   LogisticFit,
   LogisticOptions,
@@ -74,9 +75,9 @@ export class GpuJsBackend implements Backend {
   async classMoments(
     x: DeviceActivations,
     labels: LabelMatrix,
-    options: CallOptions = {},
+    options: ClassMomentsOptions = {},
   ): Promise<ClassMoments> {
-    return classMoments(this.#device, matrixOf(this.#device, x), labels, options.signal);
+    return classMoments(this.#device, matrixOf(this.#device, x), labels, options.signal, options.squares);
   }
 
   async gatherColumns(

@@ -9,6 +9,7 @@ import type {
   Backend,
   BackendInfo,
   CallOptions,
+  ClassMomentsOptions,
   DeviceActivations,
   ForeignBuffer,
   LogisticFit,
@@ -163,10 +164,10 @@ export class WebGpuBackend implements Backend {
   async classMoments(
     x: DeviceActivations,
     labels: LabelMatrix,
-    options: CallOptions = {},
+    options: ClassMomentsOptions = {},
   ): Promise<ClassMoments> {
     const matrix = await this.#matrix(x);
-    return classMoments(this.device, matrix, labels, this.#maxBindingBytes, options.signal);
+    return classMoments(this.device, matrix, labels, this.#maxBindingBytes, options.signal, options.squares);
   }
 
   async gatherColumns(
