@@ -26,7 +26,8 @@ import { CpuActivations, hostOf } from "./cpu-activations.ts";
 import { Pacer } from "./pacer.ts";
 import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { classMoments } from "./reference/class-moments.ts";
-import { fitLogistic } from "./reference/fit-logistic.ts";
+import { fitLogistic as fitLogisticByReference } from "./reference/fit-logistic.ts";
+import { fitLogistic } from "./simd/fit-logistic.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
@@ -178,7 +179,10 @@ class CpuBackend implements Backend {
     problems: readonly LogisticProblem[],
     options: LogisticOptions,
   ): Promise<LogisticFit[]> {
-    return fitLogistic(hostOf(x), labels, problems, options, new Pacer(options.signal));
+    const pool = await this.#kernels();
+    return pool
+      ? fitLogistic(pool, hostOf(x), labels, problems, options)
+      : fitLogisticByReference(hostOf(x), labels, problems, options, new Pacer(options.signal));
   }
 
   async loadTransformer(
