@@ -17,7 +17,10 @@ import type {
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
+  NeuronRoc,
   RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
   Transformer,
   TransformerSpec,
 } from "../backend.ts";
@@ -26,6 +29,8 @@ import { Pacer } from "./pacer.ts";
 import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { classMoments } from "./reference/class-moments.ts";
 import { fitLogistic } from "./reference/fit-logistic.ts";
+import { fitSingleNeurons } from "./reference/fit-single-neurons.ts";
+import { neuronRoc } from "./reference/neuron-roc.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
@@ -178,6 +183,18 @@ class CpuBackend implements Backend {
     options: LogisticOptions,
   ): Promise<LogisticFit[]> {
     return fitLogistic(hostOf(x), labels, problems, options, new Pacer(options.signal));
+  }
+
+  async fitSingleNeurons(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: SingleNeuronOptions,
+  ): Promise<SingleNeuronFits> {
+    return fitSingleNeurons(hostOf(x), labels, options, new Pacer(options.signal));
+  }
+
+  async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
+    return neuronRoc(hostOf(x), labels, new Pacer(options.signal));
   }
 
   async loadTransformer(
