@@ -23,6 +23,8 @@ export type {
 export { candidateNeurons, selectSupports } from "./probes/fit-supports.ts";
 export type { ProbeFailure, ProbeOrigin, SelectedSupport } from "./probes/fit-supports.ts";
 export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-options.ts";
+export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
+export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
@@ -42,7 +44,10 @@ export type {
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
+  NeuronRoc,
   RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
   TokenBatch,
   Transformer,
   TransformerSpec,

@@ -18,7 +18,10 @@ import type {
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
+  NeuronRoc,
   RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
   Transformer,
   TransformerSpec,
 } from "../backend.ts";
@@ -27,6 +30,8 @@ import { Pacer } from "./pacer.ts";
 import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { classMoments } from "./reference/class-moments.ts";
 import { fitLogistic as fitLogisticByReference } from "./reference/fit-logistic.ts";
+import { fitSingleNeurons } from "./reference/fit-single-neurons.ts";
+import { neuronRoc } from "./reference/neuron-roc.ts";
 import { fitLogistic } from "./simd/fit-logistic.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
@@ -183,6 +188,18 @@ class CpuBackend implements Backend {
     return pool
       ? fitLogistic(pool, hostOf(x), labels, problems, options)
       : fitLogisticByReference(hostOf(x), labels, problems, options, new Pacer(options.signal));
+  }
+
+  async fitSingleNeurons(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: SingleNeuronOptions,
+  ): Promise<SingleNeuronFits> {
+    return fitSingleNeurons(hostOf(x), labels, options, new Pacer(options.signal));
+  }
+
+  async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
+    return neuronRoc(hostOf(x), labels, new Pacer(options.signal));
   }
 
   async loadTransformer(
