@@ -23,6 +23,8 @@ export type {
 export { candidateNeurons, selectSupports } from "./probes/fit-supports.ts";
 export type { ProbeFailure, ProbeOrigin, SelectedSupport } from "./probes/fit-supports.ts";
 export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-options.ts";
+export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
+export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
@@ -32,6 +34,7 @@ export type {
   Backend,
   BackendInfo,
   CallOptions,
+  ClassMomentsOptions,
   Convergence,
   DeviceActivations,
   ForeignBuffer,
@@ -41,7 +44,10 @@ export type {
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
+  NeuronRoc,
   RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
   TokenBatch,
   Transformer,
   TransformerSpec,
@@ -57,7 +63,7 @@ export type {
   StorageType,
 } from "./data/activations.ts";
 export { emptyClassMoments, mergeClassMoments, pooledMoments } from "./data/class-moments.ts";
-export type { ClassMoments } from "./data/class-moments.ts";
+export type { ClassMoments, MomentSquares } from "./data/class-moments.ts";
 export { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from "./data/float16.ts";
 export { LabelMatrix, readLabels, readLabelSets, UNLABELLED } from "./data/labels.ts";
 export type { ClassValue, LabelSets, LabelsInput, RowSelection } from "./data/labels.ts";

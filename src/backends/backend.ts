@@ -7,7 +7,7 @@
  * (`test/conformance`).
  */
 import type { Activations, ActivationsOptions, StorageType } from "../data/activations.ts";
-import type { ClassMoments } from "../data/class-moments.ts";
+import type { ClassMoments, MomentSquares } from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import type { TensorSource } from "../data/tensor.ts";
 
@@ -45,6 +45,11 @@ export interface DeviceActivations {
   read(options?: CallOptions): Promise<Activations>;
   /** Frees the memory; a second call does nothing. Foreign buffers are left to their owner. */
   dispose(): void;
+}
+
+export interface ClassMomentsOptions extends CallOptions {
+  /** Which sums of squares are computed beside the means. Default `"class"`. */
+  readonly squares?: MomentSquares | undefined;
 }
 
 /** How the tokens of a text become rows. */
@@ -106,6 +111,43 @@ export interface LogisticFit {
   readonly coefficients: Float64Array;
   readonly intercept: number;
   readonly convergence: Convergence;
+}
+
+/** The objective of {@link Backend.fitSingleNeurons}, and what is done to each neuron before. */
+export interface SingleNeuronOptions extends LogisticOptions {
+  /** Subtracted from each neuron, [features × neurons]; zeros when absent. */
+  readonly center?: Float64Array;
+  /** Divides each neuron after centring, [features × neurons]; ones when absent. Never zero. */
+  readonly scale?: Float64Array;
+}
+
+/** One probe of every neuron alone; every array is [features × neurons]. */
+export interface SingleNeuronFits {
+  readonly features: number;
+  readonly neurons: number;
+  /** On the centred and scaled neuron. */
+  readonly coefficients: Float64Array;
+  readonly intercepts: Float64Array;
+  /** The objective's value. */
+  readonly objectives: Float64Array;
+  /** λ²/(2·C·Σω), or a bound of it where the result was computed in float32. */
+  readonly newtonDecrements: Float64Array;
+  /** 1 where the Newton decrement is at or below the tolerance. */
+  readonly converged: Uint8Array;
+}
+
+/** How well each neuron's activation alone tells the classes apart; every array is [features × neurons]. */
+export interface NeuronRoc {
+  readonly features: number;
+  readonly neurons: number;
+  /** Area under the ROC curve with the activation as the score: P(positive > negative) + P(equal)/2, exact but for one rounding. */
+  readonly auc: Float64Array;
+  /**
+   * The observed value t for which the rule "activation ≥ t" has the largest |TPR − FPR|; of several, the highest.
+   */
+  readonly threshold: Float64Array;
+  /** TPR − FPR of that rule, exact but for one rounding; negative when the neuron is low on positive rows. */
+  readonly informedness: Float64Array;
 }
 
 /** Architecture of a decoder-only transformer, after its config file has been read and checked. */
@@ -191,7 +233,11 @@ export interface Backend {
    * Class moments of every neuron for every label set, in one pass over x. A neuron that is NaN or infinite in a labelled
    * row has moments that are not finite, in the classes of that row alone.
    */
-  classMoments(x: DeviceActivations, labels: LabelMatrix, options?: CallOptions): Promise<ClassMoments>;
+  classMoments(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options?: ClassMomentsOptions,
+  ): Promise<ClassMoments>;
   /** Host copy [rows × columns.length] (f32, row-major) of some columns, in the order given. */
   gatherColumns(x: DeviceActivations, columns: Uint32Array, options?: CallOptions): Promise<Activations>;
   /** Combines token rows into one row per segment, on the device. */
@@ -208,6 +254,24 @@ export interface Backend {
     problems: readonly LogisticProblem[],
     options: LogisticOptions,
   ): Promise<LogisticFit[]>;
+  /**
+   * One probe of every neuron for every label set, each neuron alone. A neuron that is NaN or infinite in a labelled row, or
+   * whose center or scale is, has NaN throughout and has not converged; the others do not notice.
+   * @throws ShapeError | OptionError when labels, center, scale or C do not fit
+   * @throws OneClassError when a label set lacks a class
+   */
+  fitSingleNeurons(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: SingleNeuronOptions,
+  ): Promise<SingleNeuronFits>;
+  /**
+   * Area under the ROC curve and best threshold of every neuron for every label set. A neuron that is NaN or infinite in a
+   * labelled row has NaN.
+   * @throws ShapeError when labels and activations differ in rows
+   * @throws OneClassError when a label set lacks a class
+   */
+  neuronRoc(x: DeviceActivations, labels: LabelMatrix, options?: CallOptions): Promise<NeuronRoc>;
   /** Loads a model's weights tensor by tensor. */
   loadTransformer(
     spec: TransformerSpec,

@@ -1,7 +1,12 @@
 /** Class moments of a model's neurons over labelled texts; no activation is kept. */
 import type { HookPoint } from "../backends/backend.ts";
 import { hookWidths } from "../backends/hook-points.ts";
-import { emptyClassMoments, mergeClassMoments, type ClassMoments } from "../data/class-moments.ts";
+import {
+  emptyClassMoments,
+  mergeClassMoments,
+  type ClassMoments,
+  type MomentSquares,
+} from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { ShapeError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
@@ -14,6 +19,8 @@ import { tokenRows, visitBatches, type CaptureInput, type PassOptions } from "./
  *
  * @param labels one per output row, the rows being those of `captureActivations` with the same options; see
  * `TokenRows.labelRows` for labels of whole texts. Unlabelled rows are left out of a feature's moments
+ * @param options with `squares`: which sums of squares to keep. Default `"within"`, all that the library's rankings and
+ * standardisation read; a ranking function of your own may need `"class"`
  * @throws ShapeError when the labels do not match the rows
  * @throws what `captureActivations` throws
  */
@@ -21,11 +28,13 @@ export async function captureClassMoments(
   model: LanguageModel,
   texts: CaptureInput,
   labels: LabelMatrix,
-  options: TokenRowsOptions & PassOptions & { readonly hookPoints: readonly HookPoint[] },
+  options: TokenRowsOptions &
+    PassOptions & { readonly hookPoints: readonly HookPoint[]; readonly squares?: MomentSquares },
 ): Promise<Map<HookPoint, ClassMoments>> {
+  const { signal, squares = "within" } = options;
   const moments = new Map<HookPoint, ClassMoments>();
   for (const [point, width] of hookWidths(model.spec, options.hookPoints)) {
-    moments.set(point, emptyClassMoments(labels.features.length, width));
+    moments.set(point, emptyClassMoments(labels.features.length, width, squares));
   }
   const rows = await tokenRows(model, texts, options);
   if (labels.rows !== rows.rows) {
@@ -36,10 +45,9 @@ export async function captureClassMoments(
         : "Give one label per text.",
     );
   }
-  const { signal } = options;
   await visitBatches(model, rows, [...moments.keys()], options, async (point, x, batch) => {
     const part = labels.slice(batch.firstRow, batch.firstRow + batch.rows);
-    mergeClassMoments(moments.get(point)!, await model.backend.classMoments(x, part, { signal }));
+    mergeClassMoments(moments.get(point)!, await model.backend.classMoments(x, part, { signal, squares }));
   });
   return moments;
 }

@@ -1,5 +1,5 @@
 /** The whole path from labelled texts to the neurons that tell them apart. */
-import type { Backend, HookPoint } from "../backends/backend.ts";
+import type { Backend, ClassMomentsOptions, HookPoint } from "../backends/backend.ts";
 import { parseHookPoint } from "../backends/hook-points.ts";
 import type { Activations, GroupId } from "../data/activations.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
@@ -14,7 +14,7 @@ import {
   type ProbeFailure,
   type SelectedSupport,
 } from "../probes/fit-supports.ts";
-import { probeSettings, type ProbeOptions } from "../probes/probe-options.ts";
+import { momentSquares, probeSettings, type ProbeOptions } from "../probes/probe-options.ts";
 import type { ProbeJson } from "../probes/probe-record.ts";
 import { K_SCHEDULE, SparseProbe } from "../probes/sparse-probe.ts";
 import { assertSupportSizes } from "../ranking/ranking.ts";
@@ -162,11 +162,12 @@ export async function probeTexts(
   const trainLabels = rowLabels.restrictedTo(partRows.train);
   const bytes = 4 * all.rows * widths.reduce((sum, width) => sum + width, 0);
   const training = all.selectTexts(parts.train);
+  const squares = momentSquares(probe);
   const pass = { hookPoints, batchTokens, signal, onProgress: report("moments") };
   const kept = bytes <= keepBytes ? await captureActivations(model, all, pass) : undefined;
   const moments = kept
-    ? await momentsOf(backend, kept, trainLabels, signal)
-    : await captureClassMoments(model, training, training.labelRows(labels), pass);
+    ? await momentsOf(backend, kept, trainLabels, { signal, squares })
+    : await captureClassMoments(model, training, training.labelRows(labels), { ...pass, squares });
   clock.lap("moments");
 
   const failures = unread.flatMap(({ feature, error }) =>
@@ -289,13 +290,13 @@ async function momentsOf(
   backend: Backend,
   kept: ReadonlyMap<HookPoint, Activations>,
   labels: LabelMatrix,
-  signal: AbortSignal | undefined,
+  options: ClassMomentsOptions,
 ): Promise<Map<HookPoint, ClassMoments>> {
   const moments = new Map<HookPoint, ClassMoments>();
   for (const [point, activations] of kept) {
-    const x = await backend.upload(activations, { signal });
+    const x = await backend.upload(activations, { signal: options.signal });
     try {
-      moments.set(point, await backend.classMoments(x, labels, { signal }));
+      moments.set(point, await backend.classMoments(x, labels, options));
     } finally {
       x.dispose();
     }

@@ -8,7 +8,13 @@ import {
 import { emptyClassMoments, mergeClassMoments, type ClassMoments } from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { OptionError, ShapeError } from "../errors.ts";
-import type { Backend, CallOptions, DeviceActivations, ForeignBuffer } from "../backends/backend.ts";
+import type {
+  Backend,
+  CallOptions,
+  ClassMomentsOptions,
+  DeviceActivations,
+  ForeignBuffer,
+} from "../backends/backend.ts";
 
 /** The caller's own GPU buffer, row-major. It is read in place and stays the caller's. */
 export interface ForeignActivations {
@@ -44,7 +50,7 @@ export interface OpenActivations {
   readonly neurons: number;
   readonly provenance: Provenance;
   /** Class moments of every neuron for every label set. */
-  classMoments(labels: LabelMatrix, options?: CallOptions): Promise<ClassMoments>;
+  classMoments(labels: LabelMatrix, options?: ClassMomentsOptions): Promise<ClassMoments>;
   /** At least the neurons asked for, of all rows; freed by `close()`. */
   columns(neurons: Uint32Array, options?: CallOptions): Promise<FitColumns>;
   close(): void;
@@ -98,7 +104,7 @@ class ResidentActivations implements OpenActivations {
     this.#owned = owned;
   }
 
-  classMoments(labels: LabelMatrix, options: CallOptions = {}): Promise<ClassMoments> {
+  classMoments(labels: LabelMatrix, options: ClassMomentsOptions = {}): Promise<ClassMoments> {
     return this.#backend.classMoments(this.#x, labels, options);
   }
 
@@ -128,8 +134,8 @@ class StreamedActivations implements OpenActivations {
     this.#backend = backend;
   }
 
-  async classMoments(labels: LabelMatrix, options: CallOptions = {}): Promise<ClassMoments> {
-    const moments = emptyClassMoments(labels.features.length, this.neurons);
+  async classMoments(labels: LabelMatrix, options: ClassMomentsOptions = {}): Promise<ClassMoments> {
+    const moments = emptyClassMoments(labels.features.length, this.neurons, options.squares ?? "class");
     await this.#visit(options, async (block, start) => {
       const x = await this.#backend.upload(block, options);
       try {

@@ -165,11 +165,13 @@ function assertUsable(moments: ClassMoments, f: number, feature: string): void {
       "A probe needs rows of both classes: add examples of the missing one or leave the feature out.",
     );
   }
-  const d = moments.neurons;
-  for (let at = 2 * f * d; at < (2 * f + 2) * d; at++) {
-    if (Number.isFinite(moments.mean[at]) && Number.isFinite(moments.sumOfSquares[at])) continue;
+  const { neurons: d, mean, withinSquares } = moments;
+  for (let j = 0; j < d; j++) {
+    const at = 2 * f * d + j;
+    if (Number.isFinite(mean[at] + mean[at + d]) && Number.isFinite(withinSquares?.[f * d + j] ?? 0))
+      continue;
     throw new NonFiniteError(
-      `Neuron ${at % d} is NaN, infinite or too large to square in a training row of feature "${feature}".`,
+      `Neuron ${j} is NaN, infinite or too large to square in a training row of feature "${feature}".`,
       "Remove rows that are not finite, rescale the neuron, or store the activations in a type with a larger range.",
     );
   }

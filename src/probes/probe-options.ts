@@ -2,6 +2,7 @@
 import type { CallOptions } from "../backends/backend.ts";
 import { DEFAULT_TOLERANCE } from "../backends/cpu/reference/newton.ts";
 import { STANDARDISATIONS, type Standardisation } from "../data/standardisation.ts";
+import type { MomentSquares } from "../data/class-moments.ts";
 import { OptionError } from "../errors.ts";
 import { RANKINGS, rankingFunction, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
 
@@ -65,6 +66,15 @@ export function probeSettings(options: ProbeOptions): ProbeSettings {
     tolerance,
     maxIterations,
   });
+}
+
+/** The sums of squares that the ranking and the standardisation read. */
+export function momentSquares(options: Pick<ProbeOptions, "ranking" | "standardise">): MomentSquares {
+  const { ranking = "mean-difference", standardise = "standard" } = options;
+  const chosen = rankingFunction(ranking);
+  // A function of the caller's own may read all that there is.
+  if (!Object.values(RANKINGS).includes(chosen)) return "class";
+  return chosen === RANKINGS["mean-difference"] && standardise === "none" ? "none" : "within";
 }
 
 function rankingName(ranking: RankingName | RankingFunction): string {

@@ -26,7 +26,7 @@ import {
   type ProbeOrigin,
   type SelectedSupport,
 } from "./fit-supports.ts";
-import { probeSettings, type ProbeOptions, type ProbeSettings } from "./probe-options.ts";
+import { momentSquares, probeSettings, type ProbeOptions, type ProbeSettings } from "./probe-options.ts";
 import {
   recordFromJson,
   recordToJson,
@@ -333,7 +333,7 @@ async function fitBatch(
     if (matrix.features.length === 0) return { probes: [], failures: early };
     assertLabelled(matrix.rows, source.rows);
     const labels = rows ? matrix.restrictedTo(rows) : matrix;
-    const moments = await source.classMoments(labels, { signal });
+    const moments = await source.classMoments(labels, { signal, squares: momentSquares(options) });
     const { supports, failures: unusable } = selectSupports(moments, labels, sizes, options);
     const failures = [...early, ...unusable];
     if (supports.length === 0) return { probes: [], failures };

@@ -1,5 +1,5 @@
 /** Scores from class moments: how far apart a neuron's two class means lie. */
-import { pooledMoments, type ClassMoments } from "../data/class-moments.ts";
+import { squaresWithin, type ClassMoments } from "../data/class-moments.ts";
 
 /**
  * Mean difference of every neuron, mean(x | y = 1) − mean(x | y = 0), in the activations' units.
@@ -7,10 +7,10 @@ import { pooledMoments, type ClassMoments } from "../data/class-moments.ts";
  * @returns signed scores, length d
  */
 export function meanDifference(moments: ClassMoments, feature: number): Float64Array {
-  const d = moments.neurons;
+  const { neurons: d, mean } = moments;
   const out = new Float64Array(d);
   const negative = 2 * feature * d;
-  for (let j = 0; j < d; j++) out[j] = moments.mean[negative + d + j] - moments.mean[negative + j];
+  for (let j = 0; j < d; j++) out[j] = mean[negative + d + j] - mean[negative + j];
   return out;
 }
 
@@ -18,8 +18,19 @@ export function meanDifference(moments: ClassMoments, feature: number): Float64A
  * Mean difference in units of the neuron's standard deviation over both classes (population, as in "standard"
  * standardisation); 0 for a constant neuron. Ranks neurons as the ANOVA F statistic does.
  * @returns signed scores, length d
+ * @throws OptionError when the moments have no sums of squares
  */
 export function standardisedMeanDifference(moments: ClassMoments, feature: number): Float64Array {
-  const { sd } = pooledMoments(moments, feature);
-  return meanDifference(moments, feature).map((delta, j) => (sd[j] === 0 ? 0 : delta / sd[j]));
+  const scores = meanDifference(moments, feature);
+  const within = squaresWithin(moments, feature);
+  const n0 = moments.count[2 * feature];
+  const n1 = moments.count[2 * feature + 1];
+  const n = n0 + n1;
+  const between = (n0 * n1) / n;
+  for (let j = 0; j < scores.length; j++) {
+    const delta = scores[j];
+    const sd = Math.sqrt((within[j] + delta * delta * between) / n);
+    scores[j] = sd === 0 || n === 0 ? 0 : delta / sd;
+  }
+  return scores;
 }

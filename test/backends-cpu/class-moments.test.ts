@@ -21,9 +21,9 @@ describe("class moments of many features together", () => {
       // Merging in another order: γ(300) of values below 20 and squares below 400·300.
       expectClose(all.mean.subarray(18 * f, 18 * f + 18), alone.mean, 300 * 2 ** -52 * 20);
       expectClose(
-        all.sumOfSquares.subarray(18 * f, 18 * f + 18),
-        alone.sumOfSquares,
-        (at) => 300 * 2 ** -50 * alone.sumOfSquares[at],
+        all.sumOfSquares!.subarray(18 * f, 18 * f + 18),
+        alone.sumOfSquares!,
+        (at) => 300 * 2 ** -50 * alone.sumOfSquares![at],
       );
     }
   });

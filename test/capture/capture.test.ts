@@ -221,9 +221,9 @@ describe("two passes", () => {
       const got = streamed.get(point)!;
       expect(got.count).toEqual(want.count);
       // Both sum in float64; merging adds a few roundings.
-      for (const key of ["mean", "sumOfSquares"] as const) {
-        got[key].forEach((value, i) =>
-          expect(Math.abs(value - want[key][i])).toBeLessThanOrEqual(1e-12 * (1 + Math.abs(want[key][i]))),
+      for (const key of ["mean", "withinSquares"] as const) {
+        got[key]!.forEach((value, i) =>
+          expect(Math.abs(value - want[key]![i])).toBeLessThanOrEqual(1e-12 * (1 + Math.abs(want[key]![i]))),
         );
       }
     }

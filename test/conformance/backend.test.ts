@@ -1,6 +1,12 @@
 /** What every backend must do, one line per implementation. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Backend, LogisticOptions, LogisticProblem } from "../../src/backends/backend.ts";
+import type {
+  Backend,
+  LogisticOptions,
+  LogisticProblem,
+  SingleNeuronFits,
+  SingleNeuronOptions,
+} from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { classWeights } from "../../src/backends/cpu/reference/logistic-loss.ts";
 import { Activations, type StorageType } from "../../src/data/activations.ts";
@@ -43,7 +49,7 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
         const gamma = (at: number) => unit * (chain(want.count[c(at)]) + 16);
         expectClose(moments.mean, want.mean, (at) => gamma(at) * want.meanMagnitude[at], "mean");
         expectClose(
-          moments.sumOfSquares,
+          moments.sumOfSquares!,
           want.sumOfSquares,
           (at) =>
             4 * gamma(at) * want.sumOfSquares[at] +
@@ -68,7 +74,7 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
       const x = new Activations(new Float32Array(300).fill(4096.5), [100, 3]);
       const labels = randomLabels(3, randomActivations(3, 100, 3), 2);
       const { sumOfSquares, mean } = await backend.classMoments(await backend.upload(x), labels);
-      expect([...sumOfSquares]).toEqual(new Array(12).fill(0));
+      expect([...sumOfSquares!]).toEqual(new Array(12).fill(0));
       expectClose(mean, new Array(12).fill(4096.5), 4096.5 * unit * 2);
     });
 
@@ -81,7 +87,12 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
       const labels = randomLabels(4, x, 1);
       const got = await backend.classMoments(await backend.upload(x), labels);
       const want = bruteMoments(x, labels);
-      expectClose(got.sumOfSquares, want.sumOfSquares, (at) => 1e4 * unit * want.sumOfSquares[at], "squares");
+      expectClose(
+        got.sumOfSquares!,
+        want.sumOfSquares,
+        (at) => 1e4 * unit * want.sumOfSquares[at],
+        "squares",
+      );
     });
 
     it("refuse labels for another number of rows", async () => {
@@ -260,6 +271,123 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
     });
   });
 
+  describe("probes of single neurons", () => {
+    it.each(STORAGE)("end where they say they do on %s", async (dtype) => {
+      const x = randomActivations(41, 150, 21).toStorage(dtype);
+      const labels = randomLabels(41, x, 2, 0.1);
+      const center = Float64Array.from({ length: 42 }, (_, at) => 0.1 * (at % 7) - 0.3);
+      const scale = Float64Array.from({ length: 42 }, (_, at) => 0.5 + 0.1 * (at % 5));
+      const device = await backend.upload(x);
+      const objectives = dtype === "f32" ? OBJECTIVES : OBJECTIVES.slice(0, 1);
+      for (const objective of objectives) {
+        for (const tolerance of [1e-10, 1e-16]) {
+          const options = { ...FIT, ...objective, tolerance, center, scale };
+          const fits = await backend.fitSingleNeurons(device, labels, options);
+          expect([fits.features, fits.neurons]).toEqual([2, 21]);
+          expect([...fits.converged]).toEqual(new Array(42).fill(1));
+          expect(Math.max(...fits.newtonDecrements)).toBeLessThanOrEqual(tolerance);
+          for (let f = 0; f < 2; f++) {
+            const at = singleNeuronDecrements(x, labels, f, options, fits);
+            // The gradient carries n·2⁻⁵³ of C·Σω·|x|, |x| ≤ 16 here, and λ is that over √H, H ≥ C·Σω/50.
+            const reported = fits.newtonDecrements.subarray(f * 21, f * 21 + 21);
+            expectClose(
+              at.decrements.map((own, j) => Math.sqrt(Math.max(own, reported[j]))),
+              reported.map(Math.sqrt),
+              150 * 2 ** -53 * 16 * 8,
+              "root of the decrement",
+            );
+            // What is left to gain is the decrement; a sum of 150 losses in blocks of f32 is known to 150·2⁻²⁴.
+            expectClose(
+              fits.objectives.subarray(f * 21, f * 21 + 21),
+              at.objectives,
+              (j) => at.objectives[j] * (tolerance + 150 * unit) * 2,
+              "objective",
+            );
+          }
+        }
+      }
+    });
+
+    it("are the probes that fitLogistic fits", async () => {
+      const x = randomActivations(42, 90, 5);
+      const labels = randomLabels(42, x, 3, 0.2);
+      const device = await backend.upload(x);
+      const problems = Array.from({ length: 15 }, (_, p) => ({
+        feature: Math.floor(p / 5),
+        support: Uint32Array.of(p % 5),
+      }));
+      const want = await backend.fitLogistic(device, labels, problems, FIT);
+      const seen: number[] = [];
+      const onProgress = (done: number, total: number) => {
+        expect(total).toBe(15);
+        seen.push(done);
+      };
+      const got = await backend.fitSingleNeurons(device, labels, { ...FIT, onProgress });
+      // Both are within √(2·C·Σω·tolerance) of the optimum, as the penalty alone gives a curvature of 1.
+      const bound = 2 * Math.sqrt(2 * 90 * FIT.tolerance);
+      expectClose(
+        got.coefficients,
+        want.map((fit) => fit.coefficients[0]),
+        bound,
+        "coefficients",
+      );
+      expect(seen.at(-1)).toBe(15);
+      expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+    });
+
+    it("of a constant neuron, of two rows, and of separated classes are finite", async () => {
+      const x = new Activations(Float32Array.of(7, -3, 1, 7, 3, 2), [2, 3]);
+      const labels = new LabelMatrix(["f"], 2, Uint8Array.of(0, 1));
+      const options = { ...FIT, C: 1e4, center: Float64Array.of(7, 0, 1), scale: Float64Array.of(1, 2, 0.1) };
+      const fits = await backend.fitSingleNeurons(await backend.upload(x), labels, options);
+      expect([...fits.converged]).toEqual([1, 1, 1]);
+      expect(Math.abs(fits.coefficients[0])).toBeLessThan(1e-6);
+      expect(Math.min(fits.coefficients[1], fits.coefficients[2])).toBeGreaterThan(0.1);
+      const { decrements } = singleNeuronDecrements(x, labels, 0, options, fits);
+      expect(Math.max(...decrements)).toBeLessThanOrEqual(FIT.tolerance);
+    });
+
+    it("refuse what does not fit", async () => {
+      const x = await backend.upload(randomActivations(43, 6, 3));
+      const labels = new LabelMatrix(["f"], 6, Uint8Array.of(0, 1, 0, 1, 0, 1));
+      const refused = (bad: Partial<SingleNeuronOptions>, y = labels) =>
+        expect(backend.fitSingleNeurons(x, y, { ...FIT, ...bad })).rejects;
+      await refused({ C: -1 }).toMatchObject({ code: "option" });
+      await refused({ scale: new Float64Array(3) }).toMatchObject({ code: "option" });
+      await refused({ center: new Float64Array(4) }).toMatchObject({ code: "shape" });
+      await refused({}, new LabelMatrix(["f"], 5, new Uint8Array(5))).toMatchObject({ code: "shape" });
+      await refused({}, new LabelMatrix(["f"], 6, new Uint8Array(6))).toMatchObject({ code: "one-class" });
+    });
+  });
+
+  describe("ROC curves of single neurons", () => {
+    it.each(STORAGE.flatMap((dtype) => [2, 33, 180].map((rows) => [dtype, rows] as const)))(
+      "are those of counting pairs, on %s, %i rows",
+      async (dtype, rows) => {
+        const base = randomActivations(rows, rows, 19);
+        // Halves and quarters of whole numbers: many ties, both zeros, all exact in f16.
+        const tied = new Activations(
+          base.data.map((v, at) => (at % 3 === 0 ? v : Math.round(2 * v) / ((at % 2) + 1))),
+          [rows, 19],
+        );
+        const x = tied.toStorage(dtype);
+        const labels = twoClasses(randomLabels(rows, base, 3, 0.2));
+        const got = await backend.neuronRoc(await backend.upload(x), labels);
+        const want = bruteRoc(x, labels);
+        expect([...got.auc]).toEqual(want.auc);
+        expect([...got.informedness]).toEqual(want.informedness);
+        expect([...got.threshold]).toEqual(want.threshold);
+      },
+    );
+
+    it("refuse what does not fit", async () => {
+      const x = await backend.upload(randomActivations(44, 6, 3));
+      const refused = (labels: LabelMatrix) => expect(backend.neuronRoc(x, labels)).rejects;
+      await refused(new LabelMatrix(["f"], 5, new Uint8Array(5))).toMatchObject({ code: "shape" });
+      await refused(new LabelMatrix(["f"], 6, new Uint8Array(6))).toMatchObject({ code: "one-class" });
+    });
+  });
+
   it("stops when asked to, with the signal's reason", async () => {
     const x = await backend.upload(randomActivations(17, 50, 8));
     const labels = randomLabels(17, randomActivations(17, 50, 8), 2);
@@ -269,6 +397,8 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
       "enough",
     );
     await expect(backend.gatherColumns(x, Uint32Array.of(0), { signal })).rejects.toThrow("enough");
+    await expect(backend.fitSingleNeurons(x, labels, { ...FIT, signal })).rejects.toThrow("enough");
+    await expect(backend.neuronRoc(x, labels, { signal })).rejects.toThrow("enough");
     const controller = new AbortController();
     const many = Array.from({ length: 400 }, () => problem(0, 8));
     setTimeout(() => controller.abort(new Error("later")), 5);
@@ -405,4 +535,84 @@ function plainGradient(
     gradient,
     scale: curvature.map((h, c) => lambda * Math.sqrt(h) + rounding * magnitude[c]),
   };
+}
+
+/** Objective and Newton decrement of feature f's probes, by their formulas, row by row. */
+function singleNeuronDecrements(
+  x: Activations,
+  labels: LabelMatrix,
+  f: number,
+  { C, balanced, center, scale }: SingleNeuronOptions,
+  fits: SingleNeuronFits,
+) {
+  const values = x.toFloat32();
+  const d = x.neurons;
+  const y = labels.of(f);
+  const weights = classWeights(y, balanced);
+  const total = weights.reduce((sum, weight) => sum + C * weight, 0);
+  const decrements: number[] = [];
+  const objectives: number[] = [];
+  for (let j = 0; j < d; j++) {
+    const w = fits.coefficients[f * d + j];
+    const b = fits.intercepts[f * d + j];
+    let objective = (w * w) / 2;
+    let [g0, g1, h00, h01, h11] = [0, w, 0, 0, 1];
+    for (const [i, label] of y.entries()) {
+      if (label === UNLABELLED) continue;
+      const v = (values[i * d + j] - (center?.[f * d + j] ?? 0)) / (scale?.[f * d + j] ?? 1);
+      const side = label === 1 ? 1 : -1;
+      const miss = 1 / (1 + Math.exp(side * (w * v + b)));
+      const weight = C * weights[i];
+      objective += weight * -Math.log1p(-miss);
+      g0 -= weight * side * miss;
+      g1 -= weight * side * miss * v;
+      const curvature = weight * miss * (1 - miss);
+      h00 += curvature;
+      h01 += curvature * v;
+      h11 += curvature * v * v;
+    }
+    decrements.push(
+      (h11 * g0 * g0 - 2 * h01 * g0 * g1 + h00 * g1 * g1) / (h00 * h11 - h01 * h01) / (2 * total),
+    );
+    objectives.push(objective);
+  }
+  return { decrements, objectives };
+}
+
+/** The first two labelled rows of every feature in a class each, so that no feature lacks one. */
+function twoClasses(labels: LabelMatrix): LabelMatrix {
+  const values = labels.values.slice();
+  for (let f = 0; f < labels.features.length; f++) {
+    values[f * labels.rows] = f % 2;
+    values[f * labels.rows + 1] = 1 - (f % 2);
+  }
+  return new LabelMatrix(labels.features, labels.rows, values);
+}
+
+/** ROC curves by comparing every positive with every negative row, and every value as a threshold. */
+function bruteRoc(x: Activations, labels: LabelMatrix) {
+  const values = x.toFloat32();
+  const d = x.neurons;
+  const result = { auc: [] as number[], threshold: [] as number[], informedness: [] as number[] };
+  for (let f = 0; f < labels.features.length; f++) {
+    const y = labels.of(f);
+    const rowsOf = (label: number) => [...y.keys()].filter((i) => y[i] === label);
+    const [negative, positive] = [rowsOf(0), rowsOf(1)];
+    const pairs = negative.length * positive.length;
+    for (let j = 0; j < d; j++) {
+      const value = (i: number) => values[i * d + j];
+      let twice = 0;
+      for (const p of positive) for (const q of negative) twice += 1 + Math.sign(value(p) - value(q));
+      const candidates = [...negative, ...positive].map(value).sort((a, b) => b - a);
+      const gain = (t: number) =>
+        positive.filter((i) => value(i) >= t).length * negative.length -
+        negative.filter((i) => value(i) >= t).length * positive.length;
+      let best = candidates[0];
+      for (const t of candidates) if (Math.abs(gain(t)) > Math.abs(gain(best))) best = t;
+      result.auc.push(twice / (2 * pairs));
+      result.threshold.push(best + 0);
+      result.informedness.push(gain(best) / pairs);
+    }
+  }
+  return result;
 }

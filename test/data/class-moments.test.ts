@@ -4,13 +4,14 @@ import {
   emptyClassMoments,
   mergeClassMoments,
   pooledMoments,
-  type ClassMoments,
+  type MomentSquares,
+  type PerClassMoments,
 } from "../../src/data/class-moments.ts";
 import { standardisation, type Standardisation } from "../../src/data/standardisation.ts";
 import { expectClose } from "../support/expect-close.ts";
 
 /** Moments of one feature and one neuron from the values of its two classes. */
-function momentsOf(negative: number[], positive: number[]): ClassMoments {
+function momentsOf(negative: number[], positive: number[]): PerClassMoments {
   const of = (values: number[]) => {
     const mean = values.reduce((a, b) => a + b, 0) / (values.length || 1);
     return [values.length, mean, values.reduce((a, b) => a + (b - mean) ** 2, 0)];
@@ -22,6 +23,7 @@ function momentsOf(negative: number[], positive: number[]): ClassMoments {
     count: Float64Array.of(a[0], b[0]),
     mean: Float64Array.of(a[1], b[1]),
     sumOfSquares: Float64Array.of(a[2], b[2]),
+    withinSquares: Float64Array.of(a[2] + b[2]),
   };
 }
 
@@ -31,12 +33,14 @@ describe("class moments", () => {
   it("of batches merge into those of all rows", () => {
     fc.assert(
       fc.property(values, values, values, values, (a0, a1, b0, b1) => {
-        const got = mergeClassMoments(momentsOf(a0, a1), momentsOf(b0, b1));
+        const got = momentsOf(a0, a1);
+        mergeClassMoments(got, momentsOf(b0, b1));
         const want = momentsOf([...a0, ...b0], [...a1, ...b1]);
         expect([...got.count]).toEqual([...want.count]);
         // γ(40) of values to 10³ and of squares to 40·10⁶.
         expectClose(got.mean, want.mean, 40 * 2 ** -52 * 1e3);
         expectClose(got.sumOfSquares, want.sumOfSquares, 40 * 2 ** -52 * 4e7);
+        expectClose(got.withinSquares, want.withinSquares, 80 * 2 ** -52 * 4e7);
       }),
     );
   });
@@ -52,6 +56,18 @@ describe("class moments", () => {
     expect(() => mergeClassMoments(emptyClassMoments(1, 2), emptyClassMoments(1, 3))).toThrow(
       expect.objectContaining({ code: "shape" }) as Error,
     );
+  });
+
+  it("merge with the squares that were asked for, and refuse moments that lack them", () => {
+    const merge = (squares: MomentSquares) =>
+      mergeClassMoments(emptyClassMoments(1, 1, squares), momentsOf([1], [2, 4]));
+    expect(merge("class")).toMatchObject({ sumOfSquares: Float64Array.of(0, 2), withinSquares: Float64Array.of(2) });
+    expect(merge("within")).toMatchObject({ sumOfSquares: null, withinSquares: Float64Array.of(2) });
+    expect(merge("none")).toMatchObject({ mean: Float64Array.of(1, 3), sumOfSquares: null, withinSquares: null });
+    const refused = expect.objectContaining({ code: "option" }) as Error;
+    const bare = emptyClassMoments(1, 1, "none");
+    expect(() => mergeClassMoments(emptyClassMoments(1, 1, "within"), bare)).toThrow(refused);
+    expect(() => pooledMoments(bare, 0)).toThrow(refused);
   });
 
   it("pool into the mean and deviation of both classes, one of them empty or both", () => {

@@ -453,9 +453,9 @@ describe("class moments over many blocks", () => {
     const roundings = 256 / 4 + Math.ceil(rows / 256 / 4) + 5 + 2;
     const gamma = (roundings * u) / (1 - roundings * u);
     // Q = Σ(x − mean)² + n·δ², and n·δ² is about a 64th of the first; twice that for luck.
-    const q = (at: number): number => want.sumOfSquares[at] * (1 + 2 / 64) * (1 + 8 / 64);
+    const q = (at: number): number => want.sumOfSquares![at] * (1 + 2 / 64) * (1 + 8 / 64);
     const count = (at: number): number => want.count[Math.floor(at / 3)];
     expectClose(got.mean, want.mean, (at) => gamma * Math.sqrt(q(at) / count(at)), "mean");
-    expectClose(got.sumOfSquares, want.sumOfSquares, (at) => 3 * gamma * q(at), "sumOfSquares");
+    expectClose(got.sumOfSquares!, want.sumOfSquares!, (at) => 3 * gamma * q(at), "sumOfSquares");
   });
 });

@@ -12,12 +12,16 @@ import type {
   Backend,
   BackendInfo,
   CallOptions,
+  ClassMomentsOptions,
   DeviceActivations,
   LoadTransformerOptions,
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
+  NeuronRoc,
   RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
   Transformer,
   TransformerSpec,
 } from "../backend.ts";
@@ -25,7 +29,10 @@ import { CpuActivations, hostOf } from "./cpu-activations.ts";
 import { Pacer } from "./pacer.ts";
 import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { classMoments } from "./reference/class-moments.ts";
-import { fitLogistic } from "./reference/fit-logistic.ts";
+import { fitLogistic as fitLogisticByReference } from "./reference/fit-logistic.ts";
+import { fitSingleNeurons } from "./reference/fit-single-neurons.ts";
+import { neuronRoc } from "./reference/neuron-roc.ts";
+import { fitLogistic } from "./simd/fit-logistic.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
@@ -146,9 +153,9 @@ class CpuBackend implements Backend {
   async classMoments(
     x: DeviceActivations,
     labels: LabelMatrix,
-    options: CallOptions = {},
+    options: ClassMomentsOptions = {},
   ): Promise<ClassMoments> {
-    return classMoments(hostOf(x), labels, new Pacer(options.signal));
+    return classMoments(hostOf(x), labels, new Pacer(options.signal), options.squares);
   }
 
   async gatherColumns(
@@ -177,7 +184,22 @@ class CpuBackend implements Backend {
     problems: readonly LogisticProblem[],
     options: LogisticOptions,
   ): Promise<LogisticFit[]> {
-    return fitLogistic(hostOf(x), labels, problems, options, new Pacer(options.signal));
+    const pool = await this.#kernels();
+    return pool
+      ? fitLogistic(pool, hostOf(x), labels, problems, options)
+      : fitLogisticByReference(hostOf(x), labels, problems, options, new Pacer(options.signal));
+  }
+
+  async fitSingleNeurons(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: SingleNeuronOptions,
+  ): Promise<SingleNeuronFits> {
+    return fitSingleNeurons(hostOf(x), labels, options, new Pacer(options.signal));
+  }
+
+  async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
+    return neuronRoc(hostOf(x), labels, new Pacer(options.signal));
   }
 
   async loadTransformer(

@@ -8,7 +8,13 @@
  *   |mean error| ≤ γ·mean|x − x₁| + u·|mean|,  x₁ the block's first row
  *   |Σ(x − mean)² error| ≤ 2γ·Σ(x − mean)² + n·(mean error)²
  */
-import { emptyClassMoments, type ClassMoments } from "../../data/class-moments.ts";
+import {
+  emptyClassMoments,
+  keepSquares,
+  type ClassMoments,
+  type MomentSquares,
+  type PerClassMoments,
+} from "../../data/class-moments.ts";
 import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
 import { NonFiniteError, ShapeError } from "../../errors.ts";
 import { addToClass, groupFeatures, NO_PATTERN, type FeatureGroup } from "../cpu/reference/class-moments.ts";
@@ -64,6 +70,7 @@ export async function classMoments(
   x: GpuJsActivations,
   labels: LabelMatrix,
   signal: AbortSignal | undefined,
+  squares: MomentSquares = "class",
 ): Promise<ClassMoments> {
   if (labels.rows !== x.rows) {
     throw new ShapeError(
@@ -93,7 +100,7 @@ export async function classMoments(
       if (pacer.due) await pacer.turn();
     }
   }
-  return moments;
+  return keepSquares(moments, squares);
 }
 
 /** Adds the rows of one texture to their patterns. */
@@ -102,7 +109,7 @@ async function addPart(
   part: RowPart,
   d: number,
   group: FeatureGroup,
-  patterns: ClassMoments,
+  patterns: PerClassMoments,
   pacer: Pacer,
   signal: AbortSignal | undefined,
 ): Promise<void> {

@@ -8,13 +8,18 @@ import type {
   Backend,
   BackendInfo,
   CallOptions,
+  ClassMomentsOptions,
   DeviceActivations,
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
+  NeuronRoc,
   RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
   Transformer,
 } from "../backend.ts";
+import { fitSingleNeuronsOnHost, neuronRocOnHost } from "../single-neurons-on-host.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
 import { classMoments } from "./class-moments.ts";
 import { GpuJsDevice, TEXTURE_VALUES, type GpuJsConstructor, type GpuJsMode } from "./device.ts";
@@ -74,9 +79,9 @@ export class GpuJsBackend implements Backend {
   async classMoments(
     x: DeviceActivations,
     labels: LabelMatrix,
-    options: CallOptions = {},
+    options: ClassMomentsOptions = {},
   ): Promise<ClassMoments> {
-    return classMoments(this.#device, matrixOf(this.#device, x), labels, options.signal);
+    return classMoments(this.#device, matrixOf(this.#device, x), labels, options.signal, options.squares);
   }
 
   async gatherColumns(
@@ -112,6 +117,32 @@ export class GpuJsBackend implements Backend {
   ): Promise<LogisticFit[]> {
     const matrix = matrixOf(this.#device, x);
     return fitLogistic(this.#device, matrix, labels, problems, options, this.#limits);
+  }
+
+  /** On the host: a single column is not worth the way to the device and back. */
+  async fitSingleNeurons(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: SingleNeuronOptions,
+  ): Promise<SingleNeuronFits> {
+    const matrix = matrixOf(this.#device, x);
+    return fitSingleNeuronsOnHost(
+      matrix,
+      (columns, { signal }) => gatherColumns(this.#device, matrix, columns, signal),
+      labels,
+      options,
+    );
+  }
+
+  /** On the host, which sorts. */
+  async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
+    const matrix = matrixOf(this.#device, x);
+    return neuronRocOnHost(
+      matrix,
+      (columns, { signal }) => gatherColumns(this.#device, matrix, columns, signal),
+      labels,
+      options,
+    );
   }
 
   /** @throws UnsupportedModelError always */

@@ -20,7 +20,13 @@ import storageSource from "#shaders/lib/storage.wgsl";
 import momentsSource from "#shaders/class-moments.wgsl";
 import pivotsSource from "#shaders/class-pivots.wgsl";
 import totalSource from "#shaders/class-moments-total.wgsl";
-import { emptyClassMoments, type ClassMoments } from "../../data/class-moments.ts";
+import {
+  emptyClassMoments,
+  keepSquares,
+  type ClassMoments,
+  type MomentSquares,
+  type PerClassMoments,
+} from "../../data/class-moments.ts";
 import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
 import { ShapeError } from "../../errors.ts";
 import { addToClass, groupFeatures, NO_PATTERN, type FeatureGroup } from "../cpu/reference/class-moments.ts";
@@ -98,6 +104,7 @@ export async function classMoments(
   labels: LabelMatrix,
   maxBindingBytes: number,
   signal?: AbortSignal,
+  squares: MomentSquares = "class",
 ): Promise<ClassMoments> {
   if (labels.rows !== x.rows) {
     throw new ShapeError(
@@ -117,7 +124,7 @@ export async function classMoments(
       }
     }
   }
-  return moments;
+  return keepSquares(moments, squares);
 }
 
 /** Rows of a chunk with the same labels. */
@@ -144,7 +151,7 @@ async function addRowSets(
   chunk: RowChunk,
   group: FeatureGroup,
   sets: readonly RowSet[],
-  moments: ClassMoments,
+  moments: PerClassMoments,
   maxBindingBytes: number,
   pacer: Pacer,
   signal: AbortSignal | undefined,

@@ -9,12 +9,16 @@ import type {
   Backend,
   BackendInfo,
   CallOptions,
+  ClassMomentsOptions,
   DeviceActivations,
   ForeignBuffer,
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
+  NeuronRoc,
   RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
   Transformer,
   TransformerSpec,
 } from "../backend.ts";
@@ -24,6 +28,7 @@ import { ComputeDevice, Usage } from "./device.ts";
 import { fitLogistic } from "./fit-logistic.ts";
 import { gatherColumns } from "./gather-columns.ts";
 import type { LoadOptions } from "./transformer-weights.ts";
+import { fitSingleNeurons, neuronRoc } from "./single-neurons.ts";
 import { loadWebGpuTransformer } from "./transformer.ts";
 import {
   deviceMatrix,
@@ -163,10 +168,10 @@ export class WebGpuBackend implements Backend {
   async classMoments(
     x: DeviceActivations,
     labels: LabelMatrix,
-    options: CallOptions = {},
+    options: ClassMomentsOptions = {},
   ): Promise<ClassMoments> {
     const matrix = await this.#matrix(x);
-    return classMoments(this.device, matrix, labels, this.#maxBindingBytes, options.signal);
+    return classMoments(this.device, matrix, labels, this.#maxBindingBytes, options.signal, options.squares);
   }
 
   async gatherColumns(
@@ -197,6 +202,20 @@ export class WebGpuBackend implements Backend {
     const matrix = await this.#matrix(x);
     const limits = { maxBindingBytes: this.#maxBindingBytes, workBytes: this.#workBytes };
     return fitLogistic(this.device, matrix, labels, problems, options, limits);
+  }
+
+  async fitSingleNeurons(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: SingleNeuronOptions,
+  ): Promise<SingleNeuronFits> {
+    const matrix = await this.#matrix(x);
+    return fitSingleNeurons(this.device, matrix, labels, options, this.#maxBindingBytes);
+  }
+
+  async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
+    const matrix = await this.#matrix(x);
+    return neuronRoc(this.device, matrix, labels, options, this.#maxBindingBytes);
   }
 
   async loadTransformer(

@@ -47,14 +47,14 @@ describe("WebGL2", () => {
     const want = await cpu.classMoments(await cpu.upload(matrix), labels);
     const got = await backend.classMoments(await backend.upload(matrix), labels);
     const gamma = (128 + 6) * 2 ** -24;
-    const spread = (at: number) => Math.sqrt(want.sumOfSquares[at] / want.count[Math.floor(at / 7)]);
+    const spread = (at: number) => Math.sqrt(want.sumOfSquares![at] / want.count[Math.floor(at / 7)]);
     // A block's first row lies within 6 standard deviations, so the mean of |x − x₁| stays below 7 of them.
     const off = (at: number) => gamma * 7 * spread(at) + 2 ** -24 * Math.abs(want.mean[at]);
     expectClose(got.mean, want.mean, off, "mean");
     expectClose(
-      got.sumOfSquares,
-      want.sumOfSquares,
-      (at) => 2 * gamma * want.sumOfSquares[at] + want.count[Math.floor(at / 7)] * off(at) ** 2,
+      got.sumOfSquares!,
+      want.sumOfSquares!,
+      (at) => 2 * gamma * want.sumOfSquares![at] + want.count[Math.floor(at / 7)] * off(at) ** 2,
       "sumOfSquares",
     );
     backend.dispose();

@@ -6,7 +6,13 @@
  * times.
  */
 import type { Activations } from "../../../data/activations.ts";
-import { emptyClassMoments, type ClassMoments } from "../../../data/class-moments.ts";
+import {
+  emptyClassMoments,
+  keepSquares,
+  type ClassMoments,
+  type MomentSquares,
+  type PerClassMoments,
+} from "../../../data/class-moments.ts";
 import { UNLABELLED, type LabelMatrix } from "../../../data/labels.ts";
 import { ShapeError } from "../../../errors.ts";
 import type { Pacer } from "../pacer.ts";
@@ -30,7 +36,12 @@ export interface FeatureGroup {
  * Class moments of every neuron for every label set.
  * @throws ShapeError when labels and activations differ in rows
  */
-export async function classMoments(x: Activations, labels: LabelMatrix, pacer: Pacer): Promise<ClassMoments> {
+export async function classMoments(
+  x: Activations,
+  labels: LabelMatrix,
+  pacer: Pacer,
+  squares: MomentSquares = "class",
+): Promise<ClassMoments> {
   if (labels.rows !== x.rows) {
     throw new ShapeError(
       `There are ${labels.rows} labels per feature for ${x.rows} rows.`,
@@ -39,10 +50,11 @@ export async function classMoments(x: Activations, labels: LabelMatrix, pacer: P
   }
   const d = x.neurons;
   const groups = groupFeatures(labels);
+  const moments = emptyClassMoments(labels.features.length, d);
   const accumulators = groups.map((group) => ({
     count: new Float64Array(group.patterns.length),
     mean: new Float64Array(group.patterns.length * d),
-    squares: new Float64Array(group.patterns.length * d),
+    sums: new Float64Array(group.patterns.length * d),
   }));
   const decoded = new Float32Array(d);
   for (let i = 0; i < x.rows; i++) {
@@ -52,23 +64,22 @@ export async function classMoments(x: Activations, labels: LabelMatrix, pacer: P
     for (const [g, group] of groups.entries()) {
       const p = group.patternOfRow[i];
       if (p === NO_PATTERN) continue;
-      const { count, mean, squares } = accumulators[g];
-      addRow(row, ++count[p], mean.subarray(p * d, (p + 1) * d), squares.subarray(p * d, (p + 1) * d));
+      const { count, mean, sums } = accumulators[g];
+      addRow(row, ++count[p], mean.subarray(p * d, (p + 1) * d), sums.subarray(p * d, (p + 1) * d));
     }
     if ((i & 15) === 15 && pacer.due) await pacer.turn();
   }
-  const moments = emptyClassMoments(labels.features.length, d);
   for (const [g, group] of groups.entries()) {
-    const { count, mean, squares } = accumulators[g];
+    const { count, mean, sums } = accumulators[g];
     for (const [p, pattern] of group.patterns.entries()) {
       for (const [at, label] of pattern.entries()) {
         if (label === UNLABELLED) continue;
-        addToClass(moments, 2 * group.features[at] + label, count[p], mean, squares, p * d);
+        addToClass(moments, 2 * group.features[at] + label, count[p], mean, sums, p * d);
       }
       if (pacer.due) await pacer.turn();
     }
   }
-  return moments;
+  return keepSquares(moments, squares);
 }
 
 /** Welford's update of `mean` and `squares` by the n-th row. */
@@ -83,7 +94,7 @@ function addRow(row: Float32Array, n: number, mean: Float64Array, squares: Float
 
 /** Merges one accumulator into class c. */
 export function addToClass(
-  into: ClassMoments,
+  into: PerClassMoments,
   c: number,
   added: number,
   mean: Float64Array,

@@ -4,3 +4,5 @@ export { layerNorm } from "./layer-norm";
 export { add, erf, gelu, geluTanh, relu } from "./activation";
 export { attend, rotate } from "./attention";
 export { gatherRows } from "./gather-rows";
+export { centreColumns, describeColumns, gatherLogisticColumns } from "./gather-logistic-columns";
+export { addPass, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes, startFit } from "./fit-logistic";

@@ -1,0 +1,525 @@
+/**
+ * Whole logistic fits: Newton steps on a subset of the rows, then quasi-Newton steps on all of them in f32, then in f64.
+ *
+ * The factor of the subset's Hessian starts an L-BFGS update (Nocedal and Wright, Numerical Optimization, section 7.2), so
+ * that a step on all rows needs their gradient alone; a Hessian of all rows costs m/4 gradients. The last steps have their
+ * gradients in f64, from the columns as they are stored, and the last of them is the certificate. The solver is a state that
+ * asks for one pass after the other ({@link advance}): whoever holds the state gives it the passes, over all chunks in one
+ * item of work or spread over many.
+ *
+ * The objective is convex along a step, so its slope says what its value would: where the slope at the end of a step is
+ * positive and not much smaller than at its start, the step was too long.
+ */
+import { addScaled, choleskyFactor, choleskySolve, dot } from "./cholesky";
+import {
+  accumulatorBytes, addEvaluation, addGradient, clearEvaluation, EVALUATION, hessianRows, mergeEvaluation,
+} from "./logistic-passes";
+
+// Arguments of a batch, words.
+const PROBLEMS: usize = 0; // records of 8 words
+const POOL: usize = 4; // the first column
+const RAW: usize = 8; // what added to a pointer into the pool leads to the same value as it is stored
+const STRIDE: usize = 12; // bytes from column to column
+const PILOTS: usize = 16; // f64 per column: what was subtracted
+const CHUNKS: usize = 20; // a word per chunk, see logistic-passes
+const COUNT: usize = 24; // chunks
+const OPTIONS: usize = 28; // f64: weight of positives and of negatives, 2·C·Σω, tolerance
+const SCRATCH: usize = 32; // per thread
+const SCRATCH_BYTES: usize = 36;
+const ITEMS: usize = 40; // first problem of each item, and the end of the last
+
+// Words of a problem's record.
+const SIZE: usize = 0; // m: support and intercept
+const PLACES: usize = 4; // u32[m]: columns of the pool, the column of ones last
+const RIDGE: usize = 8; // f64[m]
+const START: usize = 12; // f64[m]
+const RESULT: usize = 16; // f64[2m + 7 + 8]: θ, evaluation, and what reportResult writes
+const SUBSET: usize = 20; // chunks of the subset; 0: none
+const SUBSET_WEIGHTS: usize = 24; // f64: weight of positives and of negatives within it
+const MOST_STEPS: usize = 28; // on all rows
+
+// The state: counters and pointers in words, then numbers in f64, then arrays.
+const ARGS: usize = 0;
+const PROBLEM: usize = 4;
+const TASK: usize = 8;
+const LEVEL: usize = 12;
+const PAIRS: usize = 16;
+const MOVED: usize = 20;
+const FRESH: usize = 24;
+const STEPS: usize = 28;
+const OVERSHOTS: usize = 32;
+const HESSIAN_CHUNKS: usize = 36;
+const KNOWN: usize = 40; // curvature is known at θ
+const STATUS: usize = 44;
+const LEVEL_STEPS: usize = 48;
+const AGE: usize = 52; // steps since the factor was made
+const GRADIENTS: usize = 56;
+const SUBSET_GRADIENTS: usize = 60;
+const HESSIANS: usize = 64;
+const EVALUATIONS: usize = 68;
+const LAST: usize = 72;
+const COLUMNS: usize = 80; // pointers to arrays
+const THETA: usize = 84;
+const GRADIENT: usize = 88;
+const PREVIOUS: usize = 92;
+const MOVE: usize = 96;
+const DIRECTION: usize = 100;
+const WEIGHTS: usize = 104;
+const HISTORY: usize = 108;
+const HESSIAN: usize = 112;
+const CURVATURE: usize = 116;
+const SUMS: usize = 120;
+const EVALUATED: usize = 124;
+const SLOPE: usize = 128;
+const DECREMENT: usize = 136; // λ²
+const BEFORE: usize = 144; // λ² one step before
+const ARRAYS: usize = 160;
+
+const TO_DO_NOTHING: i32 = 0;
+const TO_SUM_GRADIENT: i32 = 1;
+const TO_SUM_HESSIAN: i32 = 2;
+const TO_SUM_CURVATURE: i32 = 3; // and then the Hessian
+const TO_EVALUATE: i32 = 4;
+
+const ON_SUBSET: i32 = 0;
+const ON_ALL: i32 = 1;
+const IN_F64: i32 = 2;
+
+const CONVERGED: i32 = 1;
+const GAVE_UP: i32 = 2;
+
+/** Pairs of the L-BFGS update. */
+const MEMORY: i32 = 8;
+/** Steps on the subset at most. */
+const SUBSET_STEPS: i32 = 12;
+/** Size up to which the Hessian of all rows costs little more than a gradient. */
+const SMALL: usize = 6;
+/** λ²/(2·C·Σω) below which f32 gradients are rounding errors. */
+const FLOOR: f64 = 1e-15;
+const LEAST_PIVOT: f64 = 1e-7;
+const MOST_EVALUATIONS: i32 = 12;
+const MOST_OVERSHOTS: i32 = 12;
+
+@inline
+function word(s: usize, at: usize): usize {
+  return <usize>load<u32>(s + at);
+}
+
+@inline
+function setWord(s: usize, at: usize, value: usize): void {
+  store<u32>(s + at, <u32>value);
+}
+
+@inline
+function count(s: usize, at: usize): i32 {
+  return load<i32>(s + at);
+}
+
+@inline
+function setCount(s: usize, at: usize, value: i32): void {
+  store<i32>(s + at, value);
+}
+
+@inline
+function increment(s: usize, at: usize): i32 {
+  const value = load<i32>(s + at) + 1;
+  store<i32>(s + at, value);
+  return value;
+}
+
+@inline
+function sizeOf(s: usize): usize {
+  return word(word(s, PROBLEM), SIZE);
+}
+
+/** Numbers of the batch by index: weight of positives and negatives, 2·C·Σω, tolerance. */
+@inline
+function option(s: usize, index: usize): f64 {
+  return load<f64>(word(word(s, ARGS), OPTIONS) + (index << 3));
+}
+
+@inline
+function chunkCount(s: usize): i32 {
+  return <i32>word(word(s, ARGS), COUNT);
+}
+
+@inline
+function aligned(bytes: usize): usize {
+  return (bytes + 15) & ~(<usize>15);
+}
+
+/** Bytes of a state. */
+export function fitStateBytes(m: usize, chunks: usize): usize {
+  return (
+    ARRAYS + aligned((m + 2) << 2) + 6 * aligned(m << 3) + aligned(m << 3) + 16 +
+    <usize>MEMORY * (2 * aligned(m << 3) + 16) + aligned((m * m) << 3) + (chunks << 8) + accumulatorBytes(m) +
+    aligned((m + EVALUATION) << 3)
+  );
+}
+
+/** Bytes of scratch of one thread beside states. */
+export function fitWorkBytes(m: usize): usize {
+  return 512 + (m << 4) + ((m + 2) << 8);
+}
+
+/** Sets a state up for a problem, before its first pass. */
+export function startFit(s: usize, args: usize, index: i32): void {
+  const problem = word(args, PROBLEMS) + (<usize>index << 5);
+  const m = word(problem, SIZE);
+  memory.fill(s, 0, ARRAYS);
+  setWord(s, ARGS, args);
+  setWord(s, PROBLEM, problem);
+  const vector = aligned(m << 3);
+  let at = s + ARRAYS;
+  setWord(s, COLUMNS, at);
+  at += aligned((m + 2) << 2);
+  for (let p = THETA; p <= DIRECTION; p += 4) {
+    setWord(s, p, at);
+    at += vector;
+  }
+  setWord(s, WEIGHTS, at);
+  at += vector + vector + 16;
+  setWord(s, HISTORY, at);
+  at += <usize>MEMORY * (2 * vector + 16);
+  setWord(s, HESSIAN, at);
+  at += aligned((m * m) << 3);
+  setWord(s, CURVATURE, at);
+  at += word(args, COUNT) << 8;
+  setWord(s, SUMS, at);
+  setWord(s, EVALUATED, at + accumulatorBytes(m));
+  const columns = word(s, COLUMNS);
+  const places = word(problem, PLACES);
+  for (let j: usize = 0; j < m + 2; j++) {
+    const place = word(places, min(j, m - 1) << 2);
+    setWord(columns, j << 2, word(args, POOL) + place * word(args, STRIDE));
+  }
+  memory.copy(word(s, THETA), word(problem, START), m << 3);
+  const subset = count(problem, SUBSET);
+  setCount(s, LEVEL, subset ? ON_SUBSET : ON_ALL);
+  setCount(s, HESSIAN_CHUNKS, subset && m > SMALL ? subset : chunkCount(s));
+  store<f64>(s + BEFORE, Infinity);
+  ask(s, TO_SUM_GRADIENT);
+}
+
+/** Chunks that the pass asked for goes over. */
+export function chunksOfPass(s: usize): i32 {
+  const task = count(s, TASK);
+  if (task == TO_SUM_GRADIENT && count(s, LEVEL) == ON_SUBSET) return count(word(s, PROBLEM), SUBSET);
+  return task == TO_SUM_CURVATURE || task == TO_SUM_HESSIAN ? hessianChunks(s) : chunkCount(s);
+}
+
+/** The subset's Hessian is made of the subset; the small problem's one of whatever rows it is on. */
+@inline
+function hessianChunks(s: usize): i32 {
+  return count(s, LEVEL) == ON_SUBSET ? count(word(s, PROBLEM), SUBSET) : count(s, HESSIAN_CHUNKS);
+}
+
+function ask(s: usize, task: i32): void {
+  setCount(s, TASK, task);
+  const m = sizeOf(s);
+  const theta = word(s, THETA);
+  const weights = word(s, WEIGHTS);
+  if (task == TO_EVALUATE) {
+    // In terms of the columns as they are stored.
+    const pilots = word(word(s, ARGS), PILOTS);
+    const places = word(word(s, PROBLEM), PLACES);
+    let intercept: f64 = load<f64>(theta + ((m - 1) << 3));
+    for (let j: usize = 0; j < m - 1; j++) {
+      intercept -= load<f64>(theta + (j << 3)) * load<f64>(pilots + (word(places, j << 2) << 3));
+    }
+    memory.copy(weights, theta, m << 3);
+    store<f64>(weights + ((m - 1) << 3), intercept);
+    clearEvaluation(word(s, EVALUATED), m);
+  } else if (task == TO_SUM_GRADIENT || task == TO_SUM_CURVATURE) {
+    const stride = aligned(m << 2);
+    for (let j: usize = 0; j < m; j++) {
+      const w = <f32>(load<f64>(theta + (j << 3)) * 1.4426950408889634);
+      store<f32>(weights + (j << 2), w);
+      store<f32>(weights + stride + (j << 2), -w);
+    }
+    memory.fill(word(s, task == TO_SUM_GRADIENT ? GRADIENT : DIRECTION), 0, m << 3);
+  }
+}
+
+/** Adds chunks from … to − 1 of the pass asked for to `out`: f64[m], of an evaluation f64[m + 7]. */
+export function addPass(s: usize, from: i32, to: i32, work: usize, out: usize): void {
+  const args = word(s, ARGS);
+  const problem = word(s, PROBLEM);
+  const task = count(s, TASK);
+  const m = word(problem, SIZE);
+  if (task == TO_EVALUATE) {
+    addEvaluation(
+      word(s, COLUMNS), word(args, RAW), m, word(args, CHUNKS), from, to, word(s, WEIGHTS), option(s, 0), option(s, 1), work, out,
+    );
+    return;
+  }
+  const subset = chunksOfPass(s) < chunkCount(s);
+  const weights = subset ? word(problem, SUBSET_WEIGHTS) : word(args, OPTIONS);
+  addGradient(
+    word(s, COLUMNS), m, word(args, CHUNKS), from, to, word(s, WEIGHTS), aligned(m << 2),
+    <f32>load<f64>(weights), <f32>load<f64>(weights, 8), keepsCurvature(s) ? word(s, CURVATURE) : 0, work, out,
+  );
+}
+
+@inline
+function keepsCurvature(s: usize): bool {
+  if (count(s, TASK) == TO_SUM_CURVATURE || count(s, LEVEL) == ON_SUBSET) return true;
+  return count(word(s, PROBLEM), SUBSET) == 0 || (count(s, LEVEL_STEPS) == 0 && sizeOf(s) <= SMALL);
+}
+
+/** Gives the passes of one problem, all in this thread. */
+function solve(s: usize, work: usize): void {
+  const m = sizeOf(s);
+  const scaled = work + 512 + (m << 4);
+  for (;;) {
+    const task = count(s, TASK);
+    if (task == TO_DO_NOTHING) return;
+    if (task != TO_SUM_HESSIAN) {
+      const out = word(s, task == TO_EVALUATE ? EVALUATED : task == TO_SUM_CURVATURE ? DIRECTION : GRADIENT);
+      addPass(s, 0, chunksOfPass(s), work, out);
+    }
+    if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
+      hessianRows(word(s, COLUMNS), m, 0, m, chunksOfPass(s), word(s, CURVATURE), scaled, word(s, SUMS), word(s, HESSIAN));
+    }
+    advance(s);
+  }
+}
+
+/** Takes what the pass has summed, and asks for the next one. */
+export function advance(s: usize): void {
+  const m = sizeOf(s);
+  const task = count(s, TASK);
+  const theta = word(s, THETA);
+  const gradient = word(s, GRADIENT);
+  const ridge = word(word(s, PROBLEM), RIDGE);
+  if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
+    const hessian = word(s, HESSIAN);
+    for (let j: usize = 0; j < m; j++) {
+      const at = hessian + ((j * m + j) << 3);
+      store<f64>(at, load<f64>(at) + load<f64>(ridge + (j << 3)));
+    }
+    choleskyFactor(hessian, m, LEAST_PIVOT);
+    increment(s, HESSIANS);
+    setCount(s, PAIRS, 0);
+    setCount(s, FRESH, 1);
+    setCount(s, AGE, 0);
+  } else {
+    if (task == TO_EVALUATE) takeEvaluation(s, m, gradient);
+    increment(s, task == TO_EVALUATE ? EVALUATIONS : count(s, LEVEL) == ON_SUBSET ? SUBSET_GRADIENTS : GRADIENTS);
+    for (let j: usize = 0; j < m << 3; j += 8) {
+      store<f64>(gradient + j, load<f64>(gradient + j) + load<f64>(ridge + j) * load<f64>(theta + j));
+    }
+    setCount(s, KNOWN, keepsCurvature(s) && task == TO_SUM_GRADIENT ? 1 : 0);
+    if (count(s, MOVED) && !takeMove(s, m)) return;
+    setCount(s, FRESH, 0);
+    if (count(s, HESSIANS) == 0 || (m <= SMALL && count(s, LEVEL) == ON_ALL && count(s, LEVEL_STEPS) == 0)) {
+      askForHessian(s);
+      return;
+    }
+  }
+  findDirection(s, m);
+  decide(s, m);
+}
+
+/** The gradient in terms of the pool's columns. */
+function takeEvaluation(s: usize, m: usize, gradient: usize): void {
+  const evaluated = word(s, EVALUATED);
+  const pilots = word(word(s, ARGS), PILOTS);
+  const places = word(word(s, PROBLEM), PLACES);
+  const intercept = load<f64>(evaluated + ((m - 1) << 3));
+  for (let j: usize = 0; j < m; j++) {
+    const pilot = load<f64>(pilots + (word(places, j << 2) << 3));
+    store<f64>(gradient + (j << 3), load<f64>(evaluated + (j << 3)) - pilot * intercept);
+  }
+}
+
+/** Judges the step that led here; false when a shorter one has been asked for, or the fit given up. */
+function takeMove(s: usize, m: usize): bool {
+  const gradient = word(s, GRADIENT);
+  const move = word(s, MOVE);
+  const before = load<f64>(s + SLOPE);
+  const after = dot(gradient, move, m);
+  // Where a step's gain is at the noise of f32, so is its slope.
+  const noise = count(s, LEVEL) == ON_ALL && -before < 1e-12 * option(s, 2);
+  if (!noise && !(after <= -0.9 * before)) {
+    if (increment(s, OVERSHOTS) > MOST_OVERSHOTS) {
+      finish(s, GAVE_UP);
+      return false;
+    }
+    // The secant's zero of the slope.
+    const share = after < Infinity ? max(0.1, before / (before - after)) : 0.1;
+    addScaled(word(s, THETA), share - 1, move, m);
+    for (let j: usize = 0; j < m << 3; j += 8) store<f64>(move + j, share * load<f64>(move + j));
+    store<f64>(s + SLOPE, share * before);
+    ask(s, count(s, TASK));
+    return false;
+  }
+  setCount(s, MOVED, 0);
+  const curve = after - before;
+  if (curve > -1e-9 * before) {
+    const vector = aligned(m << 3);
+    const pair = word(s, HISTORY) + <usize>(count(s, PAIRS) % MEMORY) * (2 * vector + 16);
+    const previous = word(s, PREVIOUS);
+    store<f64>(pair, 1 / curve);
+    memory.copy(pair + 16, move, m << 3);
+    for (let j: usize = 0; j < m << 3; j += 8) {
+      store<f64>(pair + 16 + vector + j, load<f64>(gradient + j) - load<f64>(previous + j));
+    }
+    increment(s, PAIRS);
+  }
+  return true;
+}
+
+/** The inverse Hessian's estimate times the gradient, and λ² from it. */
+function findDirection(s: usize, m: usize): void {
+  const vector = aligned(m << 3);
+  const history = word(s, HISTORY);
+  const bytes = 2 * vector + 16;
+  const direction = word(s, DIRECTION);
+  const pairs = count(s, PAIRS);
+  const first = max(0, pairs - MEMORY);
+  memory.copy(direction, word(s, GRADIENT), m << 3);
+  for (let p = pairs - 1; p >= first; p--) {
+    const pair = history + <usize>(p % MEMORY) * bytes;
+    const alpha = load<f64>(pair) * dot(pair + 16, direction, m);
+    store<f64>(pair, alpha, 8);
+    addScaled(direction, -alpha, pair + 16 + vector, m);
+  }
+  choleskySolve(word(s, HESSIAN), m, direction);
+  for (let p = first; p < pairs; p++) {
+    const pair = history + <usize>(p % MEMORY) * bytes;
+    const beta = load<f64>(pair) * dot(pair + 16 + vector, direction, m);
+    addScaled(direction, load<f64>(pair, 8) - beta, pair + 16, m);
+  }
+  store<f64>(s + DECREMENT, dot(word(s, GRADIENT), direction, m));
+}
+
+/** What to do with a direction. */
+function decide(s: usize, m: usize): void {
+  const level = count(s, LEVEL);
+  const fresh = count(s, FRESH) == 1;
+  const decrement = load<f64>(s + DECREMENT);
+  const ratio = decrement / load<f64>(s + BEFORE);
+  const unit = option(s, 2);
+  const tolerance = option(s, 3);
+  if (!(decrement >= 0 && decrement < Infinity)) {
+    if (fresh) finish(s, GAVE_UP);
+    else askForHessian(s);
+    return;
+  }
+  if (level == ON_SUBSET) {
+    const subset = count(word(s, PROBLEM), SUBSET);
+    // A subset's optimum lies √(m·n/subset) standard errors from that of all rows: closer is of no use.
+    const near = 0.1 * <f64>m * <f64>chunkCount(s) / <f64>subset;
+    const end = decrement <= near || count(s, LEVEL_STEPS) >= SUBSET_STEPS;
+    if (!fresh && ((end && m > SMALL) || (!end && ratio > 0.3 && count(s, AGE) > 1))) {
+      askForHessian(s);
+      return;
+    }
+    step(s, m);
+    if (end) {
+      setCount(s, LEVEL, ON_ALL);
+      setCount(s, LEVEL_STEPS, 0);
+      setCount(s, PAIRS, 0);
+      setCount(s, MOVED, 0);
+      store<f64>(s + BEFORE, Infinity);
+    }
+    ask(s, TO_SUM_GRADIENT);
+    return;
+  }
+  const target = tolerance * unit;
+  if (level == IN_F64) {
+    if (count(s, LAST) || (decrement <= 0.5 * target && ratio <= 0.25)) {
+      if (tolerance >= 1e-12 || count(s, LAST)) {
+        finish(s, decrement <= target ? CONVERGED : GAVE_UP);
+        return;
+      }
+      // The decrement bounds the objective; the coefficients' error goes with its root. One step more gives them the digits
+      // of a solver that works in f64 throughout.
+      setCount(s, LAST, 1);
+    }
+    if (count(s, EVALUATIONS) >= MOST_EVALUATIONS || count(s, STEPS) >= count(word(s, PROBLEM), MOST_STEPS)) {
+      finish(s, decrement <= 0.5 * target && ratio <= 0.25 ? CONVERGED : GAVE_UP);
+      return;
+    }
+  } else if (count(s, STEPS) >= count(word(s, PROBLEM), MOST_STEPS)) {
+    setCount(s, LEVEL, IN_F64);
+    ask(s, TO_EVALUATE);
+    return;
+  }
+  if (!fresh && count(s, AGE) > 1 && !count(s, LAST)) {
+    // Passes that are left at the present pace, against what a new Hessian costs in passes.
+    const rows = <f64>hessianChunks(s) / <f64>chunkCount(s);
+    const size = <f64>m;
+    const cost = 3 + rows * size / 4.5 + size * size / <f64>(chunkCount(s) << 8);
+    const left = log(decrement / target) / -log(min(ratio, 0.99));
+    if (left > cost && !(level == ON_ALL && decrement < FLOOR * 100 * unit)) {
+      if (count(s, HESSIANS) > 2) setCount(s, HESSIAN_CHUNKS, chunkCount(s));
+      askForHessian(s);
+      return;
+    }
+  }
+  if (level == ON_ALL) {
+    const next = fresh ? decrement * min(1, 4 * decrement / unit) : decrement * min(ratio, 1);
+    if (next <= max(0.25 * target, FLOOR * unit) || (ratio > 0.5 && decrement < 1e-11 * unit)) setCount(s, LEVEL, IN_F64);
+  }
+  step(s, m);
+  ask(s, count(s, LEVEL) == IN_F64 ? TO_EVALUATE : TO_SUM_GRADIENT);
+}
+
+/** θ −= direction. */
+function step(s: usize, m: usize): void {
+  const move = word(s, MOVE);
+  const direction = word(s, DIRECTION);
+  for (let j: usize = 0; j < m << 3; j += 8) store<f64>(move + j, -load<f64>(direction + j));
+  memory.copy(word(s, PREVIOUS), word(s, GRADIENT), m << 3);
+  addScaled(word(s, THETA), 1, move, m);
+  const decrement = load<f64>(s + DECREMENT);
+  store<f64>(s + SLOPE, -decrement);
+  store<f64>(s + BEFORE, decrement);
+  setCount(s, MOVED, 1);
+  setCount(s, OVERSHOTS, 0);
+  setCount(s, KNOWN, 0);
+  increment(s, AGE);
+  increment(s, LEVEL_STEPS);
+  if (count(s, LEVEL) != ON_SUBSET) increment(s, STEPS);
+}
+
+function askForHessian(s: usize): void {
+  ask(s, count(s, KNOWN) ? TO_SUM_HESSIAN : TO_SUM_CURVATURE);
+}
+
+/** Natural logarithm of a positive number, to three digits: it only weighs costs. */
+function log(x: f64): f64 {
+  const bits = reinterpret<u64>(max(x, 1e-300));
+  const f = reinterpret<f64>((bits & 0x000fffffffffffff) | 0x3ff0000000000000) - 1;
+  return (<f64>(<i32>(bits >> 52) - 1023) + f * (1.3465 - 0.3465 * f)) * 0.6931471805599453;
+}
+
+/** Writes the result: θ f64[m], the evaluation f64[m + 7], λ²/(2·C·Σω), status, steps, and passes of each kind. */
+function finish(s: usize, status: i32): void {
+  const m = sizeOf(s);
+  const result = word(word(s, PROBLEM), RESULT);
+  memory.copy(result, word(s, THETA), m << 3);
+  memory.copy(result + (m << 3), word(s, EVALUATED), (m + EVALUATION) << 3);
+  const report = result + ((2 * m + EVALUATION) << 3);
+  store<f64>(report, load<f64>(s + DECREMENT) / option(s, 2));
+  store<f64>(report, <f64>status, 8);
+  store<f64>(report, <f64>count(s, STEPS), 16);
+  store<f64>(report, <f64>count(s, SUBSET_GRADIENTS), 24);
+  store<f64>(report, <f64>count(s, HESSIANS), 32);
+  store<f64>(report, <f64>count(s, GRADIENTS), 40);
+  store<f64>(report, <f64>count(s, EVALUATIONS), 48);
+  setCount(s, TASK, TO_DO_NOTHING);
+}
+
+/** Item: the problems items[item] … items[item + 1] − 1. Words: see above. */
+export function fitSupports(item: i32, args: usize, thread: i32): void {
+  const s = word(args, SCRATCH) + <usize>thread * word(args, SCRATCH_BYTES);
+  const items = word(args, ITEMS) + (<usize>item << 2);
+  for (let p = count(items, 0), end = count(items, 4); p < end; p++) {
+    startFit(s, args, p);
+    const m = sizeOf(s);
+    solve(s, s + aligned(fitStateBytes(m, word(args, COUNT))));
+  }
+}
