@@ -24,11 +24,12 @@ export default [
     gzip: true,
     modifyEsbuildConfig: bundle,
   },
-  {
-    name: "the CPU's WebAssembly kernels",
-    path: "src/backends/cpu/wasm/kernels.generated.ts",
+  // An engine loads one of the two.
+  ...["simd", "relaxed-simd"].map((variant) => ({
+    name: `the CPU's WebAssembly kernels, ${variant}`,
+    path: `src/backends/cpu/wasm/kernels-${variant}.generated.ts`,
     limit: "40 kB",
     gzip: true,
     modifyEsbuildConfig: bundle,
-  },
+  })),
 ];

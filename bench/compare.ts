@@ -28,6 +28,8 @@ export interface Contender {
   readonly on?: "gpu";
   /** Its run takes so long that it is timed once, while it is verified. */
   readonly once?: boolean;
+  /** Does all items whatever it is asked for. */
+  readonly whole?: boolean;
   /** Why it cannot run; it then appears in the table with this reason. */
   readonly unavailable?: {
     readonly status: "not installed" | "not available" | "skipped";
@@ -111,7 +113,7 @@ export async function compare(task: Task, options: CompareOptions): Promise<Task
   const refused = judged.some(({ entry }) => entry.side === "ours" && entry.status === "wrong");
   const timed = refused ? [] : judged.filter(({ entry }) => entry.status === "timed");
   for (const one of timed) {
-    if (items === 1) continue;
+    if (items === 1 || one.contender.whole === true) continue;
     const few = Math.min(items, 4);
     await one.contender.run(few);
     const { seconds } = await one.contender.run(few);

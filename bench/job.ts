@@ -92,6 +92,7 @@ export function ourContenders(
   task: {
     /** After "sparseprobe, ", where there is more than one way to call it. */
     readonly variant?: string;
+    readonly whole?: boolean;
     readonly note?: string;
     verify(backend: Backend): Promise<string>;
     run(backend: Backend, items: number): Promise<unknown>;
@@ -103,6 +104,7 @@ export function ourContenders(
     backend: backend.info.kind,
     threads,
     ...(kind === "webgpu" && { on: "gpu" as const }),
+    ...(task.whole && { whole: true }),
     ...(unavailable && { unavailable }),
     ...(task.note !== undefined && { note: task.note }),
     verify: () => task.verify(backend),

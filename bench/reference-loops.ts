@@ -88,6 +88,22 @@ export function marginsLoop(
   return z;
 }
 
+/** The optimum of a probe, to hold others against. */
+export interface OptimalFit {
+  /** (w, b) */
+  readonly theta: Float64Array;
+  /** (f(θ) − f at the optimum) / (C·Σω): the mean loss that θ still has to lose. */
+  excess(theta: ArrayLike<number>): number;
+}
+
+export function optimumLoop(columns: readonly Float64Array[], labels: ArrayLike<number>, C = 1): OptimalFit {
+  const weights = balancedWeights(labels);
+  const total = C * weights.reduce((sum, weight) => sum + weight, 0);
+  const theta = newtonLoop(columns, labels, C);
+  const value = objectiveLoop(columns, labels, weights, C, theta);
+  return { theta, excess: (other) => (objectiveLoop(columns, labels, weights, C, other) - value) / total };
+}
+
 /** Newton's method with the full Hessian and halved steps, to the last digits: θ = (w, b). */
 export function newtonLoop(
   columns: readonly Float64Array[],

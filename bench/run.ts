@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { writeData, type DataFiles } from "./data.ts";
 import { measureGpu, type GpuLimits } from "./gpu.ts";
 import { machineName, measureMachine, oneMinuteLoad } from "./machine.ts";
-import { QUICK_SIZES, readFloors, runQuick } from "./quick.ts";
+import { floorsFrom, QUICK_SIZES, readFloors, runQuick, writeFloors, type QuickResult } from "./quick.ts";
 import { SCHEMA, type BenchResults, type TaskResult } from "./results.ts";
 import { Rival } from "./rival.ts";
 import type { JobAnswer, JobName, JobRequest } from "./run-job.ts";
@@ -39,6 +39,7 @@ const HELP = `Times the library beside its rivals, in one run, after verifying e
   --note TEXT         recorded with the results, e.g. what else the machine was doing
   --out FILE          results as JSON (default bench/results/<machine>.json, only when all jobs run at full size)
   --quick             small sizes without Python: ratios to plain loops, fails under bench/quick-floors.json
+  --set-floors N      runs quick mode N times and writes half of the lowest ratios as bench/quick-floors.json
   --help              this text
 `;
 
@@ -64,11 +65,20 @@ async function main(): Promise<void> {
       note: { type: "string" },
       out: { type: "string" },
       quick: { type: "boolean", default: false },
+      "set-floors": { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) {
     process.stdout.write(HELP);
+    return;
+  }
+  if (values["set-floors"] !== undefined) {
+    const runs: QuickResult[][] = [];
+    for (let left = count("set-floors", values["set-floors"]); left > 0; left--) {
+      runs.push(await runQuick(QUICK_SIZES, {}, console.log));
+    }
+    await writeFloors(floorsFrom(runs));
     return;
   }
   if (values.quick) {

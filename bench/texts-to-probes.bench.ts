@@ -49,7 +49,7 @@ export async function textsToProbes(context: JobContext): Promise<TaskResult[]> 
   const { folder } = context.files;
   const path = join(folder, "study.json");
   await writeFile(path, JSON.stringify(study));
-  const packages = ["torch", "transformers", "tokenizers", "scikit-learn"];
+  const packages = ["torch", "transformers", "tokenizers", "scikit-learn", "threadpoolctl"];
   for (const process of context.rivals) {
     if (process.unavailable(...packages)) continue;
     await process.load("texts_to_probes", { study: path, model: MODEL, threads: process.threads });
@@ -80,7 +80,9 @@ export async function textsToProbes(context: JobContext): Promise<TaskResult[]> 
         ...rivalContenders(context, {
           name: "transformers + scikit-learn",
           packages,
-          note: "one pass, batches of 32 sorted by length; newton-cholesky up to k = 64, lbfgs beyond",
+          note:
+            "one pass, batches of 32 sorted by length; newton-cholesky up to k = 64, lbfgs beyond; at 2 threads the layers are " +
+            "fitted in one process per thread, and the peak memory is that of the first alone",
           verify: async (process) => {
             const out = join(folder, `study-${process.threads}.json`);
             await process.run("study", {}, out);

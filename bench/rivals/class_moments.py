@@ -1,7 +1,7 @@
 """J1 and J1b: class means and variances of every column. Versions: requirements.txt.
 
 Results: means as [2F, d] (negative, positive class of each feature); with variances [4F, d], the centred sums of squares
-below the means.
+below the means, or [3F, d] where they are those of both classes together.
 """
 
 import numpy as np
@@ -118,6 +118,24 @@ def product_moments(loaded, parameters):
     return decode(loaded, s / counts + pilot, q - s * s / counts)
 
 
+def product_pooled(loaded, parameters):
+    """What t and F need at the least: one product, and the squares of all rows once for all features."""
+    x, y, _ = loaded
+    y = y[: parameters["features"]].astype(np.float32)
+    n1 = y.sum(1, keepdims=True).astype(np.float64)
+    weights = np.concatenate([y, np.ones((1, len(x)), np.float32)])
+    pilot = x[:64].mean(0, dtype=np.float32)
+    sums, squares = np.zeros((len(weights), x.shape[1])), np.zeros(x.shape[1])
+    for start, block in blocks(loaded):
+        block = block - pilot
+        sums += weights[:, start : start + BLOCK] @ block
+        squares += np.einsum("ij,ij->j", block, block)
+    positive, negative = sums[:-1], sums[-1:] - sums[:-1]
+    within = squares - positive**2 / n1 - negative**2 / (len(x) - n1)
+    means = np.stack([negative / (len(x) - n1), positive / n1], 1).reshape(-1, x.shape[1])
+    return np.concatenate([means + pilot, within])
+
+
 def f_classif(loaded, parameters):
     from sklearn.feature_selection import f_classif as f_values
 
@@ -179,6 +197,7 @@ TASKS = {
     "product": product,
     "difference_product": difference_product,
     "product_moments": product_moments,
+    "product_pooled": product_pooled,
     "f_classif": f_classif,
     "torch_product": torch_product,
     "torch_difference": torch_difference,

@@ -1,6 +1,6 @@
 /** The harness refuses wrong answers, takes turns, and judges goals at equal numbers of threads. */
 import { describe, expect, it } from "vitest";
-import { assertClose, assertSameFits } from "../../bench/check.ts";
+import { assertClose, assertOptimal } from "../../bench/check.ts";
 import { compare, SkippedError, WrongAnswerError, type Contender, type Task } from "../../bench/compare.ts";
 import { makeActivations, makeLabels } from "../../bench/data.ts";
 import {
@@ -12,6 +12,7 @@ import {
   marginsLoop,
   momentsLoop,
   newtonLoop,
+  optimumLoop,
 } from "../../bench/reference-loops.ts";
 import { Rival } from "../../bench/rival.ts";
 import { describeGoal, taskRows } from "../../bench/table.ts";
@@ -185,8 +186,22 @@ describe("checks", () => {
     for (const got of [[1, 2.1], [1, NaN], [1]]) {
       expect(() => assertClose("x", got, [1, 2], () => 1, 1e-3)).toThrow(WrongAnswerError);
     }
-    expect(() => assertSameFits([100, 1e-3], [Float64Array.of(100, 0)], 1e-6)).toThrow(WrongAnswerError);
-    expect(assertSameFits([100, 1e-5], [Float64Array.of(100, 0)], 1e-6)).toContain("1.0e-7");
+  });
+
+  it("measure a fit by what its objective still lacks, whatever the scale of its columns", () => {
+    const y = Uint8Array.from({ length: 200 }, (_, i) => i % 2);
+    for (const scale of [1, 1000]) {
+      const column = Float64Array.from(y, (label, i) => scale * (label + Math.sin(i)));
+      // A penalty that the scale does not matter to.
+      const optimum = optimumLoop([column], y, 1e9);
+      const off = (relative: number): number[] => [...optimum.theta.map((t) => t * (1 + relative))];
+      expect(assertOptimal(off(0), [optimum], 1e-12)).toContain("excess loss within");
+      expect(() => assertOptimal(off(0.1), [optimum], 1e-6)).toThrow(WrongAnswerError);
+      // Quadratic at the optimum.
+      expect(optimum.excess(off(0.01)) / optimum.excess(off(0.001))).toBeCloseTo(100, -1);
+      expect(() => assertOptimal([NaN, 0], [optimum], 1)).toThrow(WrongAnswerError);
+      expect(() => assertOptimal([0], [optimum], 1)).toThrow(WrongAnswerError);
+    }
   });
 });
 
