@@ -338,19 +338,17 @@ describe("sources", () => {
 
   it("uploads are freed, also when a fit fails", async () => {
     let held = 0;
-    const cpu = createCpuBackend();
-    const backend: Backend = {
-      ...cpu,
-      async upload(acts) {
-        const device = await cpu.upload(acts);
-        held++;
-        const dispose = device.dispose.bind(device);
-        device.dispose = () => {
-          held--;
-          dispose();
-        };
-        return device;
-      },
+    const backend = createCpuBackend();
+    const upload = backend.upload.bind(backend);
+    backend.upload = async (acts) => {
+      const device = await upload(acts);
+      held++;
+      const dispose = device.dispose.bind(device);
+      device.dispose = () => {
+        held--;
+        dispose();
+      };
+      return device;
     };
     await SparseProbe.fit(x, labels, 3, { backend });
     await SparseProbe.fit(inBlocks([60, 60]), labels, 3, { backend });
