@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import type { Backend } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { Activations } from "../../src/data/activations.ts";
 import { LabelMatrix, UNLABELLED } from "../../src/data/labels.ts";
