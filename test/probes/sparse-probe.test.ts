@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import type { Backend } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { Activations } from "../../src/data/activations.ts";
 import { LabelMatrix, UNLABELLED } from "../../src/data/labels.ts";
@@ -338,19 +337,17 @@ describe("sources", () => {
 
   it("uploads are freed, also when a fit fails", async () => {
     let held = 0;
-    const cpu = createCpuBackend();
-    const backend: Backend = {
-      ...cpu,
-      async upload(acts) {
-        const device = await cpu.upload(acts);
-        held++;
-        const dispose = device.dispose.bind(device);
-        device.dispose = () => {
-          held--;
-          dispose();
-        };
-        return device;
-      },
+    const backend = createCpuBackend();
+    const upload = backend.upload.bind(backend);
+    backend.upload = async (acts) => {
+      const device = await upload(acts);
+      held++;
+      const dispose = device.dispose.bind(device);
+      device.dispose = () => {
+        held--;
+        dispose();
+      };
+      return device;
     };
     await SparseProbe.fit(x, labels, 3, { backend });
     await SparseProbe.fit(inBlocks([60, 60]), labels, 3, { backend });

@@ -30,9 +30,10 @@ import { Pacer } from "./pacer.ts";
 import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { classMoments } from "./reference/class-moments.ts";
 import { fitLogistic as fitLogisticByReference } from "./reference/fit-logistic.ts";
-import { fitSingleNeurons } from "./reference/fit-single-neurons.ts";
+import { fitSingleNeurons as fitSingleNeuronsInFloat64 } from "./reference/fit-single-neurons.ts";
 import { neuronRoc } from "./reference/neuron-roc.ts";
 import { fitLogistic } from "./simd/fit-logistic.ts";
+import { fitSingleNeurons } from "./simd/fit-single-neurons.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
@@ -195,7 +196,10 @@ class CpuBackend implements Backend {
     labels: LabelMatrix,
     options: SingleNeuronOptions,
   ): Promise<SingleNeuronFits> {
-    return fitSingleNeurons(hostOf(x), labels, options, new Pacer(options.signal));
+    const pool = await this.#kernels();
+    return pool
+      ? fitSingleNeurons(pool, hostOf(x), labels, options)
+      : fitSingleNeuronsInFloat64(hostOf(x), labels, options, new Pacer(options.signal));
   }
 
   async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {

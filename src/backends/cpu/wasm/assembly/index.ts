@@ -6,3 +6,5 @@ export { attend, rotate } from "./attention";
 export { gatherRows } from "./gather-rows";
 export { centreColumns, describeColumns, gatherLogisticColumns } from "./gather-logistic-columns";
 export { addPass, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes, startFit } from "./fit-logistic";
+export { packPanels } from "./pack-panels";
+export { fitSingleNeurons } from "./fit-single-neurons";
