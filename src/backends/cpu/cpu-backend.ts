@@ -27,7 +27,7 @@ import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { classMoments } from "./reference/class-moments.ts";
 import { fitLogistic } from "./reference/fit-logistic.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
-import { loadCpuTransformer } from "./transformer.ts";
+import { loadCpuTransformer } from "./transformer/transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
 import { supportedVariant, type KernelVariant } from "./wasm/load-kernels.ts";
 import { browserWorkers, type SpawnWorker } from "./wasm/worker-thread.ts";
@@ -185,7 +185,11 @@ class CpuBackend implements Backend {
     weights: TensorSource,
     options: LoadTransformerOptions = {},
   ): Promise<Transformer> {
-    return loadCpuTransformer(spec, weights, options);
+    const pool = await this.#kernels();
+    return loadCpuTransformer(spec, weights, {
+      ...options,
+      ...(pool ? { pool } : { kernels: "javascript" }),
+    });
   }
 
   dispose(): void {
