@@ -35,7 +35,7 @@ import { neuronRoc } from "./reference/neuron-roc.ts";
 import { fitLogistic } from "./simd/fit-logistic.ts";
 import { fitSingleNeurons } from "./simd/fit-single-neurons.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
-import { loadCpuTransformer } from "./transformer.ts";
+import { loadCpuTransformer } from "./transformer/transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
 import { supportedVariant, type KernelVariant } from "./wasm/load-kernels.ts";
 import { browserWorkers, type SpawnWorker } from "./wasm/worker-thread.ts";
@@ -211,7 +211,11 @@ class CpuBackend implements Backend {
     weights: TensorSource,
     options: LoadTransformerOptions = {},
   ): Promise<Transformer> {
-    return loadCpuTransformer(spec, weights, options);
+    const pool = await this.#kernels();
+    return loadCpuTransformer(spec, weights, {
+      ...options,
+      ...(pool ? { pool } : { kernels: "javascript" }),
+    });
   }
 
   dispose(): void {
