@@ -13,6 +13,9 @@ import type {
   BackendInfo,
   CallOptions,
   DeviceActivations,
+  L1Fit,
+  L1Options,
+  L1Problem,
   LoadTransformerOptions,
   LogisticFit,
   LogisticOptions,
@@ -22,10 +25,14 @@ import type {
   TransformerSpec,
 } from "../backend.ts";
 import { CpuActivations, hostOf } from "./cpu-activations.ts";
+import { splitWide } from "../split-wide.ts";
 import { Pacer } from "./pacer.ts";
 import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { classMoments } from "./reference/class-moments.ts";
+import { fitDense as fitDenseReference } from "./reference/fit-dense.ts";
+import { fitLogisticL1 as fitLogisticL1Reference } from "./reference/fit-logistic-l1.ts";
 import { fitLogistic } from "./reference/fit-logistic.ts";
+import { fitDense } from "./simd/fit-dense.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
@@ -177,7 +184,29 @@ class CpuBackend implements Backend {
     problems: readonly LogisticProblem[],
     options: LogisticOptions,
   ): Promise<LogisticFit[]> {
-    return fitLogistic(hostOf(x), labels, problems, options, new Pacer(options.signal));
+    const host = hostOf(x);
+    const pacer = new Pacer(options.signal);
+    const pool = await this.#kernels();
+    return splitWide(
+      problems,
+      options,
+      (part, partOptions) => fitLogistic(host, labels, part, partOptions, pacer),
+      (part, partOptions) =>
+        pool
+          ? fitDense(pool, host, labels, part, partOptions, pacer)
+          : fitDenseReference(host, labels, part, partOptions, pacer),
+    );
+  }
+
+  async fitLogisticL1(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly L1Problem[],
+    options: L1Options,
+  ): Promise<L1Fit[]> {
+    const host = hostOf(x);
+    const pacer = new Pacer(options.signal);
+    return fitLogisticL1Reference(host, labels, problems, options, pacer);
   }
 
   async loadTransformer(

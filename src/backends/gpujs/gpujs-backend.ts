@@ -9,12 +9,17 @@ import type {
   BackendInfo,
   CallOptions,
   DeviceActivations,
+  L1Fit,
+  L1Options,
+  L1Problem,
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
   RowSegments,
   Transformer,
 } from "../backend.ts";
+import { fitLogisticL1OnHost, fitLogisticOnHost } from "../fit-on-host.ts";
+import { splitWide } from "../split-wide.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
 import { classMoments } from "./class-moments.ts";
 import { GpuJsDevice, TEXTURE_VALUES, type GpuJsConstructor, type GpuJsMode } from "./device.ts";
@@ -111,7 +116,22 @@ export class GpuJsBackend implements Backend {
     options: LogisticOptions,
   ): Promise<LogisticFit[]> {
     const matrix = matrixOf(this.#device, x);
-    return fitLogistic(this.#device, matrix, labels, problems, options, this.#limits);
+    return splitWide(
+      problems,
+      options,
+      (part, partOptions) => fitLogistic(this.#device, matrix, labels, part, partOptions, this.#limits),
+      (part, partOptions) => fitLogisticOnHost(matrix, labels, part, partOptions),
+    );
+  }
+
+  /** On the host: the matrix is read back, and the CPU's kernels fit it. */
+  async fitLogisticL1(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly L1Problem[],
+    options: L1Options,
+  ): Promise<L1Fit[]> {
+    return fitLogisticL1OnHost(matrixOf(this.#device, x), labels, problems, options);
   }
 
   /** @throws UnsupportedModelError always */

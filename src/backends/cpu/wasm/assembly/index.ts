@@ -4,3 +4,4 @@ export { layerNorm } from "./layer-norm";
 export { add, erf, gelu, geluTanh, relu } from "./activation";
 export { attend, rotate } from "./attention";
 export { gatherRows } from "./gather-rows";
+export { denseDouble, denseFloat } from "./dense-logistic";
