@@ -17,21 +17,27 @@ import { UNLABELLED, type LabelMatrix } from "../../../data/labels.ts";
 import { OptionError, ShapeError } from "../../../errors.ts";
 import type { L1Fit, L1Options, L1Problem } from "../../backend.ts";
 import type { Pacer } from "../pacer.ts";
-import { ReferenceL1Design, type L1Design } from "./l1-design.ts";
+import { ReferenceL1Design, type L1Design, type L1Sums } from "./l1-design.ts";
 import { classWeights } from "./logistic-loss.ts";
 
-/** A column joins the working set when its correlation exceeds 1 by this share. */
-const VIOLATION = 1e-9;
+/**
+ * How far an optimality condition of the working set, |g_j| ≤ 1 or g_j = ±1, may be off: while columns still join it, at first
+ * and later, and at the very least, where float64 sums end.
+ */
+const FIRST_ACCURACY = 0.03;
+const LATER_ACCURACY = 1e-3;
+const LEAST_ACCURACY = 1e-13;
+
+/** Share of the gap allowed that the working set's conditions may use up. */
+const GAP_SHARE = 0.3;
 
 /** Columns that join the working set in a round: as many as are in use, and this many at least. */
 const LEAST_ADDED = 64;
 
-/** Share of the tolerance that a working set is solved to: the rest is for the dual point. */
-const INNER_SHARE = 0.01;
-
 const ARMIJO = 1e-4;
 const MAX_HALVINGS = 40;
 const MAX_SWEEPS = 1000;
+const MAX_BALANCING = 20;
 
 /** Coefficients by column and the intercept. */
 interface Sparse {
@@ -178,129 +184,160 @@ async function solve(
   { tolerance, maxIterations }: L1Options,
   pacer: Pacer,
 ): Promise<{ fit: L1Fit; end: Sparse }> {
-  const total = C * design.signedWeights.reduce((sum, a) => sum + Math.abs(a), 0);
+  const weight = design.signedWeights.reduce((sum, a) => sum + Math.abs(a), 0);
   let columns = Uint32Array.from(start.w.keys()).sort();
   let theta: Float64Array = Float64Array.from([...Array.from(columns, (j) => start.w.get(j)!), start.b]);
   let iterations = 0;
   let bestDual = -Infinity;
-  // A first working set need not be solved well; a later one is, once nothing new joins it.
-  let inner = Math.max(tolerance, 1e-4);
-  for (;;) {
+  let accuracy = FIRST_ACCURACY;
+  for (let certify = false; ;) {
     await design.gather(columns);
-    const left = Math.max(0, maxIterations - iterations);
-    const solved = await solveWorkingSet(design, C, theta, total * inner * INNER_SHARE, left, pacer);
-    iterations += solved.steps;
+    const left = maxIterations - iterations;
+    const { point, steps } = await solveWorkingSet(design, C, theta, accuracy, left, pacer);
+    iterations += steps;
+    const last = certify || iterations >= maxIterations;
+    const solved = last ? await balanceResiduals(design, C, point, weight) : point;
     theta = solved.theta;
-    const k = columns.length;
-    const last = inner <= tolerance;
     const correlations = await design.correlations(last);
+    const k = columns.length;
+    const members = new Set(columns);
+    const violating: number[] = [];
     let largest = 0;
-    for (const c of correlations) if (C * Math.abs(c) > largest) largest = C * Math.abs(c);
-    bestDual = Math.max(bestDual, dualValue(design, C, 1 / Math.max(1, largest)));
-    const gap = Math.max(0, solved.value - bestDual);
-    const member = new Set(columns);
-    const violating = Array.from(correlations.keys())
-      .filter((j) => C * Math.abs(correlations[j]) > 1 + VIOLATION && !member.has(j))
-      .sort((a, b) => Math.abs(correlations[b]) - Math.abs(correlations[a]));
-    const converged = gap <= tolerance * total;
-    const stuck = violating.length === 0 && last;
-    if (converged || stuck || iterations >= maxIterations) {
-      const kept = Array.from(columns.keys()).filter((at) => theta[at] !== 0);
-      const support = Uint32Array.from(kept, (at) => columns[at]);
-      const coefficients = Float64Array.from(kept, (at) => theta[at]);
-      return {
-        fit: {
-          support,
-          coefficients,
-          intercept: theta[k],
-          convergence: { converged, iterations, objective: solved.value, dualityGap: gap },
-        },
-        end: { w: new Map(kept.map((at) => [columns[at], theta[at]])), b: theta[k] },
-      };
+    for (const [j, c] of correlations.entries()) {
+      const size = C * Math.abs(c);
+      if (size > largest) largest = size;
+      if (size > 1 + accuracy && !members.has(j)) violating.push(j);
     }
-    if (violating.length === 0) inner = Math.max(tolerance, inner / 100);
     const kept = Array.from(columns.keys()).filter((at) => theta[at] !== 0);
+    if (last) {
+      bestDual = Math.max(bestDual, dualValue(design, C, 1 / Math.max(1, largest)));
+      const gap = Math.max(0, solved.value - bestDual);
+      const converged = gap <= tolerance * C * weight;
+      const stuck = violating.length === 0 && accuracy <= LEAST_ACCURACY;
+      if (converged || stuck || iterations >= maxIterations) {
+        return {
+          fit: {
+            support: Uint32Array.from(kept, (at) => columns[at]),
+            coefficients: Float64Array.from(kept, (at) => theta[at]),
+            intercept: theta[k],
+            convergence: { converged, iterations, objective: solved.value, dualityGap: gap },
+          },
+          end: { w: new Map(kept.map((at) => [columns[at], theta[at]])), b: theta[k] },
+        };
+      }
+    }
+    if (violating.length === 0) {
+      // The gap is about the accuracy times ‖w‖₁, which the objective bounds.
+      const needed = (GAP_SHARE * tolerance * C * weight) / solved.value;
+      accuracy = Math.max(LEAST_ACCURACY, certify ? accuracy / 100 : Math.min(accuracy, needed));
+      certify = true;
+    } else accuracy = Math.min(accuracy, LATER_ACCURACY);
+    violating.sort((p, q) => Math.abs(correlations[q]) - Math.abs(correlations[p]));
     const added = violating.slice(0, Math.max(LEAST_ADDED, kept.length));
     const next = [
       ...kept.map((at) => [columns[at], theta[at]] as const),
       ...added.map((j) => [j, 0] as const),
     ];
-    next.sort(([a], [b]) => a - b);
+    next.sort(([p], [q]) => p - q);
     theta = Float64Array.from([...next.map(([, value]) => value), theta[k]]);
     columns = Uint32Array.from(next, ([j]) => j);
   }
 }
 
-/** Proximal Newton on the gathered columns until a step promises less than `least`. */
+/** A point on the working set, and the sums there. */
+interface WorkingPoint extends L1Sums {
+  readonly theta: Float64Array;
+  /** P. */
+  readonly value: number;
+}
+
+async function pointAt(design: L1Design, C: number, theta: Float64Array): Promise<WorkingPoint> {
+  const sums = await design.evaluate(theta);
+  return { ...sums, theta, value: C * sums.loss + sizeOf(theta) };
+}
+
+/** Proximal Newton on the gathered columns until no optimality condition is off by more than `accuracy`. */
 async function solveWorkingSet(
   design: L1Design,
   C: number,
   start: Float64Array,
-  least: number,
+  accuracy: number,
   maxSteps: number,
   pacer: Pacer,
-): Promise<{ theta: Float64Array; value: number; steps: number }> {
-  const m = start.length;
-  const k = m - 1;
-  const size = (theta: Float64Array): number => theta.subarray(0, k).reduce((sum, v) => sum + Math.abs(v), 0);
-  let theta = start;
-  let point = await design.evaluate(theta);
-  let value = C * point.loss + size(theta);
+): Promise<{ readonly point: WorkingPoint; readonly steps: number }> {
+  let point = await pointAt(design, C, start);
   let steps = 0;
   while (steps < maxSteps) {
-    const hessian = await design.hessian();
-    for (let at = 0; at < hessian.length; at++) hessian[at] *= C;
+    const { theta, value } = point;
     const gradient = point.gradient.map((g) => C * g);
-    const target = await descend(hessian, gradient, theta, least, pacer);
-    let promised = size(target) - size(theta);
-    for (let j = 0; j < m; j++) promised += gradient[j] * (target[j] - theta[j]);
-    if (!(promised < 0)) break;
-    let moved = false;
-    for (let halving = 0, length = 1; halving <= MAX_HALVINGS; halving++, length /= 2) {
-      const next = length === 1 ? target : theta.map((t, j) => t + length * (target[j] - t));
-      const there = await design.evaluate(next);
-      const nextValue = C * there.loss + size(next);
-      if (nextValue <= value + ARMIJO * length * promised + noise(value)) {
-        theta = next;
-        point = there;
-        value = nextValue;
-        moved = true;
+    const off = violation(theta, gradient);
+    if (!(off > accuracy)) break;
+    const hessian = await design.hessian();
+    for (let i = 0; i < hessian.length; i++) hessian[i] *= C;
+    // Solved better and better as the end comes near, so that steps go on squaring the distance.
+    const target = await descend(hessian, gradient, theta, off * Math.min(0.1, off), pacer);
+    let promised = sizeOf(target) - sizeOf(theta);
+    for (let j = 0; j < theta.length; j++) promised += gradient[j] * (target[j] - theta[j]);
+    let next: WorkingPoint | undefined;
+    for (let halving = 0, length = 1; halving <= MAX_HALVINGS && promised < 0; halving++, length /= 2) {
+      const tried = await pointAt(
+        design,
+        C,
+        length === 1 ? target : theta.map((t, j) => t + length * (target[j] - t)),
+      );
+      if (tried.value <= value + ARMIJO * length * promised + noise(value)) {
+        next = tried;
         break;
       }
     }
-    if (!moved) {
-      // Rounding hides what is left; the sums must belong to θ again.
-      point = await design.evaluate(theta);
+    if (!next) {
+      // Rounding hides what is left; the design's sums must belong to θ again.
+      point = await pointAt(design, C, theta);
       break;
     }
+    point = next;
     steps++;
-    if (-promised <= least) break;
   }
-  // The dual needs Σr = 0: Newton steps on the intercept alone.
-  for (let round = 0; round < 20; round++) {
-    const residuals = design.residuals();
-    let slope = 0;
-    let sum = 0;
-    for (const [i, r] of residuals.entries()) {
-      const weight = Math.abs(design.signedWeights[i]);
-      slope += Math.abs(r) * (1 - Math.abs(r) / weight);
-      sum += Math.abs(r);
-    }
-    const off = point.gradient[k];
-    if (!(Math.abs(off) > 1e-15 * sum)) break;
-    const shifted = Float64Array.from(theta);
-    shifted[k] -= off / slope;
-    if (shifted[k] === theta[k]) break;
-    const there = await design.evaluate(shifted);
-    if (!(Math.abs(there.gradient[k]) < Math.abs(off))) {
-      point = await design.evaluate(theta);
-      break;
-    }
-    theta = shifted;
-    point = there;
-    value = C * point.loss + size(theta);
+  return { point, steps };
+}
+
+/** ‖w‖₁. */
+function sizeOf(theta: Float64Array): number {
+  return theta.subarray(0, -1).reduce((sum, v) => sum + Math.abs(v), 0);
+}
+
+/** How far the worst condition is from being met: 0 ∈ g_j + ∂|w_j|, and g_b = 0. */
+function violation(theta: Float64Array, gradient: Float64Array): number {
+  const k = theta.length - 1;
+  let worst = Math.abs(gradient[k]);
+  for (let j = 0; j < k; j++) {
+    const g = gradient[j];
+    const off = theta[j] === 0 ? Math.abs(g) - 1 : Math.abs(g + Math.sign(theta[j]));
+    if (off > worst) worst = off;
   }
-  return { theta, value, steps };
+  return worst;
+}
+
+/** Newton steps on the intercept alone until Σr = 0, as the dual demands. */
+async function balanceResiduals(
+  design: L1Design,
+  C: number,
+  start: WorkingPoint,
+  weight: number,
+): Promise<WorkingPoint> {
+  const k = start.theta.length - 1;
+  let point = start;
+  for (let round = 0; round < MAX_BALANCING && Math.abs(point.gradient[k]) > 1e-15 * weight; round++) {
+    const shifted = Float64Array.from(point.theta);
+    shifted[k] -= point.gradient[k] / point.curvature;
+    const next = await pointAt(design, C, shifted);
+    if (!(Math.abs(next.gradient[k]) < Math.abs(point.gradient[k]))) {
+      // The design's sums must belong to the point again.
+      return pointAt(design, C, point.theta);
+    }
+    point = next;
+  }
+  return point;
 }
 
 /** A rise of a sum of many terms that rounding alone may cause. */
@@ -309,14 +346,15 @@ function noise(value: number): number {
 }
 
 /**
- * Minimises gᵀ(θ' − θ) + ½(θ' − θ)ᵀH(θ' − θ) + ‖w'‖₁ over θ', by cyclic coordinate descent, to a hundredth of `least`.
+ * Minimises gᵀ(θ' − θ) + ½(θ' − θ)ᵀH(θ' − θ) + ‖w'‖₁ over θ' by cyclic coordinate descent, until a sweep over all coordinates
+ * finds none off by more than `accuracy`.
  * @param hessian lower triangle [m × m]; its upper triangle is filled in
  */
 async function descend(
   hessian: Float64Array,
   gradient: Float64Array,
   theta: Float64Array,
-  least: number,
+  accuracy: number,
   pacer: Pacer,
 ): Promise<Float64Array> {
   const m = theta.length;
@@ -324,12 +362,11 @@ async function descend(
   const target = Float64Array.from(theta);
   const slope = Float64Array.from(gradient);
   let everything = true;
-  let first = 0;
   for (let sweep = 0; sweep < MAX_SWEEPS; sweep++) {
-    let gained = 0;
+    let worst = 0;
     for (let j = 0; j < m; j++) {
       const penalty = j === m - 1 ? 0 : 1;
-      // Between full sweeps only coefficients that are not zero move.
+      // Between sweeps over all, only coefficients that are not zero move.
       if (!everything && penalty === 1 && target[j] === 0) continue;
       // A column that never varies has no curvature and no slope.
       const curve = hessian[j * m + j];
@@ -340,12 +377,11 @@ async function descend(
       const change = next - target[j];
       if (change === 0) continue;
       target[j] = next;
-      gained += curve * change * change;
+      worst = Math.max(worst, Math.abs(curve * change));
       for (let c = 0, at = j * m; c < m; c++, at++) slope[c] += change * hessian[at];
     }
-    if (sweep === 0) first = gained;
     if (pacer.due) await pacer.turn();
-    if (gained <= 0.01 * least || gained <= 1e-10 * first) {
+    if (worst <= accuracy) {
       if (everything) break;
       everything = true;
     } else everything = false;

@@ -7,6 +7,15 @@ import type { Pacer } from "../pacer.ts";
 import { gatherAsColumns } from "./gather-columns.ts";
 import { logisticLossOfMargin } from "./logistic-loss.ts";
 
+export interface L1Sums {
+  /** Σ ω·loss. */
+  readonly loss: number;
+  /** Its gradient by θ [k + 1]. */
+  readonly gradient: Float64Array;
+  /** Its second derivative by the intercept. */
+  readonly curvature: number;
+}
+
 export interface L1Design {
   /** All columns, d. */
   readonly columns: number;
@@ -14,8 +23,8 @@ export interface L1Design {
   readonly signedWeights: Float64Array;
   /** Makes these columns, in this order, the ones that θ stands for. */
   gather(columns: Uint32Array): Promise<void>;
-  /** Σ ω·loss and its gradient [k + 1] at θ, in float64. */
-  evaluate(theta: Float64Array): Promise<{ readonly loss: number; readonly gradient: Float64Array }>;
+  /** Sums at θ, in float64. */
+  evaluate(theta: Float64Array): Promise<L1Sums>;
   /** Lower triangle of Σ ω·loss's Hessian [(k + 1) × (k + 1)] where {@link evaluate} was called last; may be float32. */
   hessian(): Promise<Float64Array>;
   /** Derivative of each row's ω·loss by its decision value, where {@link evaluate} was called last. */
@@ -60,7 +69,7 @@ export class ReferenceL1Design implements L1Design {
     this.#gathered = await this.#columns(columns);
   }
 
-  async evaluate(theta: Float64Array): Promise<{ loss: number; gradient: Float64Array }> {
+  async evaluate(theta: Float64Array): Promise<L1Sums> {
     const k = this.#gathered.length;
     const z = new Float64Array(this.#rows.length).fill(theta[k]);
     for (const [j, column] of this.#gathered.entries()) {
@@ -68,6 +77,7 @@ export class ReferenceL1Design implements L1Design {
       if (this.#pacer.due) await this.#pacer.turn();
     }
     let loss = 0;
+    let curvature = 0;
     for (let i = 0; i < z.length; i++) {
       const a = this.signedWeights[i];
       const weight = Math.abs(a);
@@ -76,6 +86,7 @@ export class ReferenceL1Design implements L1Design {
       loss += weight * logisticLossOfMargin(margin);
       this.#residuals[i] = a * miss;
       this.#curvature[i] = (weight * miss) / (1 + Math.exp(-margin));
+      curvature += this.#curvature[i];
     }
     const gradient = new Float64Array(k + 1);
     for (const [j, column] of this.#gathered.entries()) {
@@ -83,7 +94,7 @@ export class ReferenceL1Design implements L1Design {
       if (this.#pacer.due) await this.#pacer.turn();
     }
     gradient[k] = this.#residuals.reduce((sum, r) => sum + r, 0);
-    return { loss, gradient };
+    return { loss, gradient, curvature };
   }
 
   async hessian(): Promise<Float64Array> {
