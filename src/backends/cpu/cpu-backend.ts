@@ -33,6 +33,7 @@ import { fitDense as fitDenseReference } from "./reference/fit-dense.ts";
 import { fitLogisticL1 as fitLogisticL1Reference } from "./reference/fit-logistic-l1.ts";
 import { fitLogistic } from "./reference/fit-logistic.ts";
 import { fitDense } from "./simd/fit-dense.ts";
+import { fitLogisticL1 } from "./simd/fit-logistic-l1.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
@@ -206,7 +207,10 @@ class CpuBackend implements Backend {
   ): Promise<L1Fit[]> {
     const host = hostOf(x);
     const pacer = new Pacer(options.signal);
-    return fitLogisticL1Reference(host, labels, problems, options, pacer);
+    const pool = await this.#kernels();
+    return pool
+      ? fitLogisticL1(pool, host, labels, problems, options, pacer)
+      : fitLogisticL1Reference(host, labels, problems, options, pacer);
   }
 
   async loadTransformer(

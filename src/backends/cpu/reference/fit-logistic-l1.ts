@@ -17,6 +17,7 @@ import { UNLABELLED, type LabelMatrix } from "../../../data/labels.ts";
 import { OptionError, ShapeError } from "../../../errors.ts";
 import type { L1Fit, L1Options, L1Problem } from "../../backend.ts";
 import type { Pacer } from "../pacer.ts";
+import { sampleOf } from "./fit-dense.ts";
 import { ReferenceL1Design, type L1Design, type L1Sums } from "./l1-design.ts";
 import { classWeights } from "./logistic-loss.ts";
 
@@ -76,7 +77,7 @@ export async function fitLogisticL1(
  * @throws OneClassError when a label set that is fitted lacks a class
  */
 export async function fitWithDesigns(
-  x: Pick<Activations, "rows" | "neurons">,
+  x: Activations,
   labels: LabelMatrix,
   problems: readonly L1Problem[],
   options: L1Options,
@@ -92,17 +93,21 @@ export async function fitWithDesigns(
     const weights = classWeights(y, options.balanced);
     const rows = Uint32Array.from(y.keys()).filter((i) => y[i] !== UNLABELLED);
     const signed = Float64Array.from(rows, (i) => (y[i] === 1 ? -weights[i] : weights[i]));
-    const { design, close } = makeDesign(
-      rows,
-      signed,
-      center ?? new Float64Array(x.neurons),
-      scale ?? new Float64Array(x.neurons).fill(1),
-    );
+    const d = x.neurons;
+    const scales = scale ?? new Float64Array(d).fill(1);
+    // Coordinate descent is fast where no column leans on the intercept: centred there, whatever the caller's centre.
+    const mean = sampledMean(x, rows);
+    const { design, close } = makeDesign(rows, signed, mean, scales);
     try {
       let start: Sparse = { w: new Map(), b: logOdds(signed) };
       for (const p of group.sort((a, b) => problems[a].C - problems[b].C)) {
         const { fit, end } = await solve(design, problems[p].C, start, options, pacer);
-        fits[p] = fit;
+        // The same function of x with the caller's centre.
+        let { intercept } = fit;
+        for (const [at, j] of fit.support.entries()) {
+          intercept += (fit.coefficients[at] * ((center?.[j] ?? 0) - mean[j])) / scales[j];
+        }
+        fits[p] = { ...fit, intercept };
         start = end;
         done++;
         if (pacer.due) await pacer.turn();
@@ -164,6 +169,18 @@ function groupByDesign(problems: readonly L1Problem[]): number[][] {
     else groups.push([p]);
   }
   return groups;
+}
+
+/** Column means over a sample of the rows; 0 where that is not finite. */
+function sampledMean(x: Activations, rows: Uint32Array): Float64Array {
+  const mean = new Float64Array(x.neurons);
+  const row = new Float32Array(x.neurons);
+  const picked = sampleOf(rows.length);
+  for (const i of picked) {
+    x.decodeRow(rows[i], row);
+    for (let j = 0; j < mean.length; j++) mean[j] += row[j] / picked.length;
+  }
+  return mean.map((value) => (Number.isFinite(value) ? value : 0));
 }
 
 /** The best intercept of w = 0: the weighted log odds. */
