@@ -4,7 +4,7 @@ import { erf } from "../../src/backends/cpu/transformer/erf.ts";
 import { javascriptKernels } from "../../src/backends/cpu/transformer/javascript-kernels.ts";
 import { simdKernels } from "../../src/backends/cpu/transformer/simd-kernels.ts";
 import { KernelPool } from "../../src/backends/cpu/wasm/kernel-pool.ts";
-import { supportedVariant } from "../../src/backends/cpu/wasm/load-kernels.ts";
+import { supportedVariant } from "../../src/backends/cpu/wasm/kernel-variant.ts";
 import type { TransformerSpec } from "../../src/backends/backend.ts";
 import type {
   FloatBuffer,

@@ -24,7 +24,7 @@ import { hookPointsByLayer, hookWidth, type HookName } from "../../hook-points.t
 import { assertTokenBatch } from "../../token-batch.ts";
 import { assertAggregation, assertSegments } from "../reference/aggregate-rows.ts";
 import { KernelPool } from "../wasm/kernel-pool.ts";
-import { supportedVariant } from "../wasm/load-kernels.ts";
+import { supportedVariant } from "../wasm/kernel-variant.ts";
 import { javascriptKernels } from "./javascript-kernels.ts";
 import type { FloatBuffer, LinearMap, NormWeights, TransformerKernels } from "./kernels.ts";
 import { simdKernels } from "./simd-kernels.ts";

@@ -2,12 +2,12 @@
 import { Pacer } from "../pacer.ts";
 import { KernelMemory } from "./kernel-memory.ts";
 import { KernelThreads, type LinkedKernels, type ThreadStep } from "./kernel-threads.ts";
+import type { KernelVariant } from "./kernel-variant.ts";
 import {
   compileKernels,
   instantiateKernels,
   type CompiledKernels,
   type KernelFunctions,
-  type KernelVariant,
 } from "./load-kernels.ts";
 import type { SpawnWorker } from "./worker-thread.ts";
 
@@ -161,4 +161,17 @@ export class KernelPool {
       }
     }
   }
+}
+
+/** The kernels of all backends with one thread: such a backend needs no memory of its own. */
+const poolsOfOne = new Map<KernelVariant, Promise<KernelPool>>();
+
+/** The pool of one thread that everything in this process may share. */
+export function poolOfOne(variant: KernelVariant): Promise<KernelPool> {
+  let pool = poolsOfOne.get(variant);
+  if (!pool) {
+    pool = KernelPool.open(variant);
+    poolsOfOne.set(variant, pool);
+  }
+  return pool;
 }

@@ -8,3 +8,5 @@ export { addPass, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkByte
 export { packPanels } from "./pack-panels";
 export { fitSingleNeurons } from "./fit-single-neurons";
 export { linearRows } from "./linear";
+export { denseDouble, denseFloat } from "./dense-logistic";
+export { gatherPanels, panelGram, panelSums } from "./panels";
