@@ -1,5 +1,6 @@
 /** Comparisons of results that refuse what is too far off. */
 import { WrongAnswerError } from "./compare.ts";
+import type { OptimalFit } from "./reference-loops.ts";
 
 /** Values, what they should be, and what an error counts relative to. */
 export interface Comparison {
@@ -41,12 +42,19 @@ export function assertClose(
 }
 
 /**
- * Coefficients of several fits (rows w₁ … w_k, b) against the optimum, relative to the largest coefficient of the fit.
+ * Several fits (rows w₁ … w_k, b) by what their objectives still lack: the excess of the mean weighted loss and penalty over
+ * the optimum's. It is what a Newton decrement estimates, and does not change when columns are scaled.
  * @throws WrongAnswerError above `most`
  */
-export function assertSameFits(got: ArrayLike<number>, want: readonly Float64Array[], most: number): string {
-  const width = want[0].length;
-  const flat = want.flatMap((theta) => [...theta]);
-  const largest = want.map((theta) => theta.reduce((most, t) => Math.max(most, Math.abs(t)), 0));
-  return assertClose("coefficients", got, flat, (i) => largest[Math.floor(i / width)], most);
+export function assertOptimal(got: ArrayLike<number>, optima: readonly OptimalFit[], most: number): string {
+  const width = optima[0].theta.length;
+  if (got.length !== width * optima.length) {
+    throw new WrongAnswerError(`${got.length} coefficients instead of ${width * optima.length}`);
+  }
+  const excesses = optima.map((optimum, at) =>
+    optimum.excess(Array.prototype.slice.call(got, at * width, (at + 1) * width)),
+  );
+  // Rounding may put a fit below the optimum that the loop found.
+  const excess = excesses.map((one) => Math.max(0, one));
+  return assertClose("excess loss", excess, new Float64Array(excess.length), () => 1, most);
 }

@@ -1,10 +1,24 @@
 /** J1 and J1b: class means, and with them mean differences and variances, of every neuron for one feature and for many. */
-import type { Activations } from "sparseprobe";
-import { type ClassMoments, type LabelMatrix, type MomentSquares, type StorageType } from "sparseprobe";
+import type { Activations, Backend } from "sparseprobe";
+import {
+  type ClassMoments,
+  type DeviceActivations,
+  type LabelMatrix,
+  type MomentSquares,
+  type StorageType,
+} from "sparseprobe";
 import { assertAllClose, assertClose } from "./check.ts";
 import { compare, type Contender } from "./compare.ts";
 import { FEATURES, readActivationsOf, readLabelsOf, writeArray } from "./data.ts";
-import { ourContenders, rivalContenders, type JobContext } from "./job.ts";
+import {
+  goalsFor,
+  Placed,
+  ourContenders,
+  rivalContenders,
+  torchContenders,
+  torchName,
+  type JobContext,
+} from "./job.ts";
 import { momentsLoop, type LoopMoments } from "./reference-loops.ts";
 import { rivalArray } from "./rival-result.ts";
 import type { TaskResult } from "./results.ts";
@@ -33,48 +47,64 @@ export async function classMomentsOneFeature(context: JobContext): Promise<TaskR
     const truth = truthOf(stored, labels, [0]);
     const size = { rows: x.rows, neurons: x.neurons, features: 1 };
     const shared = { job: "J1", size, bytes: stored.data.byteLength, boundBy: "reading" as const };
+    const placed = await Placed.in(context, stored);
+    const ours = (squares: MomentSquares): Contender[] => [
+      ...ourMoments(context, placed, labels, truth, squares),
+      ...ourMoments(context, stored, labels, truth, squares),
+    ];
     results.push(
       await compare(
         {
           ...shared,
           task: `mean difference, 1 feature, ${dtype}`,
           contenders: [
-            ...ourMoments(context, stored, labels, truth, "none"),
+            ...ours("none"),
             rival(context, "boolean masks", "masks", 1, truth),
             rivalDifference(context, truth),
+            dtype === "f32" ? torchDifference(context, truth) : [],
           ].flat(),
-          goals: GOALS[dtype],
-          ...(dtype === "f32" && { limitGoal: 0.7 }),
+          goals: goalsFor(context, { cpu: GOALS[dtype] }),
+          ...(dtype === "f32" && { limitGoal: LIMIT_GOALS[context.kind] }),
         },
         context,
       ),
     );
-    if (dtype !== "f32") continue;
+    if (dtype !== "f32") {
+      await placed.release();
+      continue;
+    }
     results.push(
       await compare(
         {
           ...shared,
           task: `means and variances, 1 feature, ${dtype}`,
           contenders: [
-            ...ourMoments(context, stored, labels, truth, "class"),
+            ...ours("class"),
             rival(context, "boolean masks, mean and var", "masks_moments", 1, truth),
             rival(context, "BLAS products of values and squares", "product_moments", 1, truth),
           ].flat(),
-          goals: [
-            {
-              times: 4.5,
-              rivals: ["boolean masks, mean and var", "BLAS products of values and squares"],
-              text: "the best rival",
-            },
-          ],
+          goals: goalsFor(context, {
+            cpu: [
+              {
+                times: 4.5,
+                rivals: ["boolean masks, mean and var", "BLAS products of values and squares"],
+                text: "the best rival",
+              },
+            ],
+          }),
         },
         context,
       ),
     );
+    await placed.release();
   }
   return results;
 }
 
+const LIMIT_GOALS = {
+  cpu: { share: 0.7, text: "the read bandwidth" },
+  webgpu: { share: 0.6, text: "the device-to-device copy bandwidth" },
+};
 const MASKS = { rivals: ["boolean masks"], text: "NumPy's boolean masks" };
 const BEST = { rivals: ["boolean masks", "BLAS gemv"], text: "the best rival" };
 const GOALS = {
@@ -91,6 +121,8 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
   const labels = await readLabelsOf(context.files, FEATURES);
   await loadRivals(context, x, "f32");
   const truth = truthOf(x, labels, CHECKED);
+  const placed = await Placed.in(context, x);
+  const ours = (squares: MomentSquares): Contender[] => ourMoments(context, placed, labels, truth, squares);
   const size = { rows: x.rows, neurons: x.neurons, features: FEATURES };
   const flops = 2 * FEATURES * x.rows * x.neurons;
   const means = await compare(
@@ -100,24 +132,36 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
       size,
       flops,
       contenders: [
-        ...ourMoments(context, x, labels, truth, "none"),
+        ...ours("none"),
         ...rival(context, "BLAS product", "product", FEATURES, truth),
+        ...torchMoments(context, "product", "torch_product", truth),
       ],
-      goals: [{ times: 1.3, rivals: ["BLAS product"], text: "the BLAS product" }],
+      goals: goalsFor(context, {
+        cpu: [
+          {
+            times: 1.3,
+            rivals: ["BLAS product", torchName("product", "cpu")],
+            text: "the BLAS product",
+          },
+        ],
+      }),
       note: "Operations are those of a dense product.",
     },
     context,
   );
   const products = "BLAS products of values and squares";
-  const variances = await compare(
+  const torch = torchName("products of values and squares", "cpu");
+  const pooled = await compare(
     {
       job: "J1b",
-      task: `means and variances (t, F), ${FEATURES} features`,
+      task: `means and pooled variances (t, F), ${FEATURES} features`,
       size,
       flops: 2 * flops,
       contenders: [
-        ...ourMoments(context, x, labels, truth, "within"),
+        ...ours("within"),
         ...rival(context, products, "product_moments", FEATURES, truth),
+        ...rival(context, "BLAS product and the total squares", "product_pooled", FEATURES, truth),
+        ...torchMoments(context, "products of values and squares", "torch_product_moments", truth),
         ...rivalContenders(context, {
           name: "f_classif per feature",
           packages: ["numpy", "scikit-learn"],
@@ -132,11 +176,31 @@ export async function classMomentsManyFeatures(context: JobContext): Promise<Tas
           },
         }),
       ],
-      goals: [{ times: 2.5, rivals: [products, "f_classif per feature"], text: "the best rival" }],
+      goals: goalsFor(context, {
+        cpu: [{ times: 2.5, rivals: [products, torch], text: "the products of values and squares" }],
+      }),
+      note:
+        "Operations are those of two dense products, which variances by class need. Pooled variances need the squares of " +
+        "all rows once, for all features: the leanest NumPy does that too.",
     },
     context,
   );
-  return [means, variances];
+  const byClass = await compare(
+    {
+      job: "J1b",
+      task: `means and variances by class (Welch's t), ${FEATURES} features`,
+      size,
+      flops: 2 * flops,
+      contenders: [
+        ...ours("class"),
+        ...rival(context, products, "product_moments", FEATURES, truth),
+        ...torchMoments(context, "products of values and squares", "torch_product_moments", truth),
+      ],
+    },
+    context,
+  );
+  await placed.release();
+  return [means, pooled, byClass];
 }
 
 /** Gives every rival the matrix as stored, in NumPy's own type for it. */
@@ -164,44 +228,55 @@ function truthOf(x: Activations, labels: LabelMatrix, features: readonly number[
   };
 }
 
+/** On a matrix in the backends' own memory, or on one in an ordinary array, which every run has to bring there. */
 function ourMoments(
   context: JobContext,
-  x: Activations,
+  x: Placed | Activations,
   labels: LabelMatrix,
   truth: Truth,
   squares: MomentSquares,
 ): Contender[] {
+  const withX = async <T>(backend: Backend, call: (device: DeviceActivations) => Promise<T>): Promise<T> => {
+    if (x instanceof Placed) return call(x.of(backend));
+    const device = await backend.upload(x);
+    try {
+      return await call(device);
+    } finally {
+      device.dispose();
+    }
+  };
   return ourContenders(context, {
-    verify: async (backend) => {
-      const moments = await backend.classMoments(await backend.upload(x), labels, { squares });
-      return checkMoments(moments, truth);
-    },
-    run: async (backend) => backend.classMoments(await backend.upload(x), labels, { squares }),
+    ...(!(x instanceof Placed) && { variant: "X in an ordinary array" }),
+    verify: (backend) =>
+      withX(backend, async (device) =>
+        checkMoments(await backend.classMoments(device, labels, { squares }), truth),
+      ),
+    run: (backend) => withX(backend, (device) => backend.classMoments(device, labels, { squares })),
   });
 }
 
-/** Means and sums of squares of the library against the loops. @throws WrongAnswerError */
-export function checkMoments({ mean, sumOfSquares, withinSquares }: ClassMoments, truth: Truth): string {
+/** Means, and sums of squares where there are any, of the library against the loops. @throws WrongAnswerError */
+export function checkMoments(got: ClassMoments, truth: Truth): string {
   const { neurons: d } = truth;
+  const { mean, sumOfSquares, withinSquares } = got;
+  const part = (values: Float64Array, at: number): Float64Array => values.subarray(at * d, (at + 1) * d);
   const said = checkClasses(
     truth,
-    (f, c) => mean.subarray((2 * f + c) * d, (2 * f + c + 1) * d),
-    sumOfSquares ? (f, c) => sumOfSquares.subarray((2 * f + c) * d, (2 * f + c + 1) * d) : undefined,
+    (f, c) => part(mean, 2 * f + c),
+    sumOfSquares ? (f, c) => part(sumOfSquares, 2 * f + c) : undefined,
     OURS,
   );
   if (!withinSquares) return said;
-  const within = [...truth.moments].map(
-    ([
-      f,
-      {
-        sumOfSquares: [negative, positive],
-      },
-    ]) => {
-      const want = negative.map((sum, j) => sum + positive[j]);
-      return { got: withinSquares.subarray(f * d, (f + 1) * d), want, scale: (j: number) => want[j] };
-    },
-  );
-  return `${said}, ${assertAllClose("squares within", within, OURS.squares)}`;
+  return `${said}, ${checkWithin(truth, (f) => part(withinSquares, f), OURS.squares)}`;
+}
+
+/** Sums of squares of both classes together, by feature. */
+function checkWithin({ moments }: Truth, within: (feature: number) => Float64Array, allowed: number): string {
+  const compared = [...moments].map(([f, { sumOfSquares }]) => {
+    const want = sumOfSquares[0].map((sum, j) => sum + sumOfSquares[1][j]);
+    return { got: within(f), want, scale: (j: number) => want[j] };
+  });
+  return assertAllClose("sums of squares within classes", compared, allowed);
 }
 
 type OfClass = (feature: number, c: 0 | 1) => ArrayLike<number>;
@@ -240,37 +315,68 @@ function spread({ mean, sumOfSquares, count }: LoopMoments, c: 0 | 1): (j: numbe
   return (j) => Math.abs(mean[c][j]) + Math.sqrt(sumOfSquares[c][j] / count[c]);
 }
 
-/** A rival whose result is [2F, d] means, or [4F, d] with the sums of squares below. */
+/** A rival whose result is [2F, d] means, [3F, d] with the pooled sums of squares below, or [4F, d] with those by class. */
 function rival(context: JobContext, name: string, task: string, features: number, truth: Truth): Contender[] {
   return rivalContenders(context, {
     name,
     packages: ["numpy"],
-    verify: async (process) => {
-      const got = await rivalArray(process, context.files.folder, task, { features });
-      const row = (at: number) => got.subarray(at * truth.neurons, (at + 1) * truth.neurons);
-      const hasSquares = got.length > 2 * features * truth.neurons;
-      return checkClasses(
-        truth,
-        (f, c) => row(2 * f + c),
-        hasSquares ? (f, c) => row(2 * features + 2 * f + c) : undefined,
-        FLOAT32,
-      );
-    },
+    verify: async (process) =>
+      checkRival(await rivalArray(process, context.files.folder, task, { features }), features, truth),
     run: (process) => process.run(task, { features }),
   });
 }
 
-function rivalDifference(context: JobContext, { moments }: Truth): Contender[] {
-  const want = moments.get(0)!;
+function checkRival(got: Float64Array, features: number, truth: Truth): string {
+  const row = (at: number) => got.subarray(at * truth.neurons, (at + 1) * truth.neurons);
+  const rows = got.length / truth.neurons;
+  const said = checkClasses(
+    truth,
+    (f, c) => row(2 * f + c),
+    rows === 4 * features ? (f, c) => row(2 * features + 2 * f + c) : undefined,
+    FLOAT32,
+  );
+  if (rows !== 3 * features) return said;
+  return `${said}, ${checkWithin(truth, (f) => row(2 * features + f), FLOAT32.squares)}`;
+}
+
+/** Products in PyTorch, for all features. */
+function torchMoments(context: JobContext, name: string, task: string, truth: Truth): Contender[] {
+  const parameters = { features: FEATURES };
+  return torchContenders(context, {
+    name,
+    verify: async (process, device) => {
+      const got = await rivalArray(process, context.files.folder, task, { ...parameters, device });
+      return checkRival(got, FEATURES, truth);
+    },
+    run: (process, _items, device) => process.run(task, { ...parameters, device }),
+  });
+}
+
+const DIFFERENCE_NOTE = "mean difference only, ±1/n weights";
+
+function rivalDifference(context: JobContext, truth: Truth): Contender[] {
   return rivalContenders(context, {
     name: "BLAS gemv",
     packages: ["numpy"],
-    note: "mean difference only, ±1/n weights",
-    verify: async (process) => {
-      const got = await rivalArray(process, context.files.folder, "difference_product", {});
-      const difference = want.mean[1].map((mean, j) => mean - want.mean[0][j]);
-      return assertClose("mean differences", got, difference, spread(want, 0), FLOAT32.mean);
-    },
+    note: DIFFERENCE_NOTE,
+    verify: async (process) =>
+      checkDifference(await rivalArray(process, context.files.folder, "difference_product", {}), truth),
     run: (process) => process.run("difference_product", {}),
   });
+}
+
+function torchDifference(context: JobContext, truth: Truth): Contender[] {
+  return torchContenders(context, {
+    name: "gemv",
+    note: DIFFERENCE_NOTE,
+    verify: async (process, device) =>
+      checkDifference(await rivalArray(process, context.files.folder, "torch_difference", { device }), truth),
+    run: (process, _items, device) => process.run("torch_difference", { device }),
+  });
+}
+
+function checkDifference(got: Float64Array, { moments }: Truth): string {
+  const want = moments.get(0)!;
+  const difference = want.mean[1].map((mean, j) => mean - want.mean[0][j]);
+  return assertClose("mean differences", got, difference, spread(want, 0), FLOAT32.mean);
 }

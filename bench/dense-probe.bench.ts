@@ -1,148 +1,144 @@
-/** J3: one probe on every neuron, L2. */
+/** J3: one probe on every neuron, with an L2 penalty. */
 import type { Activations } from "sparseprobe";
 import { type Backend, type LabelMatrix } from "sparseprobe";
-import { WrongAnswerError, compare } from "./compare.ts";
+import { SkippedError, WrongAnswerError, compare, type RatioGoal } from "./compare.ts";
 import { readActivationsOf, readLabelsOf } from "./data.ts";
-import { ourContenders, rivalContenders, type JobContext } from "./job.ts";
-import { balancedWeights, objectiveLoop } from "./reference-loops.ts";
+import { ourContenders, Placed, rivalContenders, type JobContext } from "./job.ts";
+import { balancedWeights, lossLoop, marginsLoop } from "./reference-loops.ts";
 import { rivalArray } from "./rival-result.ts";
 import type { TaskResult } from "./results.ts";
 
-/** Our Newton's work grows with n·d²: a first, smaller size tells whether the whole can be waited for. */
-const FIRST = 1024;
-/** Runs of ours that would take longer than this many seconds are not made. */
-const PATIENCE = 60;
+/** Seconds after which a fit of ours is given up. */
+const PATIENCE = 120;
 /** Excess over the rival's objective at which ours counts as the same. */
 const SAME = 1e-6;
+/** Stopping rules to choose from, loosest first: that which reaches the rival's objective is timed. */
+const TOLERANCES = [1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10];
 
-/** A goal without anything to time: shown, so that it is not forgotten. */
-function missingL1(context: JobContext): Promise<TaskResult> {
-  const why = "the library has no probes with an L1 penalty yet";
-  const unavailable = { status: "not available" as const, why };
-  const [rival] = rivalContenders(context, {
-    name: "scikit-learn liblinear",
-    packages: ["numpy", "scikit-learn"],
-    verify: () => Promise.reject(new WrongAnswerError("not written")),
-    run: () => Promise.reject(new Error("not written")),
-  });
-  const ours = ourContenders(context, {
-    verify: () => Promise.reject(new WrongAnswerError(why)),
-    run: () => Promise.reject(new Error(why)),
-  });
-  return compare(
-    {
-      job: "J3",
-      task: "dense L1",
-      size: { rows: context.files.rows, neurons: context.files.neurons },
-      contenders: [
-        { ...ours[0], unavailable },
-        { ...rival, unavailable: { status: "skipped", why: "nothing to compare with" } },
-      ],
-      goals: [{ times: 15, rivals: ["scikit-learn liblinear"], text: "liblinear" }],
-    },
-    context,
-  );
+/** A stopping rule of scikit-learn's, and how far ours goes beside it. */
+interface Stop {
+  readonly name: string;
+  readonly maxIterations: number;
+  readonly note: string;
+  readonly tolerances: readonly number[];
 }
 
+const STOPS: readonly Stop[] = [
+  {
+    name: "to scikit-learn's objective",
+    maxIterations: 100,
+    note: "its default stopping rule, at most 100 iterations",
+    tolerances: TOLERANCES,
+  },
+  {
+    name: "to convergence",
+    maxIterations: 5000,
+    note: "its default tolerance, with 5,000 iterations to reach it",
+    tolerances: [1e-8, 1e-9, 1e-10],
+  },
+];
+
 export async function denseProbe(context: JobContext): Promise<TaskResult[]> {
-  const whole = await readActivationsOf(context.files);
+  const x = await readActivationsOf(context.files);
   const labels = await readLabelsOf(context.files, 1);
+  const { x: path, labels: labelsPath } = context.files;
+  for (const process of context.rivals) await process.load("logistic", { x: path, labels: labelsPath });
+  const placed = await Placed.in(context, x);
   const results: TaskResult[] = [];
-  let perSquare = 0;
-  for (const d of new Set([Math.min(FIRST, whole.neurons), whole.neurons])) {
-    const x = d === whole.neurons ? whole : whole.gatherColumns(Array.from({ length: d }, (_, j) => j));
-    const { x: path, labels: labelsPath } = context.files;
-    for (const process of context.rivals)
-      await process.load("logistic", { x: path, labels: labelsPath, columns: d });
-    for (const C of [1, 1e-3]) {
-      const expected = perSquare * d * d;
-      const tooLong =
-        d > FIRST && expected > PATIENCE
-          ? `about ${Math.round(expected)} s a run, by the time at ${FIRST} neurons`
-          : undefined;
-      const result = await denseTask(context, x, labels, C, tooLong);
-      const seconds = result.entries.find(({ side }) => side === "ours")?.seconds;
-      if (seconds) perSquare = Math.max(perSquare, seconds.minimum / (d * d));
-      results.push(result);
-    }
+  for (const stop of STOPS) {
+    for (const C of [1, 1e-3, 1e-5]) results.push(await denseTask(context, x, placed, labels, C, stop));
   }
-  results.push(await missingL1(context));
+  await placed.release();
   return results;
 }
 
 async function denseTask(
   context: JobContext,
   x: Activations,
+  placed: Placed,
   labels: LabelMatrix,
   C: number,
-  tooLong: string | undefined,
+  stop: Stop,
 ): Promise<TaskResult> {
-  const { rows, neurons: d } = x;
-  const y = labels.of(0);
-  const weights = balancedWeights(y);
-  const columns = columnsOf(x);
-  const objective = (theta: ArrayLike<number>): number => objectiveLoop(columns, y, weights, C, theta);
-  // scikit-learn's default: it may stop before it has converged, and ours must get at least as low.
-  const parameters = { C, max_iter: 100 };
+  const { rows, neurons } = x;
+  const objective = objectiveOf(x, labels, C, (w) => w ** 2 / 2);
+  const rivalName = "scikit-learn lbfgs";
+  const parameters = { C, tol: 1e-4, max_iter: stop.maxIterations };
   let target = Infinity;
   const rivals = rivalContenders(context, {
-    name: "scikit-learn lbfgs",
+    name: rivalName,
     packages: ["numpy", "scikit-learn"],
-    note: "default stopping rule, at most 100 iterations",
+    note: `${stop.note}; timed once`,
+    once: true,
     verify: async (process) => {
       const value = objective(await rivalArray(process, context.files.folder, "dense_sklearn", parameters));
-      if (!(value <= objective(new Float64Array(d + 1)))) throw new WrongAnswerError(`objective ${value}`);
+      if (!(value <= objective(new Float64Array(neurons + 1))))
+        throw new WrongAnswerError(`objective ${value}`);
       target = Math.min(target, value);
-      return `objective ${value.toFixed(5)}`;
+      return `objective ${value.toPrecision(9)}`;
     },
     run: (process) => process.run("dense_sklearn", parameters),
   });
+  let tolerance: number | undefined;
   const ours = ourContenders(context, {
     verify: async (backend) => {
-      const value = objective(await fit(backend, x, labels, C));
-      if (!(value <= target * (1 + SAME))) {
-        throw new WrongAnswerError(`objective ${value}, the rival reached ${target}`);
+      const tried = tolerance === undefined ? stop.tolerances : [tolerance];
+      let value = Infinity;
+      for (const one of tried) {
+        value = objective(await fit(backend, placed, labels, C, one));
+        if (value > target * (1 + SAME)) continue;
+        tolerance = one;
+        return `objective ${value.toPrecision(9)} at a Newton decrement of ${one.toExponential(0)}`;
       }
-      return `objective ${value.toFixed(5)}`;
+      throw new WrongAnswerError(`objective ${value}, the rival reached ${target}`);
     },
-    run: (backend) => fit(backend, x, labels, C),
+    run: (backend) => fit(backend, placed, labels, C, tolerance!),
   });
+  const goal: RatioGoal = { times: C === 1 ? 5 : 8, rivals: [rivalName], text: "scikit-learn" };
   return compare(
     {
       job: "J3",
-      task: `dense L2, ${d.toLocaleString("en")} neurons, C = ${C}`,
-      size: { rows, neurons: d },
-      contenders: [
-        // The rivals' objectives come first: ours are held against them.
-        ...rivals,
-        ...ours.map((one) =>
-          tooLong !== undefined && !one.unavailable
-            ? { ...one, unavailable: { status: "skipped" as const, why: tooLong } }
-            : one,
-        ),
-      ],
-      goals: [
-        { times: C === 1 ? 5 : 8, rivals: ["scikit-learn lbfgs"], text: "scikit-learn, to its objective" },
-      ],
+      task: `dense L2 ${stop.name}, C = ${C}`,
+      size: { rows, neurons },
+      // The rivals' objectives come first: ours are held against them.
+      contenders: [...rivals, ...ours],
+      goals: stop === STOPS[0] ? [goal] : [],
     },
-    { ...context, rounds: Math.min(context.rounds, 2) },
+    { ...context, rounds: Math.min(context.rounds, 3) },
   );
 }
 
-async function fit(backend: Backend, x: Activations, labels: LabelMatrix, C: number): Promise<Float64Array> {
+/** C·Σ ω·loss + Σ penalty(w) of probes (w, b) on every neuron. */
+function objectiveOf(
+  x: Activations,
+  labels: LabelMatrix,
+  C: number,
+  penalty: (w: number) => number,
+): (theta: Float64Array) => number {
+  const y = labels.of(0);
+  const weights = balancedWeights(y);
+  const values = x.toFloat32();
+  return (theta) =>
+    C * lossLoop(marginsLoop(values, x.rows, x.neurons, theta), y, weights) +
+    theta.subarray(0, x.neurons).reduce((sum, w) => sum + penalty(w), 0);
+}
+
+async function fit(
+  backend: Backend,
+  placed: Placed,
+  labels: LabelMatrix,
+  C: number,
+  tolerance: number,
+): Promise<Float64Array> {
+  const x = placed.of(backend);
   const problem = { feature: 0, support: Uint32Array.from({ length: x.neurons }, (_, j) => j) };
-  const options = { C, balanced: true, tolerance: 1e-8, maxIterations: 100 };
-  const [{ coefficients, intercept }] = await backend.fitLogistic(
-    await backend.upload(x),
-    labels,
-    [problem],
-    options,
-  );
-  return Float64Array.from([...coefficients, intercept]);
-}
-
-function columnsOf({ data, rows, neurons: d }: Activations): Float32Array[] {
-  const columns = Array.from({ length: d }, () => new Float32Array(rows));
-  for (let i = 0; i < rows; i++) for (let j = 0; j < d; j++) columns[j][i] = data[i * d + j];
-  return columns;
+  const signal = AbortSignal.timeout(1000 * PATIENCE);
+  const options = { C, balanced: true, tolerance, maxIterations: 1000, signal };
+  try {
+    const [{ coefficients, intercept }] = await backend.fitLogistic(x, labels, [problem], options);
+    return Float64Array.from([...coefficients, intercept]);
+  } catch (error) {
+    if (error !== signal.reason) throw error;
+    throw new SkippedError(`given up after ${PATIENCE} s`);
+  }
 }

@@ -1,7 +1,8 @@
 /** What this machine is, and how fast it can read memory and multiply at all: the limits that results are held against. */
+import { readFile } from "node:fs/promises";
 import { cpus, loadavg, platform, release, totalmem } from "node:os";
 import { Worker } from "node:worker_threads";
-import { compileLimits } from "./assembly/build.mjs";
+import type { GpuLimits } from "./gpu.ts";
 
 /** Limits reached by all of `threads` threads together. */
 export interface Limits {
@@ -19,6 +20,8 @@ export interface Machine {
   /** How the limits were measured. */
   readonly method: string;
   readonly limits: readonly Limits[];
+  /** The GPU that ours computed on, where one did. */
+  readonly gpu?: GpuLimits;
   /** Load averages over one minute: above 0 at the start, others are using the machine. */
   readonly load: { readonly before: number; readonly after: number };
 }
@@ -30,7 +33,7 @@ const TRIES = 7;
 
 /** Describes the machine and measures its limits, at one thread and at `threads`. */
 export async function measureMachine(threads: number): Promise<Omit<Machine, "load">> {
-  const wasm = await compileLimits();
+  const wasm = await limitsModule();
   const limits: Limits[] = [];
   for (const count of new Set([1, threads])) limits.push(await measureLimits(wasm, count));
   const [cpu] = cpus();
@@ -46,10 +49,21 @@ export async function measureMachine(threads: number): Promise<Omit<Machine, "lo
   };
 }
 
-/** A name for files: the CPU and its cores. */
-export function machineName({ cpu, cores }: Pick<Machine, "cpu" | "cores">): string {
-  const words = cpu.toLowerCase().replace(/\(r\)|\(tm\)|processor|cpu|@.*$/g, "");
-  return `${words.replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "")}-${cores}-cores`;
+/** The compiled loops: beside a bundled bench, which has no compiler, else compiled now. */
+async function limitsModule(): Promise<Uint8Array> {
+  try {
+    return await readFile(new URL("limits.wasm", import.meta.url));
+  } catch {
+    const { compileLimits } = await import("./assembly/build.mjs");
+    return compileLimits();
+  }
+}
+
+/** A name for files: the GPU where one computed, else the CPU and its cores. */
+export function machineName({ cpu, cores, gpu }: Pick<Machine, "cpu" | "cores" | "gpu">): string {
+  const words = (gpu?.device ?? cpu).toLowerCase().replace(/\(r\)|\(tm\)|\(.*?\)|processor|cpu|@.*$/g, "");
+  const name = words.replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+  return gpu ? name : `${name}-${cores}-cores`;
 }
 
 export function oneMinuteLoad(): number {

@@ -56,16 +56,52 @@ export function objectiveLoop(
   theta: ArrayLike<number>,
 ): number {
   const k = columns.length;
-  let sum = 0;
-  for (let i = 0; i < labels.length; i++) {
-    let z = theta[k];
-    for (let c = 0; c < k; c++) z += theta[c] * columns[c][i];
-    const margin = labels[i] === 1 ? z : -z;
-    sum += weights[i] * (Math.max(0, -margin) + Math.log1p(Math.exp(-Math.abs(margin))));
-  }
+  const z = new Float64Array(labels.length).fill(theta[k]);
+  for (let c = 0; c < k; c++) for (let i = 0; i < z.length; i++) z[i] += theta[c] * columns[c][i];
   let norm = 0;
   for (let c = 0; c < k; c++) norm += theta[c] ** 2;
-  return C * sum + norm / 2;
+  return C * lossLoop(z, labels, weights) + norm / 2;
+}
+
+/** Σ ω·log(1 + exp(−s·z)) */
+export function lossLoop(z: ArrayLike<number>, labels: ArrayLike<number>, weights: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < labels.length; i++) {
+    const margin = labels[i] === 1 ? z[i] : -z[i];
+    sum += weights[i] * (Math.max(0, -margin) + Math.log1p(Math.exp(-Math.abs(margin))));
+  }
+  return sum;
+}
+
+/** x·w + b of every row for a probe (w, b) on every neuron. */
+export function marginsLoop(
+  x: Float32Array,
+  rows: number,
+  d: number,
+  theta: ArrayLike<number>,
+): Float64Array {
+  const z = new Float64Array(rows);
+  for (let i = 0; i < rows; i++) {
+    z[i] = theta[d];
+    for (let j = 0; j < d; j++) z[i] += theta[j] * x[i * d + j];
+  }
+  return z;
+}
+
+/** The optimum of a probe, to hold others against. */
+export interface OptimalFit {
+  /** (w, b) */
+  readonly theta: Float64Array;
+  /** (f(θ) − f at the optimum) / (C·Σω): the mean loss that θ still has to lose. */
+  excess(theta: ArrayLike<number>): number;
+}
+
+export function optimumLoop(columns: readonly Float64Array[], labels: ArrayLike<number>, C = 1): OptimalFit {
+  const weights = balancedWeights(labels);
+  const total = C * weights.reduce((sum, weight) => sum + weight, 0);
+  const theta = newtonLoop(columns, labels, C);
+  const value = objectiveLoop(columns, labels, weights, C, theta);
+  return { theta, excess: (other) => (objectiveLoop(columns, labels, weights, C, other) - value) / total };
 }
 
 /** Newton's method with the full Hessian and halved steps, to the last digits: θ = (w, b). */
@@ -157,6 +193,31 @@ export function aucLoop(scores: ArrayLike<number>, labels: ArrayLike<number>): n
     start = end;
   }
   return below / (positives * negatives);
+}
+
+/** TPR − FPR of the rule "score ≥ t". */
+export function informednessLoop(scores: ArrayLike<number>, labels: ArrayLike<number>, t: number): number {
+  const share = (label: number): number => {
+    const rows = Array.from(labels, (_, i) => i).filter((i) => labels[i] === label);
+    return rows.filter((i) => scores[i] >= t).length / rows.length;
+  };
+  return share(1) - share(0);
+}
+
+/** {@link informednessLoop} where its absolute value is largest over the observed values t. */
+export function bestInformednessLoop(scores: ArrayLike<number>, labels: ArrayLike<number>): number {
+  const positive = Array.from(labels).filter((label) => label === 1).length;
+  const negative = labels.length - positive;
+  const order = Array.from(scores, (_, i) => i).sort((a, b) => scores[a] - scores[b]);
+  let [best, positivesBelow, negativesBelow] = [0, 0, 0];
+  for (const [at, i] of order.entries()) {
+    const informedness = negativesBelow / negative - positivesBelow / positive;
+    const first = at === 0 || scores[i] !== scores[order[at - 1]];
+    if (first && Math.abs(informedness) > Math.abs(best)) best = informedness;
+    if (labels[i] === 1) positivesBelow++;
+    else negativesBelow++;
+  }
+  return best;
 }
 
 /** Y [rows × n] = X [rows × k] · W [k × n], float32, row by row: the products of a forward pass as one would write them. */

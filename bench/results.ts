@@ -10,7 +10,10 @@ export interface Entry {
   /** What computed: "cpu" or "webgpu" for ours, the packages for a rival. */
   readonly backend: string;
   readonly threads: number;
-  readonly status: "timed" | "not installed" | "not available" | "wrong" | "skipped";
+  /** Present where a GPU computed; `threads` are then those of its rivals on the host. */
+  readonly on?: "gpu";
+  /** "verified": right, and not timed, since the GPU is emulated in software. */
+  readonly status: "timed" | "verified" | "not installed" | "not available" | "wrong" | "skipped";
   /** Why it was not timed, or what to know about the time. */
   readonly note?: string;
   /** What was found when its results were verified. */
@@ -21,7 +24,7 @@ export interface Entry {
   readonly timedItems?: number;
   readonly gigabytesPerSecond?: number;
   readonly gigaflopsPerSecond?: number;
-  /** Of the machine's limit at as many threads: bandwidth where the task is bound by reading, else multiply-adds. */
+  /** Of the limit of the machine at as many threads, or of its GPU: bandwidth where the task is bound by reading, else multiply-adds. */
   readonly shareOfLimit?: number;
   /** Peak resident memory of the process, its copy of the data included. */
   readonly peakBytes?: number;
@@ -37,6 +40,15 @@ export interface GoalResult {
   readonly why?: string;
 }
 
+/** Where the time of one run of ours went. */
+export interface Profile {
+  readonly threads: number;
+  /** Share of the busy samples of all threads by function, largest first; the small ones are left out. */
+  readonly parts: readonly { readonly name: string; readonly share: number }[];
+  /** Share of the main thread's samples in which it only waited. */
+  readonly waiting: number;
+}
+
 /** One task of a job. */
 export interface TaskResult {
   readonly job: string;
@@ -47,6 +59,8 @@ export interface TaskResult {
   readonly itemName: string;
   readonly entries: readonly Entry[];
   readonly goals: readonly GoalResult[];
+  /** Of runs whose goal was missed. */
+  readonly profiles?: readonly Profile[];
   readonly note?: string;
 }
 

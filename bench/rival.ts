@@ -4,7 +4,9 @@ import { createInterface } from "node:readline";
 import type { Run } from "./compare.ts";
 
 const SERVER = new URL("rivals/serve.py", import.meta.url).pathname;
-const REMEDY = "pip install -r bench/rivals/requirements.txt, and give its Python with --python";
+const REMEDY =
+  "pip install -r bench/rivals/requirements.txt && pip install --no-deps -r bench/rivals/requirements-no-deps.txt, and give " +
+  "that Python with --python";
 
 /** Variables that the BLAS and OpenMP libraries in use read when they start. */
 const THREAD_VARIABLES = [
@@ -21,6 +23,12 @@ interface Answer {
   readonly versions?: Readonly<Record<string, string | null>>;
   readonly seconds?: number;
   readonly peakBytes?: number;
+  readonly result?: unknown;
+}
+
+export interface RivalOptions {
+  /** Asks PyTorch for a GPU: the version of the package "CUDA" is then its name. */
+  readonly cuda?: boolean;
 }
 
 /** A Python process with `threads` threads; `missing` says why there is none. */
@@ -30,6 +38,8 @@ export class Rival {
   readonly versions: Readonly<Record<string, string | null>>;
   /** Why Python itself did not start. */
   readonly missing: string | undefined;
+  /** The latest run. */
+  last: Run | undefined;
   readonly #child: ChildProcessWithoutNullStreams | undefined;
   readonly #lines: AsyncIterator<string> | undefined;
 
@@ -50,8 +60,8 @@ export class Rival {
   }
 
   /** Starts Python. Never throws for want of it: the result then says what is missing. */
-  static async start(python: string, threads: number): Promise<Rival> {
-    const child = spawn(python, ["-u", SERVER], {
+  static async start(python: string, threads: number, options: RivalOptions = {}): Promise<Rival> {
+    const child = spawn(python, ["-u", SERVER, ...(options.cuda ? ["--cuda"] : [])], {
       env: {
         ...process.env,
         ...Object.fromEntries(THREAD_VARIABLES.map((name) => [name, String(threads)])),
@@ -81,7 +91,13 @@ export class Rival {
     if (this.missing !== undefined) return { status: "not installed", why: this.missing };
     const absent = packages.filter((name) => !this.versions[name]);
     if (absent.length === 0) return undefined;
+    if (absent.join() === "CUDA") return { status: "not installed", why: "PyTorch finds no GPU here" };
     return { status: "not installed", why: `Python lacks ${absent.join(", ")}: ${REMEDY}` };
+  }
+
+  /** The GPU that PyTorch computes on, where it was asked for and found. */
+  get cuda(): string | undefined {
+    return this.versions["CUDA"] ?? undefined;
   }
 
   /** Gives a module of `bench/rivals` its data. */
@@ -91,10 +107,16 @@ export class Rival {
     await this.#ask({ do: "load", module, parameters });
   }
 
-  /** Runs a task of the loaded module; with `save`, its result goes to that file and the time means nothing. */
+  /** Runs a task of the loaded module; with `save`, its result goes to that file afterwards. */
   async run(task: string, parameters: object, save?: string): Promise<Run> {
     const { seconds, peakBytes } = await this.#ask({ do: "run", task, parameters, save });
-    return { seconds: seconds!, ...(peakBytes !== undefined && { peakBytes }) };
+    this.last = { seconds: seconds!, ...(peakBytes !== undefined && { peakBytes }) };
+    return this.last;
+  }
+
+  /** Runs a task whose result is plain data. */
+  async answer<T>(task: string, parameters: object): Promise<T> {
+    return (await this.#ask({ do: "run", task, parameters, answer: true })).result as T;
   }
 
   close(): void {

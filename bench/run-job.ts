@@ -2,9 +2,11 @@
 import { classMomentsManyFeatures, classMomentsOneFeature } from "./class-moments.bench.ts";
 import type { DataFiles } from "./data.ts";
 import { denseProbe } from "./dense-probe.bench.ts";
-import { openOurs, type Job } from "./job.ts";
+import type { GpuLimits } from "./gpu.ts";
+import { openOurs, type Job, type OurKind } from "./job.ts";
 import { logisticSupports } from "./logistic-supports.bench.ts";
 import type { Limits } from "./machine.ts";
+import { profileCall } from "./profile.ts";
 import type { TaskResult } from "./results.ts";
 import { Rival } from "./rival.ts";
 import { scaling } from "./scaling.bench.ts";
@@ -15,8 +17,10 @@ export type JobName = "J1" | "J1b" | "J2" | "J3" | "J4" | "J5" | "J6";
 
 export interface JobRequest {
   readonly job: JobName;
+  readonly kind: OurKind;
   readonly files: DataFiles;
   readonly limits: readonly Limits[];
+  readonly gpuLimits?: GpuLimits;
   readonly threadCounts: readonly number[];
   readonly python: string;
   readonly rounds: number;
@@ -26,6 +30,8 @@ export interface JobRequest {
 export interface JobAnswer {
   readonly tasks: readonly TaskResult[];
   readonly device: string;
+  /** Threads that ours computed with. */
+  readonly threads: readonly number[];
   readonly rivals: Readonly<Record<string, string>>;
 }
 
@@ -40,19 +46,22 @@ const JOBS: Readonly<Record<JobName, Job>> = {
 };
 
 async function runJob(request: JobRequest): Promise<JobAnswer> {
-  const ours = await openOurs(request.threadCounts);
+  const ours = await openOurs(request.kind, request.threadCounts);
   const rivals: Rival[] = [];
   for (const threads of request.job === "J6" ? [] : request.threadCounts) {
-    rivals.push(await Rival.start(request.python, threads));
+    rivals.push(await Rival.start(request.python, threads, { cuda: request.kind === "webgpu" }));
   }
   try {
     const tasks = await JOBS[request.job]({
       files: request.files,
+      kind: request.kind,
       limits: request.limits,
+      ...(request.gpuLimits && { gpuLimits: request.gpuLimits, softwareGpu: request.gpuLimits.software }),
       rounds: request.rounds,
       runSeconds: request.runSeconds,
       ours,
       rivals,
+      profile: profileCall,
       log: (line) => console.log(line),
     });
     const versions: Record<string, string> = {};
@@ -61,8 +70,10 @@ async function runJob(request: JobRequest): Promise<JobAnswer> {
       for (const [name, version] of Object.entries(rival.versions))
         versions[name] = version ?? "not installed";
     }
-    return { tasks, device: ours[0].backend.info.device, rivals: versions };
+    const threads = ours.filter(({ unavailable }) => !unavailable).map((one) => one.threads);
+    return { tasks, device: ours[0].backend.info.device, threads, rivals: versions };
   } finally {
+    for (const { backend } of ours) backend.dispose();
     for (const rival of rivals) rival.close();
   }
 }

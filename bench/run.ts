@@ -2,14 +2,16 @@
 import { execFileSync, fork } from "node:child_process";
 import { rmSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeData, type DataFiles } from "./data.ts";
+import { measureGpu, type GpuLimits } from "./gpu.ts";
 import { machineName, measureMachine, oneMinuteLoad } from "./machine.ts";
-import { QUICK_SIZES, readFloors, runQuick } from "./quick.ts";
+import { floorsFrom, QUICK_SIZES, readFloors, runQuick, writeFloors, type QuickResult } from "./quick.ts";
 import { SCHEMA, type BenchResults, type TaskResult } from "./results.ts";
+import { Rival } from "./rival.ts";
 import type { JobAnswer, JobName, JobRequest } from "./run-job.ts";
 import { renderText } from "./table.ts";
 
@@ -17,7 +19,7 @@ const HELP = `Times the library beside its rivals, in one run, after verifying e
 
   npm run bench -- [options]
 
-  --jobs J1,J2        which jobs (default all)
+  --jobs J1,J2        which jobs (default all; on a GPU those with goals for one)
                         J1   class moments, 1 feature, from f32, f16 and u8
                         J1b  class moments, 64 features
                         J2   2,048 supports of each size k = 1 … 64
@@ -25,7 +27,9 @@ const HELP = `Times the library beside its rivals, in one run, after verifying e
                         J4   a probe and the AUC of every neuron
                         J5   texts to probes, with the bundled model
                         J6   how time and memory grow
-  --threads N         threads to compare at, beside 1 (default 2)
+  --backend KIND      what ours computes on: cpu (default) or webgpu; beside a GPU, rivals get all --threads, and PyTorch
+                      runs on the same GPU where it has CUDA. A GPU emulated in software is verified and not timed
+  --threads N         threads to compare at: on the cpu beside 1 (default 2), on a GPU alone (default all cores)
   --rows N            rows of the activations (default 20000)
   --neurons N         neurons (default 8192)
   --rounds N          runs of every contender at most (default 5)
@@ -35,10 +39,13 @@ const HELP = `Times the library beside its rivals, in one run, after verifying e
   --note TEXT         recorded with the results, e.g. what else the machine was doing
   --out FILE          results as JSON (default bench/results/<machine>.json, only when all jobs run at full size)
   --quick             small sizes without Python: ratios to plain loops, fails under bench/quick-floors.json
+  --set-floors N      runs quick mode N times and writes half of the lowest ratios as bench/quick-floors.json
   --help              this text
 `;
 
 const NAMES: readonly JobName[] = ["J1", "J1b", "J2", "J3", "J4", "J5", "J6"];
+/** Those with goals for a GPU, and the whole path. */
+const GPU_JOBS: ReadonlySet<JobName> = new Set(["J1", "J1b", "J2", "J4", "J5"]);
 const FULL = { rows: 20_000, neurons: 8_192 };
 const here = import.meta.dirname;
 
@@ -47,8 +54,9 @@ class UsageError extends Error {}
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      jobs: { type: "string", default: NAMES.join(",") },
-      threads: { type: "string", default: "2" },
+      jobs: { type: "string" },
+      backend: { type: "string", default: "cpu" },
+      threads: { type: "string" },
       rows: { type: "string", default: String(FULL.rows) },
       neurons: { type: "string", default: String(FULL.neurons) },
       rounds: { type: "string", default: "5" },
@@ -57,11 +65,23 @@ async function main(): Promise<void> {
       note: { type: "string" },
       out: { type: "string" },
       quick: { type: "boolean", default: false },
+      "set-floors": { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) {
     process.stdout.write(HELP);
+    return;
+  }
+  if (values["set-floors"] !== undefined) {
+    const runs: QuickResult[][] = [];
+    for (let left = count("set-floors", values["set-floors"]); left > 0; left--) {
+      const results = await runQuick(QUICK_SIZES, {}, () => undefined);
+      for (const { name, ratio } of results)
+        console.log(`${name}: ${ratio.toFixed(2)} × the plain loop's speed`);
+      runs.push(results);
+    }
+    await writeFloors(floorsFrom(runs));
     return;
   }
   if (values.quick) {
@@ -76,12 +96,17 @@ async function main(): Promise<void> {
     }
     return;
   }
-  const jobs = values.jobs.split(",").map((name) => {
+  const kind = values.backend;
+  if (kind !== "cpu" && kind !== "webgpu") {
+    throw new UsageError(`--backend is ${kind}: use cpu or webgpu.`);
+  }
+  const names = NAMES.filter((name) => kind === "cpu" || GPU_JOBS.has(name));
+  const jobs = (values.jobs ?? names.join(",")).split(",").map((name) => {
     const job = NAMES.find((known) => known === name);
     if (!job) throw new UsageError(`There is no job ${name}: use ${NAMES.join(", ")}.`);
     return job;
   });
-  const threads = count("threads", values.threads);
+  const threads = count("threads", values.threads ?? String(kind === "cpu" ? 2 : availableParallelism()));
   const sizes = { rows: count("rows", values.rows), neurons: count("neurons", values.neurons) };
   const rounds = count("rounds", values.rounds);
   const runSeconds = Number(values["run-seconds"]);
@@ -96,6 +121,7 @@ async function main(): Promise<void> {
       `  ${limit.threads} thread(s): ${limit.gigabytesPerSecond.toFixed(1)} GB/s, ${limit.gigaflopsPerSecond.toFixed(1)} GFLOP/s`,
     );
   }
+  const gpu = kind === "webgpu" ? await gpuLimits(values.python, threads) : undefined;
   const folder = await mkdtemp(join(tmpdir(), "sparseprobe-bench-"));
   // A gigabyte or two is not left behind by Ctrl-C.
   process.once("SIGINT", () => {
@@ -110,39 +136,48 @@ async function main(): Promise<void> {
       : { ...sizes, folder, x: join(folder, "x.npy"), labels: join(folder, "labels.npy") };
     const tasks: TaskResult[] = [];
     let device = "";
+    let ourThreads: readonly number[] = [];
     let rivals: Record<string, string> = {};
     for (const job of jobs) {
       const answer = await runJobProcess({
         job,
+        kind,
         files,
         limits: measured.limits,
-        threadCounts: [...new Set([1, threads])],
+        ...(gpu && { gpuLimits: gpu }),
+        threadCounts: kind === "cpu" ? [...new Set([1, threads])] : [threads],
         python: values.python,
         rounds,
         runSeconds,
       });
       tasks.push(...answer.tasks);
-      ({ device } = answer);
+      ({ device, threads: ourThreads } = answer);
       rivals = { ...rivals, ...answer.rivals };
     }
-    const { version } = JSON.parse(await readFile(join(here, "../package.json"), "utf8")) as {
+    // A bundled bench carries the commit that it was made from, as a published package does.
+    const { version, gitHead } = JSON.parse(await readFile(join(here, "../package.json"), "utf8")) as {
       version: string;
+      gitHead?: string;
     };
     const results: BenchResults = {
       schema: SCHEMA,
       date: new Date().toISOString().slice(0, 10),
       version,
-      commit: commit(),
-      machine: { ...measured, load: { before, after: oneMinuteLoad() } },
-      ours: { backend: "cpu", device, threads: [1] },
+      commit: gitHead ?? commit(),
+      machine: { ...measured, ...(gpu && { gpu }), load: { before, after: oneMinuteLoad() } },
+      ours: { backend: kind, device, threads: ourThreads },
       rivals,
       ...(values.note !== undefined && { note: values.note }),
       tasks,
     };
     console.log(renderText(results));
     const complete =
-      jobs.length === NAMES.length && sizes.rows === FULL.rows && sizes.neurons === FULL.neurons;
-    const out = values.out ?? (complete ? join(here, `results/${machineName(measured)}.json`) : undefined);
+      jobs.length === names.length &&
+      sizes.rows === FULL.rows &&
+      sizes.neurons === FULL.neurons &&
+      gpu?.software !== true;
+    const name = machineName({ ...measured, ...(gpu && { gpu }) });
+    const out = values.out ?? (complete ? join(here, `results/${name}.json`) : undefined);
     if (out !== undefined) {
       await save(out, results);
       console.log(`Written: ${out}`);
@@ -154,7 +189,8 @@ async function main(): Promise<void> {
 
 function runJobProcess(request: JobRequest): Promise<JobAnswer> {
   return new Promise((done, fail) => {
-    const child = fork(fileURLToPath(new URL("run-job.ts", import.meta.url)), { serialization: "json" });
+    const script = import.meta.url.endsWith(".ts") ? "run-job.ts" : "run-job.mjs";
+    const child = fork(fileURLToPath(new URL(script, import.meta.url)), { serialization: "json" });
     let answer: JobAnswer | undefined;
     child.once("message", (message) => (answer = message as JobAnswer));
     child.once("error", fail);
@@ -164,6 +200,23 @@ function runJobProcess(request: JobRequest): Promise<JobAnswer> {
     });
     child.send(request);
   });
+}
+
+/** Measures the GPU and says what it is. */
+async function gpuLimits(python: string, threads: number): Promise<GpuLimits> {
+  const rival = await Rival.start(python, threads, { cuda: true });
+  try {
+    const limits = await measureGpu(rival);
+    console.log(`  ${limits.device}: copies ${limits.gigabytesPerSecond.toFixed(1)} GB/s (${limits.method})`);
+    if (limits.software) {
+      console.log(
+        "  This GPU is emulated in software: results are verified, and no time of ours is recorded.",
+      );
+    }
+    return limits;
+  } finally {
+    rival.close();
+  }
 }
 
 function count(name: string, value: string): number {

@@ -7,13 +7,14 @@ const COLUMNS = ["who", "threads", "min", "median", "rate", "of limit", "peak me
 export function taskRows(task: TaskResult): string[][] {
   return task.entries.map((entry) => {
     const { seconds } = entry;
-    if (!seconds) return [entry.name, String(entry.threads), entry.status, "", "", "", "", ""];
-    const ours = task.entries.find(({ side, threads }) => side === "ours" && threads === entry.threads);
+    const threads = entry.on ? "GPU" : String(entry.threads);
+    if (!seconds) return [entry.name, threads, entry.status, "", "", "", "", ""];
+    const ours = task.entries.find((one) => one.side === "ours" && one.threads === entry.threads);
     const ratio =
       entry.side === "rival" && ours?.seconds ? seconds.minimum / ours.seconds.minimum : undefined;
     return [
       entry.name,
-      String(entry.threads),
+      threads,
       duration(seconds.minimum / task.items),
       duration(seconds.median / task.items),
       rate(entry),
@@ -59,8 +60,15 @@ export function renderText(results: BenchResults): string {
   return out.join("\n");
 }
 
-/** The page `docs/benchmarks.md`. */
-export function renderMarkdown(all: readonly BenchResults[]): string {
+/** What was tried for missed goals, by file of results. */
+export type Notes = Readonly<Partial<Record<string, Tried>>>;
+
+/** What was tried, by "job task". */
+export type Tried = Readonly<Partial<Record<string, string>>>;
+
+/** The page `docs/benchmarks.md`, from results by the names of their files. */
+export function renderMarkdown(all: ReadonlyMap<string, BenchResults>, notes: Notes): string {
+  const measured = [...all.values()];
   const out = [
     "# Benchmarks",
     "",
@@ -69,18 +77,24 @@ export function renderMarkdown(all: readonly BenchResults[]): string {
     "Every contender is verified before it is timed: a wrong answer is not timed. Contenders of a task run in turns in one " +
       "run on one machine, Python's as processes of their own that hold their data in memory. Ratios compare the fastest runs at equal " +
       "numbers of threads. Shares are of the machine's own limits, measured in the same run.",
-    "",
-    "**The speed on a real GPU is unmeasured.** There was no GPU on the machines below; the WebGPU backend's tests run on a software GPU, which " +
-      "proves correctness and says nothing about speed.",
   ];
-  for (const results of all) out.push("", ...machineSection(results));
+  if (!measured.some(({ machine }) => machine.gpu && !machine.gpu.software)) {
+    out.push(
+      "",
+      "**The speed on a real GPU is unmeasured.** There was no GPU on the machines below; the WebGPU backend's tests run on a software GPU, which " +
+        "proves correctness and says nothing about speed.",
+    );
+  }
+  for (const [name, results] of all) out.push("", ...machineSection(results, notes[name] ?? {}));
   return `${out.join("\n")}\n`;
 }
 
-function machineSection(results: BenchResults): string[] {
+function machineSection(results: BenchResults, tried: Tried): string[] {
   const { machine } = results;
+  const { gpu } = machine;
+  const host = `${machine.cpu}, ${machine.cores} cores`;
   const out = [
-    `## ${machine.cpu}, ${machine.cores} cores`,
+    `## ${gpu ? `${gpu.device}, beside ${host}` : host}`,
     "",
     `${results.date}, version ${results.version} (${results.commit}), Node ${machine.node} on ${machine.system}, ${machine.memoryGiB} GiB. ` +
       `Load average ${machine.load.before.toFixed(2)} before and ${machine.load.after.toFixed(2)} after.`,
@@ -102,6 +116,13 @@ function machineSection(results: BenchResults): string[] {
         `${gigaflopsPerSecond.toFixed(1)} GFLOP/s`,
       ]),
     ),
+  );
+  if (gpu) {
+    const products =
+      gpu.gigaflopsPerSecond === undefined ? "" : `, ${gpu.gigaflopsPerSecond.toFixed(0)} GFLOP/s`;
+    out.push("", `The GPU's: ${gpu.gigabytesPerSecond.toFixed(0)} GB/s${products} (${gpu.method}).`);
+  }
+  out.push(
     "",
     "### Goals",
     "",
@@ -123,6 +144,7 @@ function machineSection(results: BenchResults): string[] {
       ),
     ),
   );
+  out.push(...missedSection(results, tried));
   const slower = results.tasks.flatMap((task) =>
     taskRows(task)
       .filter((row) => row[7].endsWith("slower"))
@@ -135,6 +157,38 @@ function machineSection(results: BenchResults): string[] {
     if (said.length > 0) out.push("", ...said.map((note) => `- ${note}`));
   }
   return out;
+}
+
+/** Where the time of runs went whose goals were missed, and what was tried. */
+function missedSection({ tasks }: BenchResults, tried: Tried): string[] {
+  const out: string[] = [];
+  for (const task of tasks) {
+    const name = taskName(task);
+    if (!task.profiles && tried[name] === undefined) continue;
+    out.push("", `**${name}**`, "");
+    for (const { threads, parts, waiting } of task.profiles ?? []) {
+      const named = parts.map((part) => `${part.name} ${Math.round(100 * part.share)} %`);
+      out.push(
+        `- ${threads} ${threads === 1 ? "thread" : "threads"}: ${named.join(", ")}; the main thread waits ${Math.round(100 * waiting)} % of the time.`,
+      );
+    }
+    if (tried[name] !== undefined) out.push(`- ${tried[name]}`);
+  }
+  if (out.length === 0) return [];
+  const intro =
+    "Shares of the samples of V8's profiler over all threads while they compute; profiled runs are not the timed ones.";
+  return ["", "### Missed goals: where the time goes, and what was tried", "", intro, ...out];
+}
+
+/** What notes call a task. */
+export function taskName({ job, task }: Pick<TaskResult, "job" | "task">): string {
+  return `${job} ${task}`;
+}
+
+/** Notes of tasks that these results do not have, or whose goals are all met. */
+export function staleNotes({ tasks }: BenchResults, tried: Tried): string[] {
+  const missed = new Set(tasks.filter(({ goals }) => goals.some(({ met }) => !met)).map(taskName));
+  return Object.keys(tried).filter((name) => !missed.has(name));
 }
 
 function summary({ tasks }: BenchResults): string {

@@ -1,7 +1,7 @@
 """J1 and J1b: class means and variances of every column. Versions: requirements.txt.
 
 Results: means as [2F, d] (negative, positive class of each feature); with variances [4F, d], the centred sums of squares
-below the means.
+below the means, or [3F, d] where they are those of both classes together.
 """
 
 import numpy as np
@@ -9,7 +9,11 @@ import numpy as np
 BLOCK = 512
 
 
+TENSORS = {}
+
+
 def load(parameters):
+    TENSORS.clear()
     x = np.load(parameters["x"])
     y = np.load(parameters["labels"])
     code = [np.load(parameters[name]) for name in ("scale", "offset")] if "scale" in parameters else None
@@ -114,11 +118,77 @@ def product_moments(loaded, parameters):
     return decode(loaded, s / counts + pilot, q - s * s / counts)
 
 
+def product_pooled(loaded, parameters):
+    """What t and F need at the least: one product, and the squares of all rows once for all features."""
+    x, y, _ = loaded
+    y = y[: parameters["features"]].astype(np.float32)
+    n1 = y.sum(1, keepdims=True).astype(np.float64)
+    weights = np.concatenate([y, np.ones((1, len(x)), np.float32)])
+    pilot = x[:64].mean(0, dtype=np.float32)
+    sums, squares = np.zeros((len(weights), x.shape[1])), np.zeros(x.shape[1])
+    for start, block in blocks(loaded):
+        block = block - pilot
+        sums += weights[:, start : start + BLOCK] @ block
+        squares += np.einsum("ij,ij->j", block, block)
+    positive, negative = sums[:-1], sums[-1:] - sums[:-1]
+    within = squares - positive**2 / n1 - negative**2 / (len(x) - n1)
+    means = np.stack([negative / (len(x) - n1), positive / n1], 1).reshape(-1, x.shape[1])
+    return np.concatenate([means + pilot, within])
+
+
 def f_classif(loaded, parameters):
     from sklearn.feature_selection import f_classif as f_values
 
     x, y, _ = loaded
     return np.stack([f_values(x, y[f])[0] for f in range(parameters["items"])])
+
+
+def tensors(loaded, device):
+    """X and the labels as tensors; on the GPU they stay there, as ours do."""
+    import torch
+
+    if device not in TENSORS:
+        torch.backends.cuda.matmul.allow_tf32 = False
+        x, y, _ = loaded
+        TENSORS[device] = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
+    return torch, *TENSORS[device]
+
+
+def torch_product(loaded, parameters):
+    torch, x, y = tensors(loaded, parameters["device"])
+    y = y[: parameters["features"]].float()
+    n1 = y.sum(1, keepdim=True)
+    sums = torch.cat([y, torch.ones_like(y[:1])]) @ x
+    means = torch.stack([(sums[-1:] - sums[:-1]) / (len(x) - n1), sums[:-1] / n1], 1)
+    return means.reshape(-1, x.shape[1]).cpu().numpy()
+
+
+def torch_difference(loaded, parameters):
+    torch, x, y = tensors(loaded, parameters["device"])
+    n1 = y[0].sum()
+    weights = torch.where(y[0] == 1, 1 / n1, -1 / (len(x) - n1)).float()
+    return (weights @ x)[None].cpu().numpy()
+
+
+def torch_product_moments(loaded, parameters):
+    """As product_moments: in blocks that stay in a CPU's cache, whole on a GPU."""
+    torch, x, y = tensors(loaded, parameters["device"])
+    size = BLOCK if parameters["device"] == "cpu" else len(x)
+    y = y[: parameters["features"]].float()
+    n1 = y.sum(1, keepdim=True).double()
+    weights = torch.cat([y, torch.ones_like(y[:1])])
+    pilot = x[:64].mean(0)
+    sums = torch.zeros((len(weights), x.shape[1]), dtype=torch.float64, device=x.device)
+    squares = torch.zeros_like(sums)
+    for start in range(0, len(x), size):
+        block = x[start : start + size] - pilot
+        w = weights[:, start : start + size]
+        sums += w @ block
+        squares += w @ block.square_()
+    counts = torch.stack([len(x) - n1, n1], 1).reshape(-1, 1)
+    s = torch.stack([sums[-1:] - sums[:-1], sums[:-1]], 1).reshape(-1, x.shape[1])
+    q = torch.stack([squares[-1:] - squares[:-1], squares[:-1]], 1).reshape(-1, x.shape[1])
+    return torch.cat([s / counts + pilot, q - s * s / counts]).cpu().numpy()
 
 
 TASKS = {
@@ -127,5 +197,9 @@ TASKS = {
     "product": product,
     "difference_product": difference_product,
     "product_moments": product_moments,
+    "product_pooled": product_pooled,
     "f_classif": f_classif,
+    "torch_product": torch_product,
+    "torch_difference": torch_difference,
+    "torch_product_moments": torch_product_moments,
 }

@@ -4,7 +4,9 @@ Versions: requirements.txt. The number of threads is set by the environment befo
 
     {"do": "load", "module": "class_moments", "parameters": {...}}           -> {"ok": true}
     {"do": "run", "task": "masks", "parameters": {...}, "save": "out.npy"}   -> {"ok": true, "seconds": 0.1, "peakBytes": 1}
+    {"do": "run", "task": "limits", "parameters": {...}, "answer": true}     -> the same, with "result"
 
+The time is that of the task alone, before anything is saved. With --cuda it says which GPU PyTorch computes on.
 A module has `load(parameters)`, whose result is passed on, and `TASKS`, a dict of functions of (loaded, parameters).
 """
 
@@ -19,13 +21,22 @@ import traceback
 import warnings
 
 warnings.filterwarnings("ignore")
-PACKAGES = ["numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers"]
+PACKAGES = ["numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers", "transformer-lens", "jaxtyping", "threadpoolctl"]
 
 
 def version(package):
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cuda_device():
+    try:
+        import torch
+
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    except ImportError:
         return None
 
 
@@ -63,6 +74,8 @@ def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     versions = {name: version(name) for name in PACKAGES} | {"python": sys.version.split()[0]}
+    if "--cuda" in sys.argv:
+        versions["CUDA"] = cuda_device()
     print(json.dumps({"ok": True, "versions": versions}), file=answers, flush=True)
     module = loaded = None
     for line in sys.stdin:
@@ -81,6 +94,8 @@ def main():
                 answer |= {"seconds": time.perf_counter() - start, "peakBytes": peak_bytes()}
                 if message.get("save"):
                     save(result, message["save"])
+                if message.get("answer"):
+                    answer["result"] = result
         except Exception:
             answer = {"ok": False, "error": traceback.format_exc()}
         print(json.dumps(answer), file=answers, flush=True)

@@ -1,16 +1,34 @@
 """J5: the whole study in transformers, torch and scikit-learn. Versions: requirements.txt.
 
 Texts through the model, mean over tokens but the first of every MLP activation, the k neurons of largest mean difference on
-training rows, a probe on each support, validation rows choose the layer, test rows report.
+training rows, a probe on each support, validation rows choose the layer, test rows report. With several threads, layers are
+fitted in as many processes of one thread each: threads inside BLAS make problems of this size slower.
 """
+
+import multiprocessing
 
 import numpy as np
 
 BATCH = 32
+POOL = None
+
+
+def one_thread():
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 def load(parameters):
+    global POOL
     import json
+
+    import sklearn.linear_model
+    import sklearn.metrics  # noqa: F401
+
+    if parameters["threads"] > 1:
+        # Forked before any library has started threads of its own.
+        POOL = multiprocessing.get_context("fork").Pool(parameters["threads"], one_thread)
 
     import torch
     from tokenizers import Tokenizer
@@ -56,36 +74,44 @@ def capture(texts, tokenizer, model):
     return out
 
 
-def study(loaded, parameters):
+def fit_layer(arguments):
+    """Of one layer: supports, scores on validation and test rows, by "feature k"."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score, log_loss
 
+    x, labels, ks, (train, validation, test) = arguments
+    out = {}
+    mean, sd = x[train].mean(0, dtype=np.float64), x[train].std(0, dtype=np.float64)
+    sd[sd == 0] = 1
+    for feature, y in labels.items():
+        positive = train[y[train] == 1]
+        negative = train[y[train] == 0]
+        difference = x[positive].mean(0, dtype=np.float64) - x[negative].mean(0, dtype=np.float64)
+        ranked = np.argsort(-np.abs(difference), kind="stable")
+        for k in ks:
+            s = ranked[:k]
+            z = (x[:, s] - mean[s]) / sd[s]
+            # Best of its solvers for these sizes: Newton for few columns, L-BFGS where the Hessian is large.
+            solver = "newton-cholesky" if k <= 64 else "lbfgs"
+            fit = LogisticRegression(class_weight="balanced", solver=solver, max_iter=1000).fit(z[train], y[train])
+            score = f1_score(y[validation], fit.predict(z[validation]))
+            loss = log_loss(y[validation], fit.predict_proba(z[validation])[:, 1])
+            out[f"{feature} {k}"] = s.tolist(), (score, -loss), f1_score(y[test], fit.predict(z[test]))
+    return out
+
+
+def study(loaded, parameters):
     setup, tokenizer, model = loaded
-    labels = np.array(setup["labels"])
-    train, validation, test = (np.array(setup["split"][part]) for part in ("train", "validation", "test"))
+    labels = {feature: np.array(values) for feature, values in setup["labels"].items()}
+    parts = tuple(np.array(setup["split"][part]) for part in ("train", "validation", "test"))
+    work = [(x, labels, setup["ks"], parts) for x in capture(setup["texts"], tokenizer, model)]
+    layers = map(fit_layer, work) if POOL is None else POOL.imap(fit_layer, work)
     supports, chosen = {}, {}
-    for layer, x in enumerate(capture(setup["texts"], tokenizer, model)):
-        mean, sd = x[train].mean(0, dtype=np.float64), x[train].std(0, dtype=np.float64)
-        sd[sd == 0] = 1
-        for feature in setup["features"]:
-            y = (labels == feature).astype(int)
-            positive = train[y[train] == 1]
-            negative = train[y[train] == 0]
-            difference = x[positive].mean(0, dtype=np.float64) - x[negative].mean(0, dtype=np.float64)
-            ranked = np.argsort(-np.abs(difference), kind="stable")
-            for k in setup["ks"]:
-                s = ranked[:k]
-                z = (x[:, s] - mean[s]) / sd[s]
-                # Best of its solvers for these sizes: Newton for few columns, L-BFGS where the Hessian is large.
-                solver = "newton-cholesky" if k <= 64 else "lbfgs"
-                fit = LogisticRegression(class_weight="balanced", solver=solver, max_iter=1000).fit(z[train], y[train])
-                score = f1_score(y[validation], fit.predict(z[validation]))
-                loss = log_loss(y[validation], fit.predict_proba(z[validation])[:, 1])
-                key = f"{feature} {k}"
-                supports[f"{key} {layer}"] = s.tolist()
-                if key not in chosen or (score, -loss) > chosen[key]["by"]:
-                    f1 = f1_score(y[test], fit.predict(z[test]))
-                    chosen[key] = {"by": (score, -loss), "layer": layer, "f1": f1}
+    for layer, results in enumerate(layers):
+        for key, (support, by, f1) in results.items():
+            supports[f"{key} {layer}"] = support
+            if key not in chosen or by > chosen[key]["by"]:
+                chosen[key] = {"by": by, "layer": layer, "f1": f1}
     return {"supports": supports, "chosen": chosen}
 
 

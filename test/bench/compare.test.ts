@@ -1,9 +1,19 @@
 /** The harness refuses wrong answers, takes turns, and judges goals at equal numbers of threads. */
 import { describe, expect, it } from "vitest";
-import { assertClose, assertSameFits } from "../../bench/check.ts";
-import { compare, WrongAnswerError, type Contender, type Task } from "../../bench/compare.ts";
+import { assertClose, assertOptimal } from "../../bench/check.ts";
+import { compare, SkippedError, WrongAnswerError, type Contender, type Task } from "../../bench/compare.ts";
 import { makeActivations, makeLabels } from "../../bench/data.ts";
-import { aucLoop, columnsLoop, momentsLoop, newtonLoop } from "../../bench/reference-loops.ts";
+import {
+  aucLoop,
+  bestInformednessLoop,
+  columnsLoop,
+  informednessLoop,
+  lossLoop,
+  marginsLoop,
+  momentsLoop,
+  newtonLoop,
+  optimumLoop,
+} from "../../bench/reference-loops.ts";
 import { Rival } from "../../bench/rival.ts";
 import { describeGoal, taskRows } from "../../bench/table.ts";
 
@@ -91,7 +101,7 @@ describe("compare", () => {
         itemName: "fits",
         bytes: 50e9,
         boundBy: "reading",
-        limitGoal: 0.3,
+        limitGoal: { share: 0.3, text: "the read bandwidth" },
       }),
       OPTIONS,
     );
@@ -103,6 +113,59 @@ describe("compare", () => {
       shareOfLimit: 0.2,
     });
     expect(result.goals.at(-1)).toMatchObject({ reached: 0.2, met: false });
+  });
+
+  it("holds what a GPU computed against the GPU's limit", async () => {
+    const result = await compare(
+      task([contender("ours", [1], { on: "gpu" })], { bytes: 100e9, boundBy: "reading" }),
+      { ...OPTIONS, gpuLimits: { device: "GPU", software: false, gigabytesPerSecond: 1000, method: "" } },
+    );
+    expect(result.entries[0].shareOfLimit).toBe(0.1);
+    expect(taskRows(result)[0][1]).toBe("GPU");
+  });
+
+  it("records no time of a GPU that is emulated in software, though it verifies and runs it", async () => {
+    const turns: string[] = [];
+    const result = await compare(task([contender("ours", [1], { turns }), contender("fast", [9])]), {
+      ...OPTIONS,
+      softwareGpu: true,
+    });
+    expect(turns).toContain("ours");
+    expect(result.entries[0]).toMatchObject({ status: "verified", check: "right" });
+    expect(result.entries[0].seconds).toBeUndefined();
+    expect(result.goals).toMatchObject([{ reached: null, met: false }]);
+    expect(describeGoal(result.goals[0])).toContain("emulated in software");
+  });
+
+  it("times a slow rival once, and shows what could not be waited for", async () => {
+    const turns: string[] = [];
+    const impatient = contender("fast", [1], { verify: () => Promise.reject(new SkippedError("too slow")) });
+    const result = await compare(
+      task([contender("ours", [1]), contender("slow", [9], { once: true, turns }), impatient]),
+      OPTIONS,
+    );
+    expect(turns).toEqual(["slow"]);
+    expect(result.entries.map(({ status, note }) => [status, note])).toEqual([
+      ["timed", undefined],
+      ["timed", undefined],
+      ["skipped", "too slow"],
+    ]);
+  });
+
+  it("judges goals by the first way of calling ours, and profiles it where a goal is missed", async () => {
+    const profiled: string[] = [];
+    const profile = async (call: () => Promise<unknown>) => {
+      profiled.push(JSON.stringify(await call()));
+      return { parts: [{ name: "loop", share: 1 }], waiting: 0 };
+    };
+    const ours = contender("ours", [5]);
+    const other = { ...contender("ours", [1]), name: "ours, another way" };
+    const result = await compare(task([ours, other, contender("fast", [6])]), { ...OPTIONS, profile });
+    expect(result.goals).toMatchObject([{ reached: 1.2, met: false }]);
+    expect(profiled.length).toBe(1);
+    expect(result.profiles).toEqual([{ threads: 1, parts: [{ name: "loop", share: 1 }], waiting: 0 }]);
+    const met = await compare(task([other, contender("fast", [6])]), { ...OPTIONS, profile });
+    expect(met.profiles).toBeUndefined();
   });
 });
 
@@ -123,8 +186,22 @@ describe("checks", () => {
     for (const got of [[1, 2.1], [1, NaN], [1]]) {
       expect(() => assertClose("x", got, [1, 2], () => 1, 1e-3)).toThrow(WrongAnswerError);
     }
-    expect(() => assertSameFits([100, 1e-3], [Float64Array.of(100, 0)], 1e-6)).toThrow(WrongAnswerError);
-    expect(assertSameFits([100, 1e-5], [Float64Array.of(100, 0)], 1e-6)).toContain("1.0e-7");
+  });
+
+  it("measure a fit by what its objective still lacks, whatever the scale of its columns", () => {
+    const y = Uint8Array.from({ length: 200 }, (_, i) => i % 2);
+    for (const scale of [1, 1000]) {
+      const column = Float64Array.from(y, (label, i) => scale * (label + Math.sin(i)));
+      // A penalty that the scale does not matter to.
+      const optimum = optimumLoop([column], y, 1e9);
+      const off = (relative: number): number[] => [...optimum.theta.map((t) => t * (1 + relative))];
+      expect(assertOptimal(off(0), [optimum], 1e-12)).toContain("excess loss within");
+      expect(() => assertOptimal(off(0.1), [optimum], 1e-6)).toThrow(WrongAnswerError);
+      // Quadratic at the optimum.
+      expect(optimum.excess(off(0.01)) / optimum.excess(off(0.001))).toBeCloseTo(100, -1);
+      expect(() => assertOptimal([NaN, 0], [optimum], 1)).toThrow(WrongAnswerError);
+      expect(() => assertOptimal([0], [optimum], 1)).toThrow(WrongAnswerError);
+    }
   });
 });
 
@@ -164,5 +241,26 @@ describe("data and reference loops", () => {
 
   it("areas count pairs", () => {
     expect(aucLoop([1, 2, 2, 3], [0, 0, 1, 1])).toBe(3.5 / 4);
+  });
+
+  it("finds the best threshold of all, on either side", () => {
+    for (const neuron of [0, 3, 7]) {
+      const y = labels.subarray(0, rows);
+      // Rounded, so that values are tied.
+      const scores = Array.from({ length: rows }, (_, i) => Math.round(4 * x[i * d + neuron]));
+      const all = scores.map((t) => informednessLoop(scores, y, t));
+      const most = all.reduce((best, one) => Math.max(best, Math.abs(one)), 0);
+      expect(Math.abs(bestInformednessLoop(scores, y))).toBeCloseTo(most, 12);
+      const opposite = y.map((label) => 1 - label);
+      expect(bestInformednessLoop(scores, opposite)).toBeCloseTo(-bestInformednessLoop(scores, y), 12);
+    }
+  });
+
+  it("margins and losses are those of a row at a time", () => {
+    const theta = Float64Array.from({ length: d + 1 }, (_, j) => Math.sin(j));
+    const z = marginsLoop(x, rows, d, theta);
+    const first = x.subarray(0, d).reduce((sum, value, j) => sum + value * theta[j], theta[d]);
+    expect(z[0]).toBeCloseTo(first, 10);
+    expect(lossLoop([0, 0], [0, 1], Float64Array.of(1, 3))).toBeCloseTo(4 * Math.log(2), 12);
   });
 });

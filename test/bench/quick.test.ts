@@ -1,6 +1,6 @@
 /** Quick mode runs, verifies, and fails below its floors. Ratios themselves are not judged here: the machine is shared. */
 import { describe, expect, it } from "vitest";
-import { QUICK_SIZES, readFloors, runQuick, type Floors } from "../../bench/quick.ts";
+import { floorsFrom, QUICK_SIZES, readFloors, runQuick, type Floors } from "../../bench/quick.ts";
 
 const TINY = { rows: 300, neurons: 128, supports: 4, texts: 12, rounds: 1 };
 const silent = (): void => undefined;
@@ -22,6 +22,14 @@ describe("bench --quick", () => {
     const failed = failing.filter(({ passed }) => !passed).map(({ name }) => name);
     expect(failed.sort()).toEqual([impossible, missing].sort());
     expect(lines.filter((line) => line.startsWith("FAIL")).length).toBe(2);
+  });
+
+  it("sets floors at half of the lowest ratio", () => {
+    const result = (name: string, ratio: number) => ({ name, ratio, floor: undefined, passed: false });
+    expect(floorsFrom([[result("a", 10), result("b", 1.234)], [result("a", 6.66)]])).toEqual({
+      a: 3.3,
+      b: 0.62,
+    });
   });
 
   it("has a positive floor for every case", async () => {
