@@ -150,6 +150,51 @@ export interface NeuronRoc {
   readonly informedness: Float64Array;
 }
 
+/** A probe with an L1 penalty over all columns: the penalty chooses the support. */
+export interface L1Problem {
+  /** Index of the label set in the {@link LabelMatrix}. */
+  readonly feature: number;
+  /** Inverse regularisation strength C > 0: min C·Σ ω·loss + ‖w‖₁, the intercept without penalty. */
+  readonly C: number;
+  /** Subtracted from every column; length d; zeros when absent. */
+  readonly center?: Float64Array;
+  /** Divides every column after centring; length d; ones when absent. Never zero. */
+  readonly scale?: Float64Array;
+}
+
+/** Class weights and stopping rule of a batch with an L1 penalty. */
+export interface L1Options extends CallOptions {
+  /** Class weights n/(2·n_class) when true, 1 when false. */
+  readonly balanced: boolean;
+  /** Duality gap per unit of weight, gap/(C·Σω), at which a fit counts as converged. */
+  readonly tolerance: number;
+  /** Proximal Newton steps at most. */
+  readonly maxIterations: number;
+  /** Called after each finished problem with the number of finished problems. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** How an L1 fit ended, evaluated in float64 whatever the backend. */
+export interface L1Convergence {
+  /** The duality gap per unit of weight is at or below the tolerance. */
+  readonly converged: boolean;
+  /** Proximal Newton steps taken. */
+  readonly iterations: number;
+  /** The objective's value. */
+  readonly objective: number;
+  /** The objective minus a lower bound of its minimum: never negative. */
+  readonly dualityGap: number;
+}
+
+export interface L1Fit {
+  /** Columns whose coefficient is not zero, ascending. */
+  readonly support: Uint32Array;
+  /** On the centred and scaled columns, in the order of `support`. */
+  readonly coefficients: Float64Array;
+  readonly intercept: number;
+  readonly convergence: L1Convergence;
+}
+
 /** Architecture of a decoder-only transformer, after its config file has been read and checked. */
 export interface TransformerSpec {
   readonly architecture: "gpt_neox";
@@ -272,6 +317,16 @@ export interface Backend {
    * @throws OneClassError when a label set lacks a class
    */
   neuronRoc(x: DeviceActivations, labels: LabelMatrix, options?: CallOptions): Promise<NeuronRoc>;
+  /**
+   * Fits probes with an L1 penalty over all columns. Problems that differ in C alone start from one another. A column that is
+   * NaN or infinite in a labelled row is left out.
+   */
+  fitLogisticL1(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly L1Problem[],
+    options: L1Options,
+  ): Promise<L1Fit[]>;
   /** Loads a model's weights tensor by tensor. */
   loadTransformer(
     spec: TransformerSpec,

@@ -1,7 +1,8 @@
 /** The compiled kernels are those of the sources, small, and run in both kinds of memory. */
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { importSharedMemory, supportedVariant } from "../../src/backends/cpu/wasm/load-kernels.ts";
+import { supportedVariant } from "../../src/backends/cpu/wasm/kernel-variant.ts";
+import { importSharedMemory } from "../../src/backends/cpu/wasm/load-kernels.ts";
 
 const WASM = new URL("../../src/backends/cpu/wasm/", import.meta.url);
 const VARIANTS = ["simd", "relaxed-simd"] as const;

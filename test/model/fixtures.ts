@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import type { HookPoint, TokenBatch, TransformerSpec } from "../../src/backends/backend.ts";
-import { loadCpuTransformer, type CpuTransformer } from "../../src/backends/cpu/transformer.ts";
+import { loadCpuTransformer, type CpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
 import { openSafetensors } from "../../src/io/safetensors.ts";
 import { readModelConfig } from "../../src/model/config.ts";
 import type { LanguageModel } from "../../src/model/language-model.ts";

@@ -1,14 +1,16 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { erf } from "../../src/backends/cpu/erf.ts";
-import { javascriptKernels } from "../../src/backends/cpu/javascript-kernels.ts";
-import { wasmKernels } from "../../src/backends/cpu/wasm-kernels.ts";
-import {
-  loadTransformerModule,
-  type TransformerModule,
-} from "../../src/backends/cpu/wasm/transformer-module.ts";
+import { erf } from "../../src/backends/cpu/transformer/erf.ts";
+import { javascriptKernels } from "../../src/backends/cpu/transformer/javascript-kernels.ts";
+import { simdKernels } from "../../src/backends/cpu/transformer/simd-kernels.ts";
+import { KernelPool } from "../../src/backends/cpu/wasm/kernel-pool.ts";
+import { supportedVariant } from "../../src/backends/cpu/wasm/kernel-variant.ts";
 import type { TransformerSpec } from "../../src/backends/backend.ts";
-import type { FloatBuffer, TransformerKernels } from "../../src/backends/cpu/transformer-kernels.ts";
+import type {
+  FloatBuffer,
+  LinearMap,
+  TransformerKernels,
+} from "../../src/backends/cpu/transformer/kernels.ts";
 import { OutOfMemoryError } from "../../src/errors.ts";
 import { Random } from "../../src/random.ts";
 import { fixtureJson } from "./fixtures.ts";
@@ -38,8 +40,10 @@ const normals = (random: Random, length: number): Float32Array =>
     return radius * Math.cos(2 * Math.PI * random.uniform());
   });
 
+const VARIANT = supportedVariant()!;
+
 const both = async (spec: TransformerSpec): Promise<TransformerKernels[]> => [
-  wasmKernels(await loadTransformerModule("simd"), spec),
+  simdKernels(await KernelPool.open(VARIANT), spec),
   javascriptKernels(spec),
 ];
 
@@ -49,18 +53,38 @@ function filled(kernels: TransformerKernels, data: Float32Array): FloatBuffer {
   return buffer;
 }
 
+/** A map that gives its input: products with 1 and 0 are exact. */
+const identity = (kernels: TransformerKernels, width: number): LinearMap => {
+  const weight = Float32Array.from({ length: width * width }, (_, i) => (i % (width + 1) === 0 ? 1 : 0));
+  return kernels.linearMap(weight, null, width, width);
+};
+
+/** What both implementations make of a request, SIMD first. */
+async function onBoth(
+  spec: TransformerSpec,
+  ask: (kernels: TransformerKernels) => FloatBuffer,
+): Promise<Float32Array[]> {
+  const results: Float32Array[] = [];
+  for (const kernels of await both(spec)) {
+    const buffer = ask(kernels);
+    await kernels.run();
+    results.push(buffer.view().slice());
+  }
+  return results;
+}
+
 describe("the kernels' memory", () => {
   it("say so when 4 GiB are not enough", async () => {
-    const kernels = await loadTransformerModule("simd");
+    const [kernels] = await both(SPEC);
     expect(() => kernels.allocate(2 ** 30)).toThrow(OutOfMemoryError);
   });
 });
 
 describe("erf", () => {
   const { x, erf: want } = fixtureJson("erf.json") as { x: number[]; erf: number[] };
-  let wasm: TransformerModule;
+  let pool: KernelPool;
   beforeAll(async () => {
-    wasm = await loadTransformerModule("simd");
+    pool = await KernelPool.open(VARIANT);
   });
 
   it("in float64 is within 2e-15 of CPython's", () => {
@@ -71,12 +95,13 @@ describe("erf", () => {
 
   it("in the kernels is within 1.2e-7 of CPython's, and odd", () => {
     const count = Math.ceil(x.length / 4) * 4;
-    const from = wasm.allocate(count);
-    const to = wasm.allocate(count);
+    const { memory } = pool;
+    const from = memory.allocate(4 * count);
+    const to = memory.allocate(4 * count);
     const run = (sign: number): Float32Array => {
-      wasm.view(from, x.length).set(x.map((value) => sign * value));
-      wasm.call.erf(from, to, count);
-      return wasm.view(to, x.length).slice();
+      memory.f32(from, x.length).set(x.map((value) => sign * value));
+      pool.kernel("erf")(from, to, count);
+      return memory.f32(to, x.length).slice();
     };
     const up = run(1);
     expect(Math.max(...x.map((_, i) => Math.abs(up[i] - want[i])))).toBeLessThan(1.2e-7);
@@ -88,23 +113,24 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
   it("linear maps of any shape, within the rounding of a sum of products", async () => {
     const [fast, plain] = await both(SPEC);
     const size = fc.integer({ min: 1, max: 30 });
-    fc.assert(
-      fc.property(
+    await fc.assert(
+      fc.asyncProperty(
         size,
         fc.oneof(size, fc.constantFrom(512, 513, 1030)),
         size,
         fc.nat(),
-        (rows, k, n, seed) => {
+        async (rows, k, n, seed) => {
           const random = new Random(seed);
           const x = normals(random, rows * k);
           const w = normals(random, n * k);
           const bias = seed % 3 === 0 ? null : normals(random, n);
-          const run = (kernels: TransformerKernels): Float32Array => {
+          const run = async (kernels: TransformerKernels): Promise<Float32Array> => {
             const y = filled(kernels, new Float32Array(rows * n + 5).fill(-77));
             kernels.linear(filled(kernels, x), kernels.linearMap(w, bias, n, k), y, rows);
+            await kernels.run();
             return y.view().slice();
           };
-          const [got, want] = [run(fast), run(plain)];
+          const [got, want] = await Promise.all([run(fast), run(plain)]);
           for (let r = 0; r < rows; r++) {
             for (let o = 0; o < n; o++) {
               let magnitude = bias ? Math.abs(bias[o]) : 0;
@@ -126,11 +152,11 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     const rows = 3;
     const [gain, bias] = [normals(random, width), normals(random, width)];
     const x = normals(random, rows * width).map((value) => 5 + 3 * value);
-    const [got, want] = (await both(SPEC)).map((kernels) => {
+    const [got, want] = await onBoth(SPEC, (kernels) => {
       const y = kernels.allocate(rows * width);
       const norm = { gain: filled(kernels, gain), bias: filled(kernels, bias) };
-      kernels.layerNorm(filled(kernels, x), norm, y, rows, 1e-5);
-      return y.view().slice();
+      kernels.linear(filled(kernels, x), identity(kernels, width), y, rows, { norm });
+      return y;
     });
     // Centring loses at most the mean over the deviation (about 2, and one value alone is its own mean) in each rounding.
     got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(width === 1 ? 1e-3 : 1e-5));
@@ -141,10 +167,10 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     const { heads, dHead } = SPEC;
     const other = 3;
     const qkv = normals(random, (other + length) * heads * 3 * dHead);
-    const [got, want] = (await both(SPEC)).map((kernels) => {
+    const [got, want] = await onBoth(SPEC, (kernels) => {
       const z = kernels.allocate((other + length) * heads * dHead);
       kernels.attention(filled(kernels, qkv), [0, other, other + length], z);
-      return z.view().slice();
+      return z;
     });
     // Weighted means of values below 5; scores of about 10 roundings each, exponentiated.
     got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(5 * 50 * UNIT));
@@ -153,10 +179,10 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
   it("attention whose scores are far apart", async () => {
     const { heads, dHead } = SPEC;
     const qkv = normals(new Random(5), 40 * heads * 3 * dHead).map((value) => 40 * value);
-    const [got, want] = (await both(SPEC)).map((kernels) => {
+    const [got, want] = await onBoth(SPEC, (kernels) => {
       const z = kernels.allocate(40 * heads * dHead);
       kernels.attention(filled(kernels, qkv), [0, 40], z);
-      return z.view().slice();
+      return z;
     });
     // Scores of some thousands carry an absolute error of 1e-3, and so do the weights, of values up to 160.
     got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(0.5));
@@ -167,10 +193,11 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     const x = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100);
     x[0] = -200;
     x[1] = 200;
-    const [got, want] = (await both({ ...SPEC, activation })).map((kernels) => {
+    const [got, want] = await onBoth({ ...SPEC, activation }, (kernels) => {
       const y = kernels.allocate(x.length);
-      kernels.activate(filled(kernels, x), y, x.length);
-      return y.view().slice();
+      const [before, map] = [filled(kernels, x), identity(kernels, 1)];
+      kernels.linear(before, map, kernels.allocate(x.length), x.length, { activated: y });
+      return y;
     });
     // x/2·erf(x/√2) with erf within 1.2e-7, and roundings of the result.
     got.forEach((value, i) =>

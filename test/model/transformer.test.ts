@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { HookPoint } from "../../src/backends/backend.ts";
-import type { CpuTransformer } from "../../src/backends/cpu/transformer.ts";
-import { loadCpuTransformer } from "../../src/backends/cpu/transformer.ts";
+import type { CpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
+import { loadCpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
 import {
   BackendUnavailableError,
   ContextLengthError,

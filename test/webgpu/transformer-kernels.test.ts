@@ -1,7 +1,7 @@
 /** Every kernel of the forward pass against float64 loops, at sizes below, at and above its tile. */
 import { describe, expect, it } from "vitest";
 import type { TransformerSpec } from "../../src/backends/backend.ts";
-import { activationFunction } from "../../src/backends/cpu/javascript-kernels.ts";
+import { activationFunction } from "../../src/backends/cpu/transformer/javascript-kernels.ts";
 import type { ComputeBuffer, ComputeDevice } from "../../src/backends/webgpu/device.ts";
 import {
   ACTIVATION_CODE,

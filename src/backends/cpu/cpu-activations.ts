@@ -1,5 +1,5 @@
 /** Activations of the CPU backend: host memory behind the contract's handle. */
-import type { Activations, StorageType } from "../../data/activations.ts";
+import { Activations, type StorageType } from "../../data/activations.ts";
 import { DisposedError, OptionError } from "../../errors.ts";
 import type { CallOptions, DeviceActivations } from "../backend.ts";
 
@@ -8,13 +8,18 @@ export class CpuActivations implements DeviceActivations {
   readonly neurons: number;
   readonly dtype: StorageType;
   #host: Activations | undefined;
+  readonly #release: (() => void) | undefined;
 
-  /** Borrows the matrix: nothing is copied. */
-  constructor(host: Activations) {
+  /**
+   * Borrows the matrix: nothing is copied.
+   * @param release gives back the memory that the matrix lies in, which `read()` then copies
+   */
+  constructor(host: Activations, release?: () => void) {
     this.rows = host.rows;
     this.neurons = host.neurons;
     this.dtype = host.dtype;
     this.#host = host;
+    this.#release = release;
   }
 
   /** @throws DisposedError after `dispose()` */
@@ -26,13 +31,25 @@ export class CpuActivations implements DeviceActivations {
   read(options: CallOptions = {}): Promise<Activations> {
     return new Promise((resolve) => {
       options.signal?.throwIfAborted();
-      resolve(this.host);
+      resolve(this.#release ? copyOf(this.host) : this.host);
     });
   }
 
   dispose(): void {
+    if (!this.#host) return;
     this.#host = undefined;
+    this.#release?.();
   }
+}
+
+function copyOf(x: Activations): Activations {
+  const { rows, neurons, provenance, dtype, groups, code } = x;
+  return new Activations(x.data.slice(), [rows, neurons], {
+    dtype,
+    provenance,
+    ...(groups && { groups }),
+    ...(code && { code }),
+  });
 }
 
 /**

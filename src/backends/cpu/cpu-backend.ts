@@ -14,6 +14,9 @@ import type {
   CallOptions,
   ClassMomentsOptions,
   DeviceActivations,
+  L1Fit,
+  L1Options,
+  L1Problem,
   LoadTransformerOptions,
   LogisticFit,
   LogisticOptions,
@@ -26,18 +29,9 @@ import type {
   TransformerSpec,
 } from "../backend.ts";
 import { CpuActivations, hostOf } from "./cpu-activations.ts";
-import { Pacer } from "./pacer.ts";
-import { aggregateRows } from "./reference/aggregate-rows.ts";
-import { classMoments } from "./reference/class-moments.ts";
-import { fitLogistic as fitLogisticByReference } from "./reference/fit-logistic.ts";
-import { fitSingleNeurons as fitSingleNeuronsInFloat64 } from "./reference/fit-single-neurons.ts";
-import { neuronRoc } from "./reference/neuron-roc.ts";
-import { fitLogistic } from "./simd/fit-logistic.ts";
-import { fitSingleNeurons } from "./simd/fit-single-neurons.ts";
-import { gatherColumns } from "./simd/gather-columns.ts";
-import { loadCpuTransformer } from "./transformer.ts";
-import { KernelPool } from "./wasm/kernel-pool.ts";
-import { supportedVariant, type KernelVariant } from "./wasm/load-kernels.ts";
+import type { CpuStatistics } from "./statistics.ts";
+import type { KernelPool } from "./wasm/kernel-pool.ts";
+import { supportedVariant, type KernelVariant } from "./wasm/kernel-variant.ts";
 import { browserWorkers, type SpawnWorker } from "./wasm/worker-thread.ts";
 
 export interface CpuBackendOptions {
@@ -56,9 +50,6 @@ export interface CpuBackendOptions {
   /** Why another backend was not taken, for `info`. */
   readonly fallbackReason?: string;
 }
-
-/** The kernels of all backends with one thread: such a backend needs no memory of its own. */
-const poolsOfOne = new Map<KernelVariant, Promise<KernelPool>>();
 
 /**
  * A CPU backend. Long calls let the event loop turn about every 30 ms and check their signal there. Results do not depend on the
@@ -156,7 +147,7 @@ class CpuBackend implements Backend {
     labels: LabelMatrix,
     options: ClassMomentsOptions = {},
   ): Promise<ClassMoments> {
-    return classMoments(hostOf(x), labels, new Pacer(options.signal), options.squares);
+    return (await this.#statistics()).classMoments(hostOf(x), labels, options);
   }
 
   async gatherColumns(
@@ -164,9 +155,7 @@ class CpuBackend implements Backend {
     columns: Uint32Array,
     options: CallOptions = {},
   ): Promise<Activations> {
-    options.signal?.throwIfAborted();
-    const pool = await this.#kernels();
-    return pool ? gatherColumns(pool, hostOf(x), columns, options.signal) : hostOf(x).gatherColumns(columns);
+    return (await this.#statistics()).gatherColumns(hostOf(x), columns, options);
   }
 
   async aggregateRows(
@@ -175,8 +164,8 @@ class CpuBackend implements Backend {
     segments: RowSegments,
     options: CallOptions = {},
   ): Promise<DeviceActivations> {
-    const pacer = new Pacer(options.signal);
-    return new CpuActivations(await aggregateRows(hostOf(x), aggregation, segments, pacer));
+    const statistics = await this.#statistics();
+    return new CpuActivations(await statistics.aggregateRows(hostOf(x), aggregation, segments, options));
   }
 
   async fitLogistic(
@@ -185,10 +174,7 @@ class CpuBackend implements Backend {
     problems: readonly LogisticProblem[],
     options: LogisticOptions,
   ): Promise<LogisticFit[]> {
-    const pool = await this.#kernels();
-    return pool
-      ? fitLogistic(pool, hostOf(x), labels, problems, options)
-      : fitLogisticByReference(hostOf(x), labels, problems, options, new Pacer(options.signal));
+    return (await this.#statistics()).fitLogistic(hostOf(x), labels, problems, options);
   }
 
   async fitSingleNeurons(
@@ -196,14 +182,20 @@ class CpuBackend implements Backend {
     labels: LabelMatrix,
     options: SingleNeuronOptions,
   ): Promise<SingleNeuronFits> {
-    const pool = await this.#kernels();
-    return pool
-      ? fitSingleNeurons(pool, hostOf(x), labels, options)
-      : fitSingleNeuronsInFloat64(hostOf(x), labels, options, new Pacer(options.signal));
+    return (await this.#statistics()).fitSingleNeurons(hostOf(x), labels, options);
   }
 
   async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
-    return neuronRoc(hostOf(x), labels, new Pacer(options.signal));
+    return (await this.#statistics()).neuronRoc(hostOf(x), labels, options);
+  }
+
+  async fitLogisticL1(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly L1Problem[],
+    options: L1Options,
+  ): Promise<L1Fit[]> {
+    return (await this.#statistics()).fitLogisticL1(hostOf(x), labels, problems, options);
   }
 
   async loadTransformer(
@@ -211,7 +203,12 @@ class CpuBackend implements Backend {
     weights: TensorSource,
     options: LoadTransformerOptions = {},
   ): Promise<Transformer> {
-    return loadCpuTransformer(spec, weights, options);
+    const pool = await this.#kernels();
+    const { loadCpuTransformer } = await import("./transformer/transformer.ts");
+    return loadCpuTransformer(spec, weights, {
+      ...options,
+      ...(pool ? { pool } : { kernels: "javascript" }),
+    });
   }
 
   dispose(): void {
@@ -229,6 +226,7 @@ class CpuBackend implements Backend {
   async #open(): Promise<KernelPool | null> {
     const variant = this.#variant;
     if (!variant) return null;
+    const { KernelPool, poolOfOne } = await import("./wasm/kernel-pool.ts");
     try {
       this.#opened = await (this.#threads > 1
         ? KernelPool.open(variant, this.#threads, this.#spawn)
@@ -240,13 +238,11 @@ class CpuBackend implements Backend {
     }
     return this.#opened;
   }
-}
 
-function poolOfOne(variant: KernelVariant): Promise<KernelPool> {
-  let pool = poolsOfOne.get(variant);
-  if (!pool) {
-    pool = KernelPool.open(variant);
-    poolsOfOne.set(variant, pool);
+  /** The code is loaded when it is first wanted. */
+  async #statistics(): Promise<CpuStatistics> {
+    const pool = await this.#kernels();
+    if (pool) return (await import("./simd/simd-statistics.ts")).simdStatistics(pool);
+    return (await import("./reference/reference-statistics.ts")).referenceStatistics;
   }
-  return pool;
 }

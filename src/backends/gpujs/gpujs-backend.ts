@@ -10,6 +10,9 @@ import type {
   CallOptions,
   ClassMomentsOptions,
   DeviceActivations,
+  L1Fit,
+  L1Options,
+  L1Problem,
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
@@ -19,7 +22,9 @@ import type {
   SingleNeuronOptions,
   Transformer,
 } from "../backend.ts";
+import { fitLogisticL1OnHost, fitLogisticOnHost } from "../fit-on-host.ts";
 import { fitSingleNeuronsOnHost, neuronRocOnHost } from "../single-neurons-on-host.ts";
+import { splitWide } from "../split-wide.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
 import { classMoments } from "./class-moments.ts";
 import { GpuJsDevice, TEXTURE_VALUES, type GpuJsConstructor, type GpuJsMode } from "./device.ts";
@@ -116,7 +121,22 @@ export class GpuJsBackend implements Backend {
     options: LogisticOptions,
   ): Promise<LogisticFit[]> {
     const matrix = matrixOf(this.#device, x);
-    return fitLogistic(this.#device, matrix, labels, problems, options, this.#limits);
+    return splitWide(
+      problems,
+      options,
+      (part, partOptions) => fitLogistic(this.#device, matrix, labels, part, partOptions, this.#limits),
+      (part, partOptions) => fitLogisticOnHost(matrix, labels, part, partOptions),
+    );
+  }
+
+  /** On the host: the matrix is read back, and the CPU's kernels fit it. */
+  async fitLogisticL1(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly L1Problem[],
+    options: L1Options,
+  ): Promise<L1Fit[]> {
+    return fitLogisticL1OnHost(matrixOf(this.#device, x), labels, problems, options);
   }
 
   /** On the host: a single column is not worth the way to the device and back. */

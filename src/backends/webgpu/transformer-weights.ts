@@ -1,7 +1,7 @@
 /** GPT-NeoX weights on a GPU, float32. */
 import type { TensorSource } from "../../data/tensor.ts";
 import type { CallOptions, TransformerSpec } from "../backend.ts";
-import { rotaryTable } from "../cpu/transformer-kernels.ts";
+import { rotaryTable } from "../cpu/transformer/kernels.ts";
 import {
   assertTensors,
   EMBEDDING,

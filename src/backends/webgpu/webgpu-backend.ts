@@ -12,6 +12,9 @@ import type {
   ClassMomentsOptions,
   DeviceActivations,
   ForeignBuffer,
+  L1Fit,
+  L1Options,
+  L1Problem,
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
@@ -22,6 +25,8 @@ import type {
   Transformer,
   TransformerSpec,
 } from "../backend.ts";
+import { fitLogisticL1OnHost, fitLogisticOnHost } from "../fit-on-host.ts";
+import { splitWide } from "../split-wide.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
 import { classMoments } from "./class-moments.ts";
 import { ComputeDevice, Usage } from "./device.ts";
@@ -201,7 +206,22 @@ export class WebGpuBackend implements Backend {
   ): Promise<LogisticFit[]> {
     const matrix = await this.#matrix(x);
     const limits = { maxBindingBytes: this.#maxBindingBytes, workBytes: this.#workBytes };
-    return fitLogistic(this.device, matrix, labels, problems, options, limits);
+    return splitWide(
+      problems,
+      options,
+      (part, partOptions) => fitLogistic(this.device, matrix, labels, part, partOptions, limits),
+      (part, partOptions) => fitLogisticOnHost(matrix, labels, part, partOptions),
+    );
+  }
+
+  /** On the host: the matrix is read back, and the CPU's kernels fit it. */
+  async fitLogisticL1(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    problems: readonly L1Problem[],
+    options: L1Options,
+  ): Promise<L1Fit[]> {
+    return fitLogisticL1OnHost(await this.#matrix(x), labels, problems, options);
   }
 
   async fitSingleNeurons(

@@ -175,11 +175,11 @@ class BatchOfFits {
         const places = Uint32Array.from({ length: m }, (_, j) =>
           j < m - 1 ? design.place.get(support[j])! : design.columns,
         );
-        const ridge = Float64Array.from({ length: m }, (_, j) => (j < m - 1 ? (scale ? scale[j] ** 2 : 1) : 0));
-        const start = new Float64Array(m);
-        start[m - 1] = Math.log(
-          (design.counts[1] * this.#weight[1]) / (design.counts[0] * this.#weight[0]),
+        const ridge = Float64Array.from({ length: m }, (_, j) =>
+          j < m - 1 ? (scale ? scale[j] ** 2 : 1) : 0,
         );
+        const start = new Float64Array(m);
+        start[m - 1] = Math.log((design.counts[1] * this.#weight[1]) / (design.counts[0] * this.#weight[0]));
         const subset = this.#subset(m);
         const result = scope.allocate(8 * (2 * m + EVALUATION + REPORT));
         results.push(result);

@@ -152,7 +152,20 @@ export async function gatherDesign(
           pool.run(
             "gatherLogisticColumns",
             count,
-            [block.at, STORAGE_CODES[x.dtype], x.neurons, block.first, block.rows, from, k, scale, offset, rows, raw, stride],
+            [
+              block.at,
+              STORAGE_CODES[x.dtype],
+              x.neurons,
+              block.first,
+              block.rows,
+              from,
+              k,
+              scale,
+              offset,
+              rows,
+              raw,
+              stride,
+            ],
             { signal, operations: 4 * block.rows * k },
           ),
         signal,
@@ -174,12 +187,10 @@ export async function gatherDesign(
         }
         centred = scope.allocate((k + 1) * stride);
         memory.f32(centred + k * stride, CHUNK_ROWS * count).fill(1);
-        await pool.run(
-          "centreColumns",
-          k,
-          [raw, centred, stride, count, chunkWords, part.copyOf(pilots)],
-          { signal, operations: n * k },
-        );
+        await pool.run("centreColumns", k, [raw, centred, stride, count, chunkWords, part.copyOf(pilots)], {
+          signal,
+          operations: n * k,
+        });
       }
       return new LogisticDesign(pool, scope, order, columns, described, {
         raw,
@@ -213,7 +224,11 @@ function orderOfRows(y: Uint8Array): RowOrder {
   const rarer = left[1] < left[0] ? 1 : 0;
   const share = Math.max(left[rarer] / total, LEAST_SHARE);
   const steps = counts.map(coprimeStep);
-  const order = { rows: new Uint32Array(total * CHUNK_ROWS).fill(NO_ROW), chunks: new Uint32Array(total), counts };
+  const order = {
+    rows: new Uint32Array(total * CHUNK_ROWS).fill(NO_ROW),
+    chunks: new Uint32Array(total),
+    counts,
+  };
   const taken = [0, 0];
   const position = [0, 0];
   for (let c = 0, owed = share; c < total; c++, owed += share) {

@@ -1,27 +1,36 @@
-/** Runs kernels over the items of a job: on this thread, or on worker threads that share its memory. */
-import { DeviceError } from "../../../errors.ts";
+/** Runs kernels over the items of jobs: on this thread, or on worker threads that share its memory. */
 import { Pacer } from "../pacer.ts";
 import { KernelMemory } from "./kernel-memory.ts";
+import { KernelThreads, type LinkedKernels, type ThreadStep } from "./kernel-threads.ts";
+import type { KernelVariant } from "./kernel-variant.ts";
 import {
   compileKernels,
   instantiateKernels,
   type CompiledKernels,
   type KernelFunctions,
-  type KernelVariant,
 } from "./load-kernels.ts";
-import { WORKER_SOURCE } from "./worker-source.ts";
-import type { SpawnWorker, WorkerThread } from "./worker-thread.ts";
+import type { SpawnWorker } from "./worker-thread.ts";
 
-/** Words of arguments that a job can have. */
-const MAX_ARGUMENTS = 64;
+/** Words of arguments that a pool has room for from the start. */
+const ARGUMENTS = 64;
 
-/** Elementary operations below which a job is not worth waking other threads for: about 0.2 ms. */
-const SMALL_JOB = 400_000;
+/** Elementary operations below which a program is not worth waking other threads for: about 0.2 ms. */
+const SMALL_PROGRAM = 400_000;
 
 export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Elementary operations of the whole job, roughly: a small one stays on the calling thread. Default: large. */
+  /** Elementary operations of all items together, roughly: few of them stay on the calling thread. Default: many. */
   readonly operations?: number;
+}
+
+/** One job of a program. */
+export interface Step {
+  readonly job: string;
+  readonly items: number;
+  /** Words: byte offsets, counts; fractions go through memory. */
+  readonly args: readonly number[];
+  /** It reads nothing that the step before writes, so it need not wait for it. Default false. */
+  readonly beside?: boolean;
 }
 
 /**
@@ -32,36 +41,27 @@ export interface RunOptions {
 export class KernelPool {
   readonly memory: KernelMemory;
   readonly variant: KernelVariant;
-  readonly #kernels: KernelFunctions;
   readonly #compiled: CompiledKernels;
-  readonly #args: number;
-  readonly #spawn: SpawnWorker | undefined;
-  readonly #wanted: number;
-  /** Next item of the job that runs. */
-  readonly #counter: Int32Array;
-  #workers: Promise<WorkerThread[]> | undefined;
-  #ready: readonly WorkerThread[] = [];
-  /** Why there are fewer threads than wanted. */
-  #refusal: unknown;
-  #busy = false;
-  #closed = false;
-  readonly #waiting: (() => void)[] = [];
+  readonly #kernels: KernelFunctions;
+  readonly #linked: LinkedKernels;
+  readonly #threads: KernelThreads;
+  /** Arguments of the program that runs. */
+  #args: number;
+  #argsWords = ARGUMENTS;
 
   private constructor(
     compiled: CompiledKernels,
     memory: KernelMemory,
     kernels: KernelFunctions,
-    threads: number,
-    spawn: SpawnWorker | undefined,
+    threads: KernelThreads,
   ) {
     this.memory = memory;
     this.variant = compiled.variant;
     this.#compiled = compiled;
     this.#kernels = kernels;
-    this.#args = memory.allocate(4 * MAX_ARGUMENTS);
-    this.#spawn = spawn;
-    this.#wanted = memory.shared && spawn ? threads : 1;
-    this.#counter = new Int32Array(memory.shared ? new SharedArrayBuffer(4) : new ArrayBuffer(4));
+    this.#linked = { module: compiled.module, memory: memory.memory };
+    this.#threads = threads;
+    this.#args = memory.allocate(4 * ARGUMENTS);
   }
 
   /**
@@ -70,15 +70,22 @@ export class KernelPool {
    */
   static async open(variant: KernelVariant, threads = 1, spawn?: SpawnWorker): Promise<KernelPool> {
     const shared = typeof SharedArrayBuffer === "function";
-    const compiled = await compileKernels(variant, shared);
-    const memory = new KernelMemory(shared);
-    const kernels = await instantiateKernels(compiled, memory.memory);
-    return new KernelPool(compiled, memory, kernels, threads, spawn);
+    return KernelPool.#over(await compileKernels(variant, shared), new KernelThreads(threads, spawn));
+  }
+
+  static async #over(compiled: CompiledKernels, threads: KernelThreads): Promise<KernelPool> {
+    const memory = new KernelMemory(compiled.shared);
+    return new KernelPool(compiled, memory, await instantiateKernels(compiled, memory.memory), threads);
+  }
+
+  /** A pool with a memory of its own that computes on the threads of this one. */
+  sibling(): Promise<KernelPool> {
+    return KernelPool.#over(this.#compiled, this.#threads);
   }
 
   /** Threads that jobs are spread over: kernels with scratch per thread size it by this. */
   get threads(): number {
-    return this.#refusal === undefined ? this.#wanted : 1;
+    return this.#threads.count;
   }
 
   /** A kernel that is called directly, on this thread. */
@@ -87,114 +94,84 @@ export class KernelPool {
   }
 
   /**
-   * Does items 0 … items − 1 of a job. Jobs of one pool run one after the other.
+   * Does items 0 … items − 1 of a job. Jobs of pools with common threads run one after the other.
    *
    * @param args words: byte offsets, counts; fractions go through memory
    * @throws the signal's reason when it is aborted; the items under way are finished first
    * @throws DeviceError when a kernel fails
    */
-  async run(job: string, items: number, args: readonly number[], options: RunOptions = {}): Promise<void> {
-    if (this.#busy) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#busy = true;
-    try {
+  run(job: string, items: number, args: readonly number[], options: RunOptions = {}): Promise<void> {
+    return this.runProgram([{ job, items, args }], options);
+  }
+
+  /**
+   * Does all steps of a program in order. Threads go from one to the next without the calling thread.
+   * @throws what {@link run} throws
+   */
+  runProgram(steps: readonly Step[], options: RunOptions = {}): Promise<void> {
+    return this.#threads.exclusively(async () => {
       options.signal?.throwIfAborted();
-      if (items === 0) return;
-      this.memory.u32(this.#args, args.length).set(args);
-      const small = items === 1 || (options.operations ?? Infinity) < SMALL_JOB;
-      if (small || this.threads === 1) await this.#runHere(job, items, options.signal);
-      else await this.#runOnWorkers(job, items, options.signal);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#busy = false;
-    }
+      const program = this.#layOut(steps);
+      const items = program.at(-1)?.end ?? 0;
+      const small = items <= 1 || (options.operations ?? Infinity) < SMALL_PROGRAM;
+      if (small || this.threads === 1 || !(await this.#threads.run(this.#linked, program, options.signal))) {
+        await this.#runHere(program, options.signal);
+      }
+    });
   }
 
-  /** Ends the worker threads. */
+  /** The worker threads let go of this pool's memory. */
+  release(): void {
+    this.#threads.release(this.#linked);
+  }
+
+  /** Ends the worker threads, of siblings too. */
   close(): void {
-    this.#closed = true;
-    for (const worker of this.#ready) worker.terminate();
-    this.#ready = [];
+    this.#threads.close();
   }
 
-  /** Goes on without worker threads. */
-  #giveUp(refusal: unknown): void {
-    this.#refusal = refusal;
-    for (const worker of this.#ready) worker.terminate();
-    this.#ready = [];
+  /** Writes the arguments and numbers the items through. */
+  #layOut(steps: readonly Step[]): ThreadStep[] {
+    const words = steps.reduce((sum, { args }) => sum + args.length, 0);
+    if (words > this.#argsWords) {
+      this.memory.free(this.#args);
+      this.#args = this.memory.allocate(4 * words);
+      this.#argsWords = words;
+    }
+    const values = this.memory.u32(this.#args, this.#argsWords);
+    const program: ThreadStep[] = [];
+    let [at, end, after] = [0, 0, 0];
+    for (const { job, items, args, beside = false } of steps) {
+      values.set(args, at);
+      if (!beside) after = end;
+      program.push({ job, first: end, end: end + items, after, args: this.#args + 4 * at });
+      at += args.length;
+      end += items;
+    }
+    return program;
   }
 
-  async #runHere(job: string, items: number, signal: AbortSignal | undefined): Promise<void> {
-    const kernel = this.#kernels[job];
+  async #runHere(program: readonly ThreadStep[], signal: AbortSignal | undefined): Promise<void> {
     const pacer = new Pacer(signal);
-    for (let item = 0; item < items; item++) {
-      kernel(item, this.#args, 0);
-      if (pacer.due) await pacer.turn();
-    }
-  }
-
-  async #runOnWorkers(job: string, items: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#ready.length === 0) {
-      this.#workers ??= this.#start();
-      this.#ready = await this.#workers;
-      if (this.#ready.length === 0) return this.#runHere(job, items, signal);
-    }
-    Atomics.store(this.#counter, 0, 0);
-    const stop = (): void => {
-      Atomics.store(this.#counter, 0, items);
-    };
-    signal?.addEventListener("abort", stop, { once: true });
-    try {
-      const message = { job, items, args: this.#args };
-      await Promise.all(this.#ready.map((worker) => ask(worker, message)));
-    } catch (cause) {
-      this.#giveUp(cause);
-      throw new DeviceError(
-        `A worker thread failed in ${job}: ${cause instanceof Error ? cause.message : String(cause)}`,
-        "Make a new backend; if it happens again, please report it.",
-        { cause },
-      );
-    } finally {
-      signal?.removeEventListener("abort", stop);
-    }
-    signal?.throwIfAborted();
-  }
-
-  /** Starts the threads; when that fails, work goes on with this one alone. */
-  async #start(): Promise<WorkerThread[]> {
-    const workers: WorkerThread[] = [];
-    try {
-      for (let thread = 0; thread < this.#wanted; thread++) workers.push(this.#spawn!(WORKER_SOURCE));
-      await Promise.all(
-        workers.map((worker, thread) =>
-          ask(worker, {
-            module: this.#compiled.module,
-            memory: this.memory.memory,
-            counter: this.#counter.buffer,
-            thread,
-          }),
-        ),
-      );
-      if (this.#closed) throw new Error("The pool was closed.");
-      return workers;
-    } catch (refusal) {
-      this.#ready = workers;
-      this.#giveUp(refusal);
-      return [];
+    for (const { job, first, end, args } of program) {
+      const kernel = this.#kernels[job];
+      for (let item = 0; item < end - first; item++) {
+        kernel(item, args, 0);
+        if (pacer.due) await pacer.turn();
+      }
     }
   }
 }
 
-/** Posts a message and waits for the answer: null, or what went wrong. */
-function ask(worker: WorkerThread, message: unknown): Promise<void> {
-  return new Promise((resolve, reject) => {
-    worker.hold(true);
-    const settle = (error: unknown): void => {
-      worker.hold(false);
-      if (error === null) resolve();
-      else reject(error instanceof Error ? error : new Error(error as string));
-    };
-    worker.listen(settle, (error) => settle(error ?? new Error("The worker stopped.")));
-    worker.postMessage(message);
-  });
+/** The kernels of all backends with one thread: such a backend needs no memory of its own. */
+const poolsOfOne = new Map<KernelVariant, Promise<KernelPool>>();
+
+/** The pool of one thread that everything in this process may share. */
+export function poolOfOne(variant: KernelVariant): Promise<KernelPool> {
+  let pool = poolsOfOne.get(variant);
+  if (!pool) {
+    pool = KernelPool.open(variant);
+    poolsOfOne.set(variant, pool);
+  }
+  return pool;
 }

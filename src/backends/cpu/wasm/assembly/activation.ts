@@ -1,4 +1,4 @@
-/** The MLP's non-linearity, four values at a time; buffers are a multiple of four floats long. */
+/** The MLP's non-linearity, four values at a time. */
 import { exp4, mulAdd, splat } from "./vector";
 
 /**
@@ -32,43 +32,47 @@ function erf4(x: v128): v128 {
   return v128.or(erfOfMagnitude(v128.andnot(x, splat(-0.0))), sign);
 }
 
-/** y = erf(x). */
+/** y = erf(x); `count` is a multiple of 4. */
 export function erf(x: usize, y: usize, count: i32): void {
   const end = x + (<usize>count << 2);
   for (; x < end; x += 16, y += 16) v128.store(y, erf4(v128.load(x)));
 }
 
-/** y = x/2·(1 + erf(x/√2)). */
-export function gelu(x: usize, y: usize, count: i32): void {
-  const end = x + (<usize>count << 2);
-  for (; x < end; x += 16, y += 16) {
-    const v = v128.load(x);
-    const half = f32x4.mul(v, splat(0.5));
-    v128.store(y, mulAdd(half, erf4(f32x4.mul(v, splat(0.7071067811865476))), half));
-  }
+/** x/2·(1 + erf(x/√2)) */
+@inline
+function gelu4(v: v128): v128 {
+  const half = f32x4.mul(v, splat(0.5));
+  return mulAdd(half, erf4(f32x4.mul(v, splat(0.7071067811865476))), half);
 }
 
-/** y = x/2·(1 + tanh(√(2/π)(x + 0.044715x³))), with tanh(a) = 1 − 2/(exp(2a) + 1). */
-export function geluTanh(x: usize, y: usize, count: i32): void {
-  const end = x + (<usize>count << 2);
-  for (; x < end; x += 16, y += 16) {
-    const v = v128.load(x);
-    const cube = f32x4.mul(f32x4.mul(v, v), v);
-    const a = f32x4.mul(mulAdd(cube, splat(0.044715), v), splat(1.5957691216057308));
-    const e = exp4(f32x4.min(a, splat(80)));
-    // x/2·(1 + tanh) = x·(1 − 1/(exp(2a) + 1))
-    v128.store(y, f32x4.sub(v, f32x4.div(v, f32x4.add(e, splat(1)))));
-  }
+/** x/2·(1 + tanh(√(2/π)(x + 0.044715x³))), with tanh(a) = 1 − 2/(exp(2a) + 1) */
+@inline
+function geluTanh4(v: v128): v128 {
+  const cube = f32x4.mul(f32x4.mul(v, v), v);
+  const a = f32x4.mul(mulAdd(cube, splat(0.044715), v), splat(1.5957691216057308));
+  const e = exp4(f32x4.min(a, splat(80)));
+  // x/2·(1 + tanh) = x·(1 − 1/(exp(2a) + 1))
+  return f32x4.sub(v, f32x4.div(v, f32x4.add(e, splat(1))));
 }
 
-/** y = max(x, 0). */
-export function relu(x: usize, y: usize, count: i32): void {
-  const end = x + (<usize>count << 2);
-  for (; x < end; x += 16, y += 16) v128.store(y, f32x4.max(v128.load(x), splat(0)));
+/** y = f(x) over whole vectors. */
+function activateVectors(activation: i32, x: usize, y: usize, end: usize): void {
+  if (activation == 1) for (; x < end; x += 16, y += 16) v128.store(y, gelu4(v128.load(x)));
+  else if (activation == 2) for (; x < end; x += 16, y += 16) v128.store(y, geluTanh4(v128.load(x)));
+  else for (; x < end; x += 16, y += 16) v128.store(y, f32x4.max(v128.load(x), splat(0)));
 }
 
-/** y += x. */
-export function add(x: usize, y: usize, count: i32): void {
-  const end = x + (<usize>count << 2);
-  for (; x < end; x += 16, y += 16) v128.store(y, f32x4.add(v128.load(x), v128.load(y)));
+/**
+ * y = f(x) over `bytes` bytes of floats.
+ * @param activation 1 GELU, 2 GELU's tanh form, 3 ReLU
+ * @param spare 16 bytes of scratch
+ */
+export function activate(activation: i32, x: usize, y: usize, bytes: usize, spare: usize): void {
+  const body = bytes & ~15;
+  activateVectors(activation, x, y, x + body);
+  const rest = bytes - body;
+  if (!rest) return;
+  memory.copy(spare, x + body, rest);
+  activateVectors(activation, spare, spare, spare + 16);
+  memory.copy(y + body, spare, rest);
 }

@@ -1,100 +1,160 @@
-/** Rotary position embedding and causal attention of one sequence. */
-import { linear } from "./linear";
-import { exp4, splat, sum4 } from "./vector";
+/** Rotary position embedding and causal attention. */
+import { tile4 } from "./linear";
+import { exp4, splat } from "./vector";
 
-/** Query rows of one block: scores of 48 rows are kept at a time. */
-const BLOCK: i32 = 48;
+/** Column `i` of up to four rows, `step` bytes apart, with its rotation; rows beyond `last` repeat the last one. */
+@inline
+function fourOf(x: usize, step: usize, last: usize): v128 {
+  let v = v128.load32_zero(x);
+  v = v128.load_lane<f32>(x + min(<usize>1, last) * step, v, 1);
+  v = v128.load_lane<f32>(x + min(<usize>2, last) * step, v, 2);
+  return v128.load_lane<f32>(x + min(<usize>3, last) * step, v, 3);
+}
 
 /**
- * Rotates the leading `dims` values of every head's query and key in place: the pair (i, i + dims/2) turns by the
- * token's position times frequency i.
+ * Packs one head's queries or keys of four tokens, rotated: the pair (i, i + dims/2) of the leading `dims` values turns by
+ * the token's position times frequency i. Value i of the four goes to `to + i·toStep`.
  *
- * @param qkv rows of [heads × 3 × dHead]; row r is at position r
- * @param turns cos and sin, [positions × 2 × dims/2]
+ * @param last tokens after the first that exist; the last one is repeated
+ * @param turns cos and sin of the first token's position, [positions × 2 × dims/2]
  */
-export function rotate(qkv: usize, turns: usize, rows: i32, heads: i32, dHead: i32, dims: i32): void {
+function packTurned(
+  x: usize, step: usize, last: usize, turns: usize, dHead: i32, dims: i32, to: usize, toStep: usize,
+): void {
   const half = <usize>(dims >> 1) << 2;
-  const width = <usize>dHead << 2;
-  for (let r: i32 = 0; r < rows; r++) {
-    for (let h: i32 = 0; h < heads; h++) {
-      for (let part = 0; part < 2; part++) {
-        const v = qkv + <usize>part * width;
-        for (let i: usize = 0; i < half; i += 4) {
-          const c = load<f32>(turns + i);
-          const s = load<f32>(turns + half + i);
-          const a = load<f32>(v + i);
-          const b = load<f32>(v + half + i);
-          store<f32>(v + i, a * c - b * s);
-          store<f32>(v + half + i, b * c + a * s);
+  const turn = 2 * half;
+  const far = (<usize>(dims >> 1)) * toStep;
+  let i: usize = 0;
+  for (; i < half; i += 4, to += toStep) {
+    const c = fourOf(turns + i, turn, last);
+    const s = fourOf(turns + half + i, turn, last);
+    const a = fourOf(x + i, step, last);
+    const b = fourOf(x + half + i, step, last);
+    v128.store(to, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
+    v128.store(to + far, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
+  }
+  to += far;
+  const end = <usize>dHead << 2;
+  for (i = turn; i < end; i += 4, to += toStep) v128.store(to, fourOf(x + i, step, last));
+}
+
+/** 1 bits where key is after the query: lane j is query `query + j`. */
+@inline
+function later(key: i32, query: i32): v128 {
+  return i32x4.gt_s(i32x4.splat(key), i32x4.add(i32x4.splat(query), i32x4(0, 1, 2, 3)));
+}
+
+/**
+ * Softmax over keys, in place, of four queries side by side: of scale·score, keys after a query 0.
+ * @param x scores [keys × 8 queries], at the four's column
+ */
+function softmax(x: usize, keys: i32, query: i32, scale: f32): void {
+  // Key 0 comes before every query.
+  let high = v128.load(x);
+  let p = x + 32;
+  for (let key: i32 = 1; key < keys; key++, p += 32) {
+    const v = v128.load(p);
+    high = v128.bitselect(high, f32x4.max(high, v), later(key, query));
+  }
+  const factor = splat(scale);
+  let s0 = splat(0), s1 = s0;
+  p = x;
+  for (let key: i32 = 0; key < keys; key++, p += 32) {
+    const e = exp4(f32x4.mul(f32x4.sub(v128.load(p), high), factor));
+    const v = v128.andnot(e, later(key, query));
+    v128.store(p, v);
+    if (key & 1) s1 = f32x4.add(s1, v);
+    else s0 = f32x4.add(s0, v);
+  }
+  const inverse = f32x4.div(splat(1), f32x4.add(s0, s1));
+  p = x;
+  for (let key: i32 = 0; key < keys; key++, p += 32) v128.store(p, f32x4.mul(v128.load(p), inverse));
+}
+
+/**
+ * Item: some heads and queries of one sequence. Words: 0 qkv [tokens × heads × 3 × dHead], 1 z [tokens × heads × dHead],
+ * 2 items u32[6] each: first token, first head, heads, first query (a multiple of 8), queries' end, unused; 3 heads, 4 dHead,
+ * 5 rotated dimensions, 6 turns, 7 zeros f32[8], 8 scratch, 9 scratch bytes of a thread. Scratch floats, with t8 and d8 the
+ * most tokens and dHead rounded up to 8: keys t8·dHead, values t8·d8, queries 8·dHead, scores 8·t8, edge 64.
+ */
+export function attendHeads(item: i32, a: usize, thread: i32): void {
+  const part = <usize>load<u32>(a, 8) + <usize>item * 24;
+  const token = <usize>load<u32>(part);
+  const firstHead = load<i32>(part, 4);
+  const lastHead = firstHead + load<i32>(part, 8);
+  const firstQuery = load<i32>(part, 12);
+  const end = load<i32>(part, 16);
+  const heads = load<i32>(a, 12);
+  const dHead = load<i32>(a, 16);
+  const dims = load<i32>(a, 20);
+  const turns = <usize>load<u32>(a, 24);
+  const zeros = <usize>load<u32>(a, 28);
+  const step = <usize>(3 * heads * dHead) << 2;
+  const zStep = <usize>(heads * dHead) << 2;
+  const head = <usize>dHead << 2;
+  const t8 = (end + 7) & ~7;
+  const panels = (dHead + 7) >> 3;
+  const keys = <usize>load<u32>(a, 32) + <usize>thread * <usize>load<u32>(a, 36);
+  const values = keys + <usize>t8 * head;
+  const queries = values + ((<usize>(t8 * panels)) << 5);
+  const scores = queries + 8 * head;
+  const edge = scores + (<usize>t8 << 5);
+  const scale: f32 = <f32>1 / sqrt<f32>(<f32>dHead);
+  const turn = <usize>dims << 2;
+
+  for (let h = firstHead; h < lastHead; h++) {
+    const q = <usize>load<u32>(a) + token * step + <usize>(3 * h) * head;
+    const z = <usize>load<u32>(a, 4) + token * zStep + <usize>h * head;
+    // Keys in tiles of four tokens, values in panels of eight columns.
+    for (let t: i32 = 0; t < end; t += 4) {
+      packTurned(
+        q + head + <usize>t * step, step, <usize>min(3, end - 1 - t), turns + <usize>t * turn, dHead, dims,
+        keys + <usize>t * head, 16,
+      );
+    }
+    for (let p: i32 = 0; p < panels; p++) {
+      let from = q + 2 * head + (<usize>p << 5);
+      let to = values + ((<usize>(p * t8)) << 5);
+      const bytes = <usize>min(8, dHead - (p << 3)) << 2;
+      for (let t: i32 = 0; t < end; t++, from += step, to += 32) {
+        if (bytes == 32) {
+          v128.store(to, v128.load(from));
+          v128.store(to, v128.load(from, 16), 16);
+        } else {
+          memory.fill(to, 0, 32);
+          memory.copy(to, from, bytes);
         }
       }
-      qkv += 3 * width;
     }
-    turns += 2 * half;
-  }
-}
-
-/** Softmax of scale·x over the first `valid` values of a row; the rest up to `width` (a multiple of 8) becomes 0. */
-function softmax(x: usize, valid: i32, width: i32, scale: f32): void {
-  const end = x + (<usize>valid << 2);
-  const stop = x + (<usize>width << 2);
-  let high: f32 = load<f32>(x);
-  for (let p = x; p < end; p += 4) high = max(high, load<f32>(p));
-  // Scores beyond the last valid key may be anything: they are overwritten before the sum.
-  const body = x + (<usize>((valid + 3) & ~3) << 2);
-  const shift = splat(high);
-  const factor = splat(scale);
-  for (let p = x; p < body; p += 16) v128.store(p, exp4(f32x4.mul(f32x4.sub(v128.load(p), shift), factor)));
-  memory.fill(end, 0, stop - end);
-  let v = splat(0);
-  for (let p = x; p < body; p += 16) v = f32x4.add(v, v128.load(p));
-  const inverse = splat(<f32>1 / sum4(v));
-  for (let p = x; p < body; p += 16) v128.store(p, f32x4.mul(v128.load(p), inverse));
-}
-
-/**
- * Causal attention of one sequence.
- *
- * @param qkv rotated rows of [heads × 3 × dHead]
- * @param z result, rows of [heads × dHead]
- * @param scratch floats: edge 48, keys t8·dHead, values t8·d8, scores 48·t8, with t8 and d8 = rows and dHead rounded up
- *   to 8
- * @param zeros max(t8, d8) zeros: the bias of both products
- */
-export function attend(
-  qkv: usize, z: usize, rows: i32, heads: i32, dHead: i32, scratch: usize, zeros: usize,
-): void {
-  const t8 = (rows + 7) & ~7;
-  const d8 = (dHead + 7) & ~7;
-  const keys = scratch + 192;
-  const values = keys + (<usize>(t8 * dHead) << 2);
-  const scores = values + (<usize>(t8 * d8) << 2);
-  const stride = 3 * heads * dHead;
-  const step = <usize>stride << 2;
-  const scale: f32 = <f32>1 / sqrt<f32>(<f32>dHead);
-  memory.fill(keys, 0, <usize>(t8 * (dHead + d8)) << 2);
-  for (let h: i32 = 0; h < heads; h++) {
-    const head = qkv + (<usize>(h * 3 * dHead) << 2);
-    // Keys transposed and values as they are, in panels of 8 columns.
-    for (let t: i32 = 0; t < rows; t++) {
-      const k = head + <usize>t * step + (<usize>dHead << 2);
-      const v = k + (<usize>dHead << 2);
-      const column = keys + (<usize>((t >> 3) * dHead * 8 + (t & 7)) << 2);
-      for (let i: i32 = 0; i < dHead; i++) store<f32>(column + (<usize>i << 5), load<f32>(k + (<usize>i << 2)));
-      for (let i: i32 = 0; i < dHead; i++) {
-        store<f32>(values + (<usize>((i >> 3) * t8 * 8 + t * 8 + (i & 7)) << 2), load<f32>(v + (<usize>i << 2)));
+    for (let query = firstQuery; query < end; query += 8) {
+      const count = min(8, end - query);
+      const known = query + count;
+      for (let four: i32 = 0; four < 8; four += 4) {
+        const at = min(query + four, known - 1);
+        packTurned(
+          q + <usize>at * step, step, <usize>min(3, known - 1 - at), turns + <usize>at * turn, dHead, dims,
+          queries + (<usize>four << 2), 32,
+        );
       }
-    }
-    for (let start: i32 = 0; start < rows; start += BLOCK) {
-      const end = min(rows, start + BLOCK);
-      const reach = (end + 7) & ~7;
-      const queries = head + <usize>start * step;
-      linear(queries, stride, keys, dHead, zeros, scores, t8, end - start, dHead, reach, scratch);
-      for (let r = start; r < end; r++) {
-        softmax(scores + (<usize>((r - start) * t8) << 2), r + 1, reach, scale);
+      for (let t: i32 = 0; t < known; t += 4) {
+        tile4(keys + <usize>t * head, 16, queries, dHead, zeros, 0, scores + (<usize>t << 5), 32);
       }
-      const out = z + (<usize>(start * heads * dHead + h * dHead) << 2);
-      linear(scores, t8, values, t8, zeros, out, heads * dHead, end - start, end, dHead, scratch);
+      softmax(scores, known, query, scale);
+      softmax(scores + 16, known, query + 4, scale);
+      for (let p: i32 = 0; p < panels; p++) {
+        const panel = values + ((<usize>(p * t8)) << 5);
+        const columns = min(8, dHead - (p << 3));
+        const to = z + <usize>query * zStep + (<usize>p << 5);
+        for (let four: i32 = 0; four < count; four += 4) {
+          const out = to + <usize>four * zStep;
+          const whole = columns == 8 && four + 4 <= count;
+          tile4(scores + (<usize>four << 2), 32, panel, known, zeros, 0, whole ? out : edge, whole ? zStep : 32);
+          if (whole) continue;
+          for (let i: i32 = 0, e = min(4, count - four); i < e; i++) {
+            memory.copy(out + <usize>i * zStep, edge + (<usize>i << 5), <usize>columns << 2);
+          }
+        }
+      }
     }
   }
 }

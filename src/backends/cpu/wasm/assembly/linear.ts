@@ -1,143 +1,219 @@
 /**
- * y = x·W + bias on packed weights. W [k × n] is stored in panels of 8 columns: panel p holds, for every k, the eight
- * values W[k][8p .. 8p+8), zero beyond n. A tile of 6 rows × 8 columns keeps its 12 accumulators in registers.
+ * y = f(x)·W + bias on packed weights. W [k × n] is stored in panels of 8 columns: panel p holds, for every k, the eight
+ * values W[k][8p .. 8p+8), zero beyond n. Rows of x are packed too, a tile's values of one k side by side, so that the inner
+ * loop runs over two pointers only.
  */
+import { activate } from "./activation";
+import { rowMean, rowScale } from "./layer-norm";
 import { mulAdd } from "./vector";
 
-const ROWS: i32 = 6;
-const PANEL: i32 = 8;
-/** Inner dimension of one pass: 512 × 8 weights are 16 KiB, which stay in the first-level cache. */
-const DEPTH: i32 = 512;
-/** Bytes of x that are reused for every panel: they stay in the second-level cache. */
-const CHUNK: i32 = 131072;
+/**
+ * Rows of a tile. Without fused multiply–add every product needs a register of its own, and 6 rows of accumulators no
+ * longer fit 16 of them.
+ */
+const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
+/** Rows of an item: a multiple of either tile. */
+const BLOCK: i32 = 48;
 
-/** Six rows × eight columns over `depth` terms; adds to y when `add`, else starts from the bias. */
-function tile(
-  x0: usize, x1: usize, x2: usize, x3: usize, x4: usize, x5: usize,
-  w: usize, depth: i32, add: bool, bias: usize,
-  y0: usize, y1: usize, y2: usize, y3: usize, y4: usize, y5: usize,
+/**
+ * Four rows × eight columns over `depth` terms.
+ *
+ * @param x of each term the four rows' values; `xStep` bytes to the next term
+ * @param init what the sums start from; `initStep` bytes to the next row's
+ */
+export function tile4(
+  x: usize, xStep: usize, w: usize, depth: i32, init: usize, initStep: usize, y: usize, yStep: usize,
 ): void {
-  let a0: v128, b0: v128, a1: v128, b1: v128, a2: v128, b2: v128;
-  let a3: v128, b3: v128, a4: v128, b4: v128, a5: v128, b5: v128;
-  if (add) {
-    a0 = v128.load(y0); b0 = v128.load(y0, 16);
-    a1 = v128.load(y1); b1 = v128.load(y1, 16);
-    a2 = v128.load(y2); b2 = v128.load(y2, 16);
-    a3 = v128.load(y3); b3 = v128.load(y3, 16);
-    a4 = v128.load(y4); b4 = v128.load(y4, 16);
-    a5 = v128.load(y5); b5 = v128.load(y5, 16);
-  } else {
-    a0 = v128.load(bias); b0 = v128.load(bias, 16);
-    a1 = a0; b1 = b0;
-    a2 = a0; b2 = b0;
-    a3 = a0; b3 = b0;
-    a4 = a0; b4 = b0;
-    a5 = a0; b5 = b0;
-  }
-  let p: v128, q: v128, s: v128;
-  const unrolled = w + ((<usize>(depth & ~3)) << 5);
-  while (w < unrolled) {
-    p = v128.load(w); q = v128.load(w, 16);
-    s = v128.load32_splat(x0); a0 = mulAdd(s, p, a0); b0 = mulAdd(s, q, b0);
-    s = v128.load32_splat(x1); a1 = mulAdd(s, p, a1); b1 = mulAdd(s, q, b1);
-    s = v128.load32_splat(x2); a2 = mulAdd(s, p, a2); b2 = mulAdd(s, q, b2);
-    s = v128.load32_splat(x3); a3 = mulAdd(s, p, a3); b3 = mulAdd(s, q, b3);
-    s = v128.load32_splat(x4); a4 = mulAdd(s, p, a4); b4 = mulAdd(s, q, b4);
-    s = v128.load32_splat(x5); a5 = mulAdd(s, p, a5); b5 = mulAdd(s, q, b5);
-    p = v128.load(w, 32); q = v128.load(w, 48);
-    s = v128.load32_splat(x0, 4); a0 = mulAdd(s, p, a0); b0 = mulAdd(s, q, b0);
-    s = v128.load32_splat(x1, 4); a1 = mulAdd(s, p, a1); b1 = mulAdd(s, q, b1);
-    s = v128.load32_splat(x2, 4); a2 = mulAdd(s, p, a2); b2 = mulAdd(s, q, b2);
-    s = v128.load32_splat(x3, 4); a3 = mulAdd(s, p, a3); b3 = mulAdd(s, q, b3);
-    s = v128.load32_splat(x4, 4); a4 = mulAdd(s, p, a4); b4 = mulAdd(s, q, b4);
-    s = v128.load32_splat(x5, 4); a5 = mulAdd(s, p, a5); b5 = mulAdd(s, q, b5);
-    p = v128.load(w, 64); q = v128.load(w, 80);
-    s = v128.load32_splat(x0, 8); a0 = mulAdd(s, p, a0); b0 = mulAdd(s, q, b0);
-    s = v128.load32_splat(x1, 8); a1 = mulAdd(s, p, a1); b1 = mulAdd(s, q, b1);
-    s = v128.load32_splat(x2, 8); a2 = mulAdd(s, p, a2); b2 = mulAdd(s, q, b2);
-    s = v128.load32_splat(x3, 8); a3 = mulAdd(s, p, a3); b3 = mulAdd(s, q, b3);
-    s = v128.load32_splat(x4, 8); a4 = mulAdd(s, p, a4); b4 = mulAdd(s, q, b4);
-    s = v128.load32_splat(x5, 8); a5 = mulAdd(s, p, a5); b5 = mulAdd(s, q, b5);
-    p = v128.load(w, 96); q = v128.load(w, 112);
-    s = v128.load32_splat(x0, 12); a0 = mulAdd(s, p, a0); b0 = mulAdd(s, q, b0);
-    s = v128.load32_splat(x1, 12); a1 = mulAdd(s, p, a1); b1 = mulAdd(s, q, b1);
-    s = v128.load32_splat(x2, 12); a2 = mulAdd(s, p, a2); b2 = mulAdd(s, q, b2);
-    s = v128.load32_splat(x3, 12); a3 = mulAdd(s, p, a3); b3 = mulAdd(s, q, b3);
-    s = v128.load32_splat(x4, 12); a4 = mulAdd(s, p, a4); b4 = mulAdd(s, q, b4);
-    s = v128.load32_splat(x5, 12); a5 = mulAdd(s, p, a5); b5 = mulAdd(s, q, b5);
-    w += 128;
-    x0 += 16; x1 += 16; x2 += 16; x3 += 16; x4 += 16; x5 += 16;
-  }
-  for (let i = depth & 3; i > 0; i--) {
-    p = v128.load(w); q = v128.load(w, 16);
-    s = v128.load32_splat(x0); a0 = mulAdd(s, p, a0); b0 = mulAdd(s, q, b0);
-    s = v128.load32_splat(x1); a1 = mulAdd(s, p, a1); b1 = mulAdd(s, q, b1);
-    s = v128.load32_splat(x2); a2 = mulAdd(s, p, a2); b2 = mulAdd(s, q, b2);
-    s = v128.load32_splat(x3); a3 = mulAdd(s, p, a3); b3 = mulAdd(s, q, b3);
-    s = v128.load32_splat(x4); a4 = mulAdd(s, p, a4); b4 = mulAdd(s, q, b4);
-    s = v128.load32_splat(x5); a5 = mulAdd(s, p, a5); b5 = mulAdd(s, q, b5);
+  let a0 = v128.load(init), b0 = v128.load(init, 16);
+  init += initStep;
+  let a1 = v128.load(init), b1 = v128.load(init, 16);
+  init += initStep;
+  let a2 = v128.load(init), b2 = v128.load(init, 16);
+  init += initStep;
+  let a3 = v128.load(init), b3 = v128.load(init, 16);
+  const end = w + (<usize>depth << 5);
+  do {
+    const p = v128.load(w), q = v128.load(w, 16);
+    let s = v128.load32_splat(x);
+    a0 = mulAdd(s, p, a0); b0 = mulAdd(s, q, b0);
+    s = v128.load32_splat(x, 4);
+    a1 = mulAdd(s, p, a1); b1 = mulAdd(s, q, b1);
+    s = v128.load32_splat(x, 8);
+    a2 = mulAdd(s, p, a2); b2 = mulAdd(s, q, b2);
+    s = v128.load32_splat(x, 12);
+    a3 = mulAdd(s, p, a3); b3 = mulAdd(s, q, b3);
     w += 32;
-    x0 += 4; x1 += 4; x2 += 4; x3 += 4; x4 += 4; x5 += 4;
-  }
-  v128.store(y0, a0); v128.store(y0, b0, 16);
-  v128.store(y1, a1); v128.store(y1, b1, 16);
-  v128.store(y2, a2); v128.store(y2, b2, 16);
-  v128.store(y3, a3); v128.store(y3, b3, 16);
-  v128.store(y4, a4); v128.store(y4, b4, 16);
-  v128.store(y5, a5); v128.store(y5, b5, 16);
+    x += xStep;
+  } while (w < end);
+  v128.store(y, a0); v128.store(y, b0, 16);
+  y += yStep;
+  v128.store(y, a1); v128.store(y, b1, 16);
+  y += yStep;
+  v128.store(y, a2); v128.store(y, b2, 16);
+  y += yStep;
+  v128.store(y, a3); v128.store(y, b3, 16);
+}
+
+/** Six rows × eight columns; the sums start from `bias`. */
+function tile6(x: usize, w: usize, depth: i32, bias: usize, y: usize, yStep: usize): void {
+  let a0 = v128.load(bias), b0 = v128.load(bias, 16);
+  let a1 = a0, b1 = b0, a2 = a0, b2 = b0, a3 = a0, b3 = b0, a4 = a0, b4 = b0, a5 = a0, b5 = b0;
+  const end = w + (<usize>depth << 5);
+  do {
+    const p = v128.load(w), q = v128.load(w, 16);
+    let s = v128.load32_splat(x);
+    a0 = mulAdd(s, p, a0); b0 = mulAdd(s, q, b0);
+    s = v128.load32_splat(x, 4);
+    a1 = mulAdd(s, p, a1); b1 = mulAdd(s, q, b1);
+    s = v128.load32_splat(x, 8);
+    a2 = mulAdd(s, p, a2); b2 = mulAdd(s, q, b2);
+    s = v128.load32_splat(x, 12);
+    a3 = mulAdd(s, p, a3); b3 = mulAdd(s, q, b3);
+    s = v128.load32_splat(x, 16);
+    a4 = mulAdd(s, p, a4); b4 = mulAdd(s, q, b4);
+    s = v128.load32_splat(x, 20);
+    a5 = mulAdd(s, p, a5); b5 = mulAdd(s, q, b5);
+    w += 32;
+    x += 24;
+  } while (w < end);
+  v128.store(y, a0); v128.store(y, b0, 16);
+  y += yStep;
+  v128.store(y, a1); v128.store(y, b1, 16);
+  y += yStep;
+  v128.store(y, a2); v128.store(y, b2, 16);
+  y += yStep;
+  v128.store(y, a3); v128.store(y, b3, 16);
+  y += yStep;
+  v128.store(y, a4); v128.store(y, b4, 16);
+  y += yStep;
+  v128.store(y, a5); v128.store(y, b5, 16);
+}
+
+/** Column i of four rows. */
+@inline
+function column(x0: usize, x1: usize, x2: usize, x3: usize): v128 {
+  let v = v128.load32_zero(x0);
+  v = v128.load_lane<f32>(x1, v, 1);
+  v = v128.load_lane<f32>(x2, v, 2);
+  return v128.load_lane<f32>(x3, v, 3);
 }
 
 /**
- * y[rows × n] = x[rows × k]·W + bias.
- *
- * @param xStride floats from a row of x to the next; yStride likewise
- * @param panelDepth rows of W in a packed panel (k, or more when only the first k are used)
- * @param bias ⌈n/8⌉·8 floats
- * @param edge 6 × 8 floats of scratch for a last panel with fewer than 8 columns
+ * Packs four rows of k values, of which `last` + 1 exist (the last is repeated), normalised when `gain` is not 0. Of each
+ * column `keep` values are stored.
  */
-export function linear(
-  x: usize, xStride: i32, w: usize, panelDepth: i32, bias: usize,
-  y: usize, yStride: i32, rows: i32, k: i32, n: i32, edge: usize,
+function packFour(
+  x: usize, k: i32, last: usize, to: usize, keep: i32, gain: usize, bias: usize, epsilon: f32,
 ): void {
-  const sx = <usize>xStride << 2;
-  const sy = <usize>yStride << 2;
-  const panels = (n + PANEL - 1) / PANEL;
-  const whole = n / PANEL;
-  for (let d: i32 = 0; d < k; d += DEPTH) {
-    const depth = min(DEPTH, k - d);
-    const chunk = max(1, CHUNK / (depth * 4 * ROWS)) * ROWS;
-    for (let start: i32 = 0; start < rows; start += chunk) {
-      const end = min(rows, start + chunk);
-      for (let p: i32 = 0; p < panels; p++) {
-        const partial = p >= whole;
-        // The last, narrow panel is computed once, over the whole depth, because its sums live in scratch.
-        if (partial && d > 0) continue;
-        const panel = w + ((<usize>p * <usize>panelDepth + <usize>d) << 5);
-        const b = bias + (<usize>p << 5);
-        for (let r = start; r < end; r += ROWS) {
-          // Rows beyond the end repeat the last row: the same values are stored twice.
-          const last = <usize>(min(ROWS, end - r) - 1);
-          const x0 = x + <usize>r * sx + (<usize>d << 2);
-          const y0 = y + <usize>r * sy + (<usize>p << 5);
-          const i1 = min(<usize>1, last), i2 = min(<usize>2, last), i3 = min(<usize>3, last);
-          const i4 = min(<usize>4, last), i5 = min(<usize>5, last);
-          if (!partial) {
-            tile(
-              x0, x0 + i1 * sx, x0 + i2 * sx, x0 + i3 * sx, x0 + i4 * sx, x0 + i5 * sx,
-              panel, depth, d > 0, b,
-              y0, y0 + i1 * sy, y0 + i2 * sy, y0 + i3 * sy, y0 + i4 * sy, y0 + i5 * sy,
-            );
-          } else {
-            tile(
-              x0, x0 + i1 * sx, x0 + i2 * sx, x0 + i3 * sx, x0 + i4 * sx, x0 + i5 * sx,
-              panel, k, false, b,
-              edge, edge + 32, edge + 64, edge + 96, edge + 128, edge + 160,
-            );
-            const bytes = <usize>(n - p * PANEL) << 2;
-            for (let i: usize = 0; i <= last; i++) memory.copy(y0 + i * sy, edge + (i << 5), bytes);
-          }
-        }
+  const row = <usize>k << 2;
+  let x0 = x, x1 = x + min(<usize>1, last) * row, x2 = x + min(<usize>2, last) * row, x3 = x + min(<usize>3, last) * row;
+  const end = x0 + row;
+  let mean = f32x4.splat(0), scale = mean;
+  if (gain) {
+    const m0 = rowMean(x0, k), m1 = rowMean(x1, k), m2 = rowMean(x2, k), m3 = rowMean(x3, k);
+    mean = f32x4(m0, m1, m2, m3);
+    scale = f32x4(
+      rowScale(x0, k, m0, epsilon), rowScale(x1, k, m1, epsilon), rowScale(x2, k, m2, epsilon), rowScale(x3, k, m3, epsilon),
+    );
+  }
+  const step = <usize>ROWS << 2;
+  for (; x0 < end; x0 += 4, x1 += 4, x2 += 4, x3 += 4, to += step) {
+    let v = column(x0, x1, x2, x3);
+    if (gain) {
+      v = mulAdd(f32x4.mul(f32x4.sub(v, mean), scale), v128.load32_splat(gain), v128.load32_splat(bias));
+      gain += 4;
+      bias += 4;
+    }
+    if (keep == 4) v128.store(to, v);
+    else v128.store64_lane(to, v, 0);
+  }
+}
+
+/**
+ * Item: some columns of 48 rows. Words: 0 x [rows × k], 1 W, 2 bias f32[⌈n/8⌉·8], 3 y [rows × n], 4 rows, 5 k, 6 n, 7 panels
+ * of an item, 8 gain f32[k] of a layer norm of x (0: none), 9 its bias, 10 its epsilon (f32), 11 activation (0: none),
+ * 12 activated y [rows × n], 13 s [rows × n] (0: none), 14 t [rows × n] (0: none), 15 s + y + t, 16 scratch, 17 scratch bytes
+ * of a thread: 4·(48·k + 64).
+ */
+export function linearRows(item: i32, a: usize, thread: i32): void {
+  const rows = load<i32>(a, 16);
+  const k = load<i32>(a, 20);
+  const n = load<i32>(a, 24);
+  const perItem = load<i32>(a, 28);
+  const panels = (n + 7) >> 3;
+  const groups = (panels + perItem - 1) / perItem;
+  const first = item / groups * BLOCK;
+  const count = min(BLOCK, rows - first);
+  const start = item % groups * perItem;
+  const stop = min(panels, start + perItem);
+  const packed = <usize>load<u32>(a, 64) + <usize>thread * <usize>load<u32>(a, 68);
+  const edge = packed + (<usize>(BLOCK * k) << 2);
+  const gain = <usize>load<u32>(a, 32);
+  const normBias = <usize>load<u32>(a, 36);
+  const epsilon = load<f32>(a, 40);
+  const rowBytes = <usize>n << 2;
+  const x = <usize>load<u32>(a) + ((<usize>first * <usize>k) << 2);
+  const y = <usize>load<u32>(a, 12) + <usize>first * rowBytes;
+
+  for (let r: i32 = 0; r < count; r += ROWS) {
+    const from = x + ((<usize>r * <usize>k) << 2);
+    const to = packed + ((<usize>r * <usize>k) << 2);
+    const last = <usize>(count - 1 - r);
+    packFour(from, k, last, to, 4, gain, normBias, epsilon);
+    if (ROWS == 6) {
+      const fifth = min(<usize>4, last);
+      packFour(from + ((fifth * <usize>k) << 2), k, last - fifth, to + 16, 2, gain, normBias, epsilon);
+    }
+  }
+  for (let p = start; p < stop; p++) {
+    const panel = <usize>load<u32>(a, 4) + ((<usize>p * <usize>k) << 5);
+    const bias = <usize>load<u32>(a, 8) + (<usize>p << 5);
+    const columns = min(8, n - (p << 3));
+    for (let r: i32 = 0; r < count; r += ROWS) {
+      const tile = packed + ((<usize>r * <usize>k) << 2);
+      const to = y + <usize>r * rowBytes + (<usize>p << 5);
+      // Tiles at the lower and the right edge go through scratch.
+      const whole = columns == 8 && r + ROWS <= count;
+      const out = whole ? to : edge;
+      const step = whole ? rowBytes : 32;
+      if (ROWS == 6) tile6(tile, panel, k, bias, out, step);
+      else tile4(tile, 16, panel, k, bias, 0, out, step);
+      if (whole) continue;
+      for (let i: i32 = 0, e = min(ROWS, count - r); i < e; i++) {
+        memory.copy(to + <usize>i * rowBytes, edge + (<usize>i << 5), <usize>columns << 2);
       }
     }
+  }
+  const from = <usize>start << 5;
+  const bytes = min(<usize>stop << 5, rowBytes) - from;
+  const activation = load<i32>(a, 44);
+  if (activation) {
+    const to = <usize>load<u32>(a, 48) + <usize>first * rowBytes + from;
+    for (let r: usize = 0; r < <usize>count; r++) {
+      activate(activation, y + from + r * rowBytes, to + r * rowBytes, bytes, edge);
+    }
+  }
+  const s = <usize>load<u32>(a, 52);
+  if (!s) return;
+  const t = <usize>load<u32>(a, 56);
+  const offset = <usize>first * rowBytes + from;
+  for (let r: usize = 0; r < <usize>count; r++) {
+    const at = offset + r * rowBytes;
+    sum(s + at, y + from + r * rowBytes, t ? t + at : 0, <usize>load<u32>(a, 60) + at, bytes);
+  }
+}
+
+/** to = s + y + t. */
+function sum(s: usize, y: usize, t: usize, to: usize, bytes: usize): void {
+  let i: usize = 0;
+  for (; i + 16 <= bytes; i += 16) {
+    let v = f32x4.add(v128.load(s + i), v128.load(y + i));
+    if (t) v = f32x4.add(v, v128.load(t + i));
+    v128.store(to + i, v);
+  }
+  for (; i < bytes; i += 4) {
+    let v = load<f32>(s + i) + load<f32>(y + i);
+    if (t) v += load<f32>(t + i);
+    store<f32>(to + i, v);
   }
 }

@@ -1,8 +1,17 @@
 /**
  * What the CPU transformer computes with: one interface, a WebAssembly SIMD implementation and a plain TypeScript one,
  * which is slow, accumulates in float64 and reads like the formulas.
+ *
+ * Work is asked for, in order, and done by `run`. It may be done out of order, and by several threads, up to the next `wait`.
  */
-import type { TransformerSpec } from "../backend.ts";
+import type { ActivationsOptions } from "../../../data/activations.ts";
+import type {
+  Aggregation,
+  CallOptions,
+  DeviceActivations,
+  RowSegments,
+  TransformerSpec,
+} from "../../backend.ts";
 
 /** Floats that a set of kernels can work on. */
 export interface FloatBuffer {
@@ -24,31 +33,60 @@ export interface NormWeights<Buffer extends FloatBuffer = FloatBuffer> {
   readonly bias: Buffer;
 }
 
+/** What happens before and after a product. */
+export interface LinearOptions<Buffer extends FloatBuffer = FloatBuffer> {
+  /** The map reads (x − mean)/√(variance + ε)·gain + bias, row by row, instead of x. */
+  readonly norm?: NormWeights<Buffer> | undefined;
+  /** Where the activation function of y goes, which may be y itself. */
+  readonly activated?: Buffer | undefined;
+  /** to = from + y + and, value by value; any of them may be the same, but not y. */
+  readonly sum?:
+    { readonly from: Buffer; readonly and?: Buffer | undefined; readonly to: Buffer } | undefined;
+}
+
 /** Buffers and maps are of one implementation's own kind, and go back only to the kernels that made them. */
 export interface TransformerKernels<
   Buffer extends FloatBuffer = FloatBuffer,
   Linear extends LinearMap = LinearMap,
 > {
   readonly name: "WebAssembly SIMD" | "plain JavaScript";
-  /** Zeroed floats. */
+  /** Floats of any value. */
   allocate(length: number): Buffer;
+  /** Gives back what {@link allocate} returned. */
+  free(buffer: Buffer): void;
+  /** Floats `from` … `from + length` − 1 of a buffer, in place. */
+  part(buffer: Buffer, from: number, length: number): Buffer;
   /** Takes in a weight of shape [outputs × inputs], as torch stores it, and a bias (zeros when null). */
   linearMap(weight: Float32Array, bias: Float32Array | null, outputs: number, inputs: number): Linear;
   /** y[rows × outputs] = x[rows × inputs]·Wᵀ + bias */
-  linear(x: Buffer, map: Linear, y: Buffer, rows: number): void;
-  /** y = (x − mean)/√(variance + epsilon)·gain + bias, row by row */
-  layerNorm(x: Buffer, norm: NormWeights<Buffer>, y: Buffer, rows: number, epsilon: number): void;
+  linear(x: Buffer, map: Linear, y: Buffer, rows: number, options?: LinearOptions<Buffer>): void;
   /**
-   * Rotates queries and keys in place and attends, sequence by sequence.
+   * Causal attention with rotated queries and keys, sequence by sequence.
    * @param qkv [tokens × heads × 3 × dHead]
    * @param offsets sequence s is rows offsets[s] .. offsets[s + 1]
    * @param z result, [tokens × heads × dHead]
    */
   attention(qkv: Buffer, offsets: ArrayLike<number>, z: Buffer): void;
-  /** y = activation(x) over the first `count` floats. */
-  activate(x: Buffer, y: Buffer, count: number): void;
-  /** y += x over the first `count` floats. */
-  add(x: Buffer, y: Buffer, count: number): void;
+  /** Combines rows of x [… × width] into rows of `out`, from row `first` on; sums run in float64. */
+  aggregate(
+    x: Buffer,
+    width: number,
+    how: Aggregation,
+    segments: RowSegments,
+    out: Buffer,
+    first: number,
+  ): void;
+  /** What is asked for from here on reads what was asked for before. */
+  wait(): void;
+  /**
+   * Does what has been asked for.
+   * @throws the signal's reason when it is aborted; what is left is dropped then
+   */
+  run(options?: CallOptions): Promise<void>;
+  /** Hands a matrix [rows × neurons] to the caller, who disposes of it; the buffer must not be used again. */
+  lend(buffer: Buffer, rows: number, neurons: number, options: ActivationsOptions): DeviceActivations;
+  /** Nothing is asked for any more; what was lent stays. */
+  dispose(): void;
 }
 
 /**

@@ -1,0 +1,312 @@
+/** Transformer kernels in WebAssembly SIMD (sources in wasm/assembly). */
+import { Activations, type ActivationsOptions } from "../../../data/activations.ts";
+import type {
+  Aggregation,
+  CallOptions,
+  DeviceActivations,
+  RowSegments,
+  TransformerSpec,
+} from "../../backend.ts";
+import { CpuActivations } from "../cpu-activations.ts";
+import { Scope, type KernelMemory } from "../wasm/kernel-memory.ts";
+import type { KernelPool, Step } from "../wasm/kernel-pool.ts";
+import {
+  rotaryTable,
+  type FloatBuffer,
+  type LinearMap,
+  type LinearOptions,
+  type TransformerKernels,
+} from "./kernels.ts";
+
+/** Columns of a packed panel and rows of an item, as in wasm/assembly/linear.ts. */
+const PANEL = 8;
+const BLOCK = 48;
+/** Multiplications and additions of an item: about 0.3 ms. */
+const ITEM_OPERATIONS = 16e6;
+
+const ACTIVATIONS = { gelu: 1, "gelu-tanh": 2, relu: 3 } as const;
+const AGGREGATIONS = { mean: 0, max: 1, last: 2, token: 2 } as const;
+
+const roundUp = (n: number): number => Math.ceil(n / PANEL) * PANEL;
+
+class SimdBuffer implements FloatBuffer {
+  readonly at: number;
+  readonly length: number;
+  readonly #memory: KernelMemory;
+
+  constructor(memory: KernelMemory, at: number, length: number) {
+    this.#memory = memory;
+    this.at = at;
+    this.length = length;
+  }
+
+  static allocate(memory: KernelMemory, length: number): SimdBuffer {
+    return new SimdBuffer(memory, memory.allocate(4 * length), length);
+  }
+
+  view(): Float32Array {
+    return this.#memory.f32(this.at, this.length);
+  }
+}
+
+class PackedLinearMap implements LinearMap {
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly weight: SimdBuffer;
+  readonly bias: SimdBuffer;
+
+  constructor(
+    memory: KernelMemory,
+    weight: Float32Array,
+    bias: Float32Array | null,
+    outputs: number,
+    inputs: number,
+  ) {
+    this.inputs = inputs;
+    this.outputs = outputs;
+    this.weight = SimdBuffer.allocate(memory, roundUp(outputs) * inputs);
+    this.bias = SimdBuffer.allocate(memory, roundUp(outputs));
+    const biases = this.bias.view().fill(0);
+    if (bias) biases.set(bias);
+    const packed = this.weight.view();
+    if (outputs % PANEL !== 0) packed.fill(0, (outputs - (outputs % PANEL)) * inputs);
+    for (let o = 0; o < outputs; o++) {
+      const panel = (o - (o % PANEL)) * inputs + (o % PANEL);
+      const row = o * inputs;
+      for (let i = 0; i < inputs; i++) packed[panel + i * PANEL] = weight[row + i];
+    }
+  }
+}
+
+/** The bits of a float32. */
+const floatBits = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0];
+
+/** @param pool whose memory these kernels own */
+export function simdKernels(
+  pool: KernelPool,
+  spec: TransformerSpec,
+): TransformerKernels<SimdBuffer, PackedLinearMap> {
+  return new SimdKernels(pool, spec);
+}
+
+class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
+  readonly name = "WebAssembly SIMD";
+  readonly #pool: KernelPool;
+  readonly #memory: KernelMemory;
+  readonly #spec: TransformerSpec;
+  readonly #turns: SimdBuffer;
+  readonly #zeros: SimdBuffer;
+  #program: Program;
+
+  constructor(pool: KernelPool, spec: TransformerSpec) {
+    this.#pool = pool;
+    this.#memory = pool.memory;
+    this.#spec = spec;
+    this.#program = new Program(pool.memory);
+    this.#turns = this.allocate(Math.max(1, spec.context * spec.rotaryDims));
+    this.#turns.view().set(rotaryTable(spec, spec.context));
+    this.#zeros = this.allocate(PANEL);
+    this.#zeros.view().fill(0);
+  }
+
+  allocate(length: number): SimdBuffer {
+    return SimdBuffer.allocate(this.#memory, length);
+  }
+
+  free(buffer: SimdBuffer): void {
+    this.#memory.free(buffer.at);
+  }
+
+  part(buffer: SimdBuffer, from: number, length: number): SimdBuffer {
+    return new SimdBuffer(this.#memory, buffer.at + 4 * from, length);
+  }
+
+  linearMap(
+    weight: Float32Array,
+    bias: Float32Array | null,
+    outputs: number,
+    inputs: number,
+  ): PackedLinearMap {
+    return new PackedLinearMap(this.#memory, weight, bias, outputs, inputs);
+  }
+
+  linear(
+    x: SimdBuffer,
+    map: PackedLinearMap,
+    y: SimdBuffer,
+    rows: number,
+    { norm, activated, sum }: LinearOptions<SimdBuffer> = {},
+  ): void {
+    const { inputs, outputs, weight, bias } = map;
+    const panels = Math.ceil(outputs / PANEL);
+    const panelOperations = 2 * Math.min(rows, BLOCK) * inputs * PANEL;
+    const perItem = Math.min(panels, Math.max(1, Math.floor(ITEM_OPERATIONS / panelOperations)));
+    const items = Math.ceil(rows / BLOCK) * Math.ceil(panels / perItem);
+    this.#program.add(
+      "linearRows",
+      items,
+      [
+        x.at,
+        weight.at,
+        bias.at,
+        y.at,
+        rows,
+        inputs,
+        outputs,
+        perItem,
+        norm?.gain.at ?? 0,
+        norm?.bias.at ?? 0,
+        floatBits(this.#spec.layerNormEpsilon),
+        activated ? ACTIVATIONS[this.#spec.activation] : 0,
+        activated?.at ?? 0,
+        sum?.from.at ?? 0,
+        sum?.and?.at ?? 0,
+        sum?.to.at ?? 0,
+      ],
+      2 * rows * inputs * outputs,
+      4 * (BLOCK * inputs + 64),
+    );
+  }
+
+  attention(qkv: SimdBuffer, offsets: ArrayLike<number>, z: SimdBuffer): void {
+    const { heads, dHead, rotaryDims } = this.#spec;
+    const items: number[] = [];
+    let longest = 0;
+    let operations = 0;
+    for (let s = 0; s + 1 < offsets.length; s++) {
+      const first = offsets[s];
+      const length = offsets[s + 1] - first;
+      longest = Math.max(longest, length);
+      const perHead = 2 * length * (length + 16) * dHead;
+      operations += heads * perHead;
+      const together = Math.min(heads, Math.max(1, Math.floor(ITEM_OPERATIONS / perHead)));
+      // Every part of the queries packs the keys again, so parts are not small.
+      const parts = Math.max(1, Math.round(perHead / (2 * ITEM_OPERATIONS)));
+      const queries = Math.max(8 * PANEL, roundUp(Math.ceil(length / parts)));
+      for (let head = 0; head < heads; head += together) {
+        for (let query = 0; query < length; query += queries) {
+          items.push(
+            first,
+            head,
+            Math.min(together, heads - head),
+            query,
+            Math.min(length, query + queries),
+            0,
+          );
+        }
+      }
+    }
+    const t8 = roundUp(longest);
+    this.#program.add(
+      "attendHeads",
+      items.length / 6,
+      [
+        qkv.at,
+        z.at,
+        this.#program.lists.copyOf(Uint32Array.from(items)),
+        heads,
+        dHead,
+        rotaryDims,
+        this.#turns.at,
+        this.#zeros.at,
+      ],
+      operations,
+      4 * (t8 * (dHead + roundUp(dHead) + 8) + 8 * dHead + 64),
+    );
+  }
+
+  aggregate(
+    x: SimdBuffer,
+    width: number,
+    how: Aggregation,
+    { rows, offsets }: RowSegments,
+    out: SimdBuffer,
+    first: number,
+  ): void {
+    this.#program.add(
+      "aggregateRows",
+      offsets.length - 1,
+      [
+        x.at,
+        width,
+        this.#program.lists.copyOf(rows),
+        this.#program.lists.copyOf(offsets),
+        out.at + 4 * first * width,
+        AGGREGATIONS[how],
+      ],
+      rows.length * width,
+    );
+  }
+
+  wait(): void {
+    this.#program.wait();
+  }
+
+  async run({ signal }: CallOptions = {}): Promise<void> {
+    const program = this.#program;
+    this.#program = new Program(this.#memory);
+    try {
+      await this.#pool.runProgram(program.steps(this.#pool.threads), {
+        signal,
+        operations: program.operations,
+      });
+    } finally {
+      program.close();
+    }
+  }
+
+  lend(buffer: SimdBuffer, rows: number, neurons: number, options: ActivationsOptions): DeviceActivations {
+    const data = buffer.view().subarray(0, rows * neurons);
+    if (!this.#memory.shared) {
+      // Such memory moves when it grows.
+      const copy = new CpuActivations(new Activations(data.slice(), [rows, neurons], options));
+      this.free(buffer);
+      return copy;
+    }
+    return new CpuActivations(new Activations(data, [rows, neurons], options), () => this.free(buffer));
+  }
+
+  dispose(): void {
+    this.#program.close();
+    this.#pool.release();
+  }
+}
+
+/** Steps that have been asked for, and what they read besides buffers. */
+class Program {
+  /** Lists that live as long as the program. */
+  readonly lists: Scope;
+  operations = 0;
+  readonly #steps: { readonly step: Step; readonly scratch: boolean }[] = [];
+  /** Scratch bytes of a thread. */
+  #scratchBytes = 0;
+  #beside = false;
+
+  constructor(memory: KernelMemory) {
+    this.lists = new Scope(memory);
+  }
+
+  /** @param scratchBytes that a thread needs; where they lie and how many they are become the last two words */
+  add(job: string, items: number, args: readonly number[], operations: number, scratchBytes = 0): void {
+    this.#steps.push({ step: { job, items, args, beside: this.#beside }, scratch: scratchBytes > 0 });
+    this.#scratchBytes = Math.max(this.#scratchBytes, Math.ceil(scratchBytes / 64) * 64);
+    this.operations += operations;
+    this.#beside = true;
+  }
+
+  wait(): void {
+    this.#beside = false;
+  }
+
+  steps(threads: number): Step[] {
+    const bytes = this.#scratchBytes;
+    const at = bytes > 0 ? this.lists.allocate(threads * bytes) : 0;
+    return this.#steps.map(({ step, scratch }) =>
+      scratch ? { ...step, args: [...step.args, at, bytes] } : step,
+    );
+  }
+
+  close(): void {
+    this.lists.close();
+  }
+}
