@@ -1,4 +1,4 @@
-/** J3: one probe on every neuron, with an L2 penalty. */
+/** J3: one probe on every neuron, with an L2 or an L1 penalty. */
 import type { Activations } from "sparseprobe";
 import { type Backend, type LabelMatrix } from "sparseprobe";
 import { SkippedError, WrongAnswerError, compare, type RatioGoal } from "./compare.ts";
@@ -48,6 +48,10 @@ export async function denseProbe(context: JobContext): Promise<TaskResult[]> {
   for (const stop of STOPS) {
     for (const C of [1, 1e-3, 1e-5]) results.push(await denseTask(context, x, placed, labels, C, stop));
   }
+  for (const process of context.rivals) {
+    await process.load("logistic", { x: path, labels: labelsPath, centred: true });
+  }
+  for (const C of [0.002, 0.01]) results.push(await sparseTask(context, x, placed, labels, C));
   await placed.release();
   return results;
 }
@@ -103,6 +107,66 @@ async function denseTask(
       // The rivals' objectives come first: ours are held against them.
       contenders: [...rivals, ...ours],
       goals: stop === STOPS[0] ? [goal] : [],
+    },
+    { ...context, rounds: Math.min(context.rounds, 3) },
+  );
+}
+
+/** With an L1 penalty. liblinear penalises the intercept: on centred X, scaled by 1000, that changes next to nothing. */
+async function sparseTask(
+  context: JobContext,
+  x: Activations,
+  placed: Placed,
+  labels: LabelMatrix,
+  C: number,
+): Promise<TaskResult> {
+  const { rows, neurons } = x;
+  const objective = objectiveOf(x, labels, C, Math.abs);
+  const rivalName = "scikit-learn liblinear";
+  let target = Infinity;
+  const rivals = rivalContenders(context, {
+    name: rivalName,
+    packages: ["numpy", "scikit-learn"],
+    note: "on centred X, intercept_scaling 1000; it has one thread; timed once",
+    once: true,
+    verify: async (process) => {
+      const got = await rivalArray(process, context.files.folder, "dense_liblinear", { C });
+      const value = objective(got);
+      target = Math.min(target, value);
+      return `objective ${value.toPrecision(9)}, ${got.subarray(0, neurons).filter((w) => w !== 0).length} neurons`;
+    },
+    run: (process) => process.run("dense_liblinear", { C }),
+  });
+  let tolerance: number | undefined;
+  const fitL1 = async (backend: Backend, one: number) => {
+    const options = { balanced: true, tolerance: one, maxIterations: 1000 };
+    const [result] = await backend.fitLogisticL1(placed.of(backend), labels, [{ feature: 0, C }], options);
+    return result;
+  };
+  const ours = ourContenders(context, {
+    verify: async (backend) => {
+      let value = Infinity;
+      for (const one of tolerance === undefined ? TOLERANCES : [tolerance]) {
+        const { support, coefficients, intercept } = await fitL1(backend, one);
+        const theta = new Float64Array(neurons + 1);
+        for (const [at, j] of support.entries()) theta[j] = coefficients[at];
+        theta[neurons] = intercept;
+        value = objective(theta);
+        if (value > target * (1 + SAME)) continue;
+        tolerance = one;
+        return `objective ${value.toPrecision(9)}, ${support.length} neurons at a tolerance of ${one.toExponential(0)}`;
+      }
+      throw new WrongAnswerError(`objective ${value}, the rival reached ${target}`);
+    },
+    run: (backend) => fitL1(backend, tolerance!),
+  });
+  return compare(
+    {
+      job: "J3",
+      task: `dense L1, C = ${C}`,
+      size: { rows, neurons },
+      contenders: [...rivals, ...ours],
+      goals: [{ times: 15, rivals: [rivalName], text: "liblinear" }],
     },
     { ...context, rounds: Math.min(context.rounds, 3) },
   );

@@ -3,6 +3,10 @@ import { Session, type Debugger, type Profiler } from "node:inspector/promises";
 import type { Profile } from "./results.ts";
 
 const MICROSECONDS = 500;
+/** Short calls are repeated: a few samples say nothing. */
+const LEAST_MILLISECONDS = 1000;
+/** Smaller shares are left out. */
+const LEAST_SHARE = 0.01;
 /** Functions named in a profile. */
 const NAMED = 8;
 /** Not work: V8's names for what it samples between events, and for calls that only wait. */
@@ -36,7 +40,7 @@ class WorkerSession {
   }
 }
 
-/** Runs the call under the profiler. */
+/** Runs the call under the profiler, for a second at least. */
 export async function profileCall(call: () => Promise<unknown>): Promise<Omit<Profile, "threads">> {
   const main = new Session();
   main.connect();
@@ -51,16 +55,18 @@ export async function profileCall(call: () => Promise<unknown>): Promise<Omit<Pr
   const alive = setInterval(() => undefined, 1000);
   try {
     await main.post("NodeWorker.enable", { waitForDebuggerOnStart: false });
-    await main.post("Profiler.enable");
-    await main.post("Profiler.setSamplingInterval", { interval: MICROSECONDS });
-    await main.post("Profiler.start");
     const sessions = [...workers.values()];
     for (const worker of sessions) {
       await worker.post("Profiler.enable");
       await worker.post("Profiler.setSamplingInterval", { interval: MICROSECONDS });
       await worker.post("Profiler.start");
     }
-    await call();
+    await main.post("Profiler.enable");
+    await main.post("Profiler.setSamplingInterval", { interval: MICROSECONDS });
+    await main.post("Profiler.start");
+    const start = performance.now();
+    do await call();
+    while (performance.now() - start < LEAST_MILLISECONDS);
     const { profile } = await main.post("Profiler.stop");
     const others: Profiler.Profile[] = [];
     for (const worker of sessions) {
@@ -148,6 +154,7 @@ function summarise(
   const waited = count(main.nodes.filter(({ callFrame }) => WAITING.has(callFrame.functionName)));
   const parts = [...hits]
     .map(([name, own]) => ({ name, share: own / busy }))
+    .filter(({ share }) => share >= LEAST_SHARE)
     .sort((a, b) => b.share - a.share)
     .slice(0, NAMED);
   return { parts, waiting: all === 0 ? 0 : waited / all };
