@@ -114,10 +114,7 @@ export async function compare(task: Task, options: CompareOptions): Promise<Task
   const timed = refused ? [] : judged.filter(({ entry }) => entry.status === "timed");
   for (const one of timed) {
     if (items === 1 || one.contender.whole === true) continue;
-    const few = Math.min(items, 4);
-    await one.contender.run(few);
-    const { seconds } = await one.contender.run(few);
-    one.timedItems = Math.min(items, Math.max(few, Math.floor((options.runSeconds * few) / seconds)));
+    one.timedItems = await itemsFor(one.contender, items, options.runSeconds);
   }
   const start = performance.now();
   for (let round = 0; round < options.rounds; round++) {
@@ -166,6 +163,18 @@ export async function compare(task: Task, options: CompareOptions): Promise<Task
 function firstOfOurs<T extends { readonly entry: Entry }>(judged: readonly T[]): T[] {
   const ours = judged.filter(({ entry }) => entry.side === "ours");
   return ours.filter(({ entry }, at) => ours.findIndex((one) => one.entry.threads === entry.threads) === at);
+}
+
+/** How many items take about `runSeconds`, found from ever larger parts: few say little where many are done at once. */
+async function itemsFor(contender: Contender, items: number, runSeconds: number): Promise<number> {
+  let tried = Math.min(items, 4);
+  await contender.run(tried);
+  for (;;) {
+    const { seconds } = await contender.run(tried);
+    const affordable = Math.floor((runSeconds * tried) / seconds);
+    if (tried === items || seconds > runSeconds / 8) return Math.min(items, Math.max(tried, affordable));
+    tried = Math.min(items, 8 * tried);
+  }
 }
 
 function withTimes(
