@@ -45,18 +45,3 @@ describe("class moments of many features together", () => {
     }
   });
 });
-
-describe("a pacer", () => {
-  it("lets timers run and stops with the signal's reason", async () => {
-    const controller = new AbortController();
-    const pacer = new Pacer(controller.signal);
-    expect(pacer.due).toBe(false);
-    setTimeout(() => controller.abort(new Error("stop")), 0);
-    await expect(
-      (async () => {
-        for (let turn = 0; turn < 100; turn++) await pacer.turn();
-      })(),
-    ).rejects.toThrow("stop");
-    expect(() => new Pacer(controller.signal)).toThrow("stop");
-  });
-});

@@ -1,5 +1,5 @@
 /** Batches of wide logistic fits on the SIMD kernels. X is read where it lies, or copied block by block in every pass. */
-import { Activations } from "../../../data/activations.ts";
+import type { Activations } from "../../../data/activations.ts";
 import type { LabelMatrix } from "../../../data/labels.ts";
 import type { LogisticFit, LogisticOptions, LogisticProblem } from "../../backend.ts";
 import type { Pacer } from "../pacer.ts";
