@@ -5,4 +5,7 @@ export { add, erf, gelu, geluTanh, relu } from "./activation";
 export { attend, rotate } from "./attention";
 export { gatherRows } from "./gather-rows";
 export { centreColumns, describeColumns, gatherLogisticColumns } from "./gather-logistic-columns";
-export { addPass, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes, startFit } from "./fit-logistic";
+export {
+  addChunksOfPass, addPanelOfHessian, addPass, addHessianRows, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes,
+  mergePass, startFit,
+} from "./fit-logistic";
