@@ -3,14 +3,14 @@
  * once, each fit runs within one item of a job, and what the kernels give up goes to the float64 reference.
  */
 import type { Activations } from "../../../data/activations.ts";
-import { UNLABELLED, type LabelMatrix } from "../../../data/labels.ts";
+import type { LabelMatrix } from "../../../data/labels.ts";
 import type { LogisticFit, LogisticOptions, LogisticProblem } from "../../backend.ts";
 import { Pacer } from "../pacer.ts";
 import { assertProblems, chunksOfColumns, fitLogistic as fitByReference } from "../reference/fit-logistic.ts";
 import { LogisticLoss } from "../reference/logistic-loss.ts";
 import { newtonSteps } from "../reference/newton.ts";
 import type { KernelPool } from "../wasm/kernel-pool.ts";
-import { gatherDesign, type LogisticDesign } from "./logistic-design.ts";
+import { CHUNK_ROWS, gatherDesign, orderOfRows, type LogisticDesign } from "./logistic-design.ts";
 import { Scope } from "../wasm/kernel-memory.ts";
 
 /** Bytes of gathered columns held at once; twice, when they have to be centred. */
@@ -27,10 +27,22 @@ const SUBSET_ROWS_PER_PARAMETER = 50;
 const ITEM_OPERATIONS = 10_000_000;
 const PROGRESS_OPERATIONS = 400_000_000;
 
+/** Elementary operations of a fit, about 5 ms, beyond which its passes are spread over many items. */
+const LARGE_OPERATIONS = 60_000_000;
+
 /** Words that the kernels add to an evaluation's gradient, and that they report of a fit. */
 const EVALUATION = 7;
 const REPORT = 8;
 const CONVERGED = 1;
+
+/** Where a state says what it asks for, and what that may be. */
+const TASK = 8;
+const NOTHING = 0;
+const HESSIAN = 2;
+const CURVATURE = 3;
+
+/** Elementary operations of an item of a pass. */
+const PASS_ITEM_OPERATIONS = 4_000_000;
 
 /**
  * Fits every problem, label set by label set.
@@ -58,14 +70,25 @@ export async function fitLogistic(
   for (const [feature, members] of byFeature(problems)) {
     const narrow = members.filter((p) => problems[p].support.length <= MOST_COLUMNS);
     left.push(...members.filter((p) => problems[p].support.length > MOST_COLUMNS));
-    const y = labels.of(feature);
-    for (const chunk of chunksOfColumns(problems, narrow, labelled(y), GATHER_BYTES)) {
-      const design = await gatherDesign(pool, x, y, unionOf(problems, chunk), options.signal);
+    if (narrow.length === 0) continue;
+    const order = orderOfRows(labels.of(feature));
+    const rows = order.counts[0] + order.counts[1];
+    const isLarge = (p: number): boolean => operationsOf(rows, problems[p].support.length) > LARGE_OPERATIONS;
+    const small = narrow.filter((p) => !isLarge(p));
+    for (const chunk of [
+      ...chunksOfColumns(problems, small, rows, GATHER_BYTES),
+      ...narrow.filter(isLarge).map((p) => [p]),
+    ]) {
+      const layout = chunk.length === 1 ? "chunks" : "columns";
+      const design = await gatherDesign(pool, x, order, unionOf(problems, chunk), layout, options.signal);
       try {
         const fit = new BatchOfFits(pool, design, options, pacer);
         const usable = chunk.filter((p) => problems[p].support.every((j) => design.finite.has(j)));
         left.push(...chunk.filter((p) => !usable.includes(p)));
-        await fit.run(problems, usable, fits, report);
+        if (usable.some(isLarge)) {
+          for (const p of usable) fits[p] = await fit.runOverRows(problems[p]);
+          report(usable.length);
+        } else await fit.run(problems, usable, fits, report);
       } finally {
         design.close();
       }
@@ -95,16 +118,24 @@ function byFeature(problems: readonly LogisticProblem[]): Map<number, number[]> 
   return groups;
 }
 
-function labelled(y: Uint8Array): number {
-  let count = 0;
-  for (const label of y) if (label !== UNLABELLED) count++;
-  return count;
+/** Elementary operations of a fit of k columns, roughly. */
+function operationsOf(rows: number, k: number): number {
+  return rows * (100 + 20 * k + (k * k) / 8) + k ** 3;
 }
 
 function unionOf(problems: readonly LogisticProblem[], members: readonly number[]): Uint32Array {
   const union = new Set<number>();
   for (const p of members) for (const j of problems[p].support) union.add(j);
   return Uint32Array.from(union);
+}
+
+/** Rows of the lower triangle of an m × m matrix at which its panels begin: even, and of about as many entries each. */
+function panelsOf(m: number): Uint32Array {
+  const count = Math.max(1, Math.min(64, Math.ceil((m * m) / 512)));
+  const bounds = new Set([0]);
+  for (let i = 1; i < count; i++) bounds.add(2 * Math.round((m * Math.sqrt(i / count)) / 2));
+  bounds.delete(m);
+  return Uint32Array.from([...bounds, m]);
 }
 
 /** Fits on one design. */
@@ -141,7 +172,7 @@ class BatchOfFits {
     let operations = 0;
     for (const [at, p] of order.entries()) {
       part.push(p);
-      operations += this.#operations(problems[p].support.length);
+      operations += operationsOf(this.#design.rows, problems[p].support.length);
       if (operations < PROGRESS_OPERATIONS && at < order.length - 1) continue;
       await this.#runPart(problems, part, fits, operations);
       report(part.length);
@@ -156,78 +187,29 @@ class BatchOfFits {
     fits: LogisticFit[],
     operations: number,
   ): Promise<void> {
-    const { memory, threads } = this.#pool;
-    const design = this.#design;
-    const scope = new Scope(memory);
+    const scope = new Scope(this.#pool.memory);
     try {
-      const words = new Uint32Array(8 * part.length);
       const items: number[] = [];
       let ofItem = Infinity;
-      const results: number[] = [];
       for (const [at, p] of part.entries()) {
-        const { support, scale } = problems[p];
-        const m = support.length + 1;
         if (ofItem >= ITEM_OPERATIONS) {
           items.push(at);
           ofItem = 0;
         }
-        ofItem += this.#operations(m - 1);
-        const places = Uint32Array.from({ length: m }, (_, j) =>
-          j < m - 1 ? design.place.get(support[j])! : design.columns,
-        );
-        const ridge = Float64Array.from({ length: m }, (_, j) =>
-          j < m - 1 ? (scale ? scale[j] ** 2 : 1) : 0,
-        );
-        const start = new Float64Array(m);
-        start[m - 1] = Math.log((design.counts[1] * this.#weight[1]) / (design.counts[0] * this.#weight[0]));
-        const subset = this.#subset(m);
-        const result = scope.allocate(8 * (2 * m + EVALUATION + REPORT));
-        results.push(result);
-        words.set(
-          [
-            m,
-            scope.copyOf(places),
-            scope.copyOf(ridge),
-            scope.copyOf(start),
-            result,
-            subset.chunks,
-            scope.copyOf(subset.weights),
-            this.#options.maxIterations,
-          ],
-          8 * at,
-        );
-        if (this.#pacer.due) await this.#pacer.turn();
+        ofItem += operationsOf(this.#design.rows, problems[p].support.length);
       }
       items.push(part.length);
-      const widest = part.reduce((most, p) => Math.max(most, problems[p].support.length), 0) + 1;
-      const state = Math.ceil(this.#pool.kernel("fitStateBytes")(widest, design.chunks)! / 64 + 1) * 64;
-      const scratch = state + Math.ceil(this.#pool.kernel("fitWorkBytes")(widest)! / 64) * 64;
-      const numbers = Float64Array.of(
-        this.#weight[1],
-        this.#weight[0],
-        2 * this.#totalWeight,
-        this.#options.tolerance,
+      const batch = await this.#prepare(
+        scope,
+        part.map((p) => problems[p]),
       );
-      await this.#pool.run(
-        "fitSupports",
-        items.length - 1,
-        [
-          scope.copyOf(words),
-          design.centred,
-          design.raw - design.centred,
-          design.stride,
-          design.pilots,
-          design.chunkWords,
-          design.chunks,
-          scope.copyOf(numbers),
-          scope.allocate(threads * scratch),
-          scratch,
-          scope.copyOf(Uint32Array.from(items)),
-        ],
-        { signal: this.#options.signal, operations },
-      );
+      const args = [...batch.args, scope.copyOf(Uint32Array.from(items))];
+      await this.#pool.run("fitSupports", items.length - 1, args, {
+        signal: this.#options.signal,
+        operations,
+      });
       for (const [at, p] of part.entries()) {
-        fits[p] = await this.#finish(problems[p], results[at]);
+        fits[p] = await this.#finish(problems[p], batch.results[at]);
         if (this.#pacer.due) await this.#pacer.turn();
       }
     } finally {
@@ -235,10 +217,112 @@ class BatchOfFits {
     }
   }
 
-  /** Elementary operations of a fit of k columns, roughly. */
-  #operations(k: number): number {
-    const { rows } = this.#design;
-    return rows * (100 + 20 * k + (k * k) / 8) + k ** 3;
+  /** One fit whose passes are spread over the threads; as {@link run}, but for the last bits of its sums. */
+  async runOverRows(problem: LogisticProblem): Promise<LogisticFit> {
+    const pool = this.#pool;
+    const { memory } = pool;
+    const { signal } = this.#options;
+    const { chunks } = this.#design;
+    const scope = new Scope(memory);
+    try {
+      const m = problem.support.length + 1;
+      const { args, results } = await this.#prepare(scope, [problem]);
+      const state = scope.allocate(pool.kernel("fitStateBytes")(m, chunks, 0)!);
+      const perItem = Math.max(8, Math.ceil(PASS_ITEM_OPERATIONS / (CHUNK_ROWS * (8 * m + 64))));
+      const parts = scope.allocate(8 * (m + EVALUATION) * Math.ceil(chunks / perItem));
+      const panels = panelsOf(m);
+      const words = [...args, 0, state, perItem, parts, scope.copyOf(panels)];
+      const at = scope.copyOf(Uint32Array.from(words));
+      pool.kernel("startFit")(state, at, 0);
+      for (;;) {
+        const task = memory.u32(state + TASK, 1)[0];
+        if (task === NOTHING) break;
+        const ofPass = pool.kernel("chunksOfPass")(state)!;
+        if (task !== HESSIAN) {
+          const items = Math.ceil(ofPass / perItem);
+          await pool.run("addChunksOfPass", items, words, { signal });
+          pool.kernel("mergePass")(at, items);
+        }
+        if (task === HESSIAN || task === CURVATURE) {
+          await pool.run("addPanelOfHessian", panels.length - 1, words, { signal });
+        }
+        pool.kernel("advance")(state);
+        if (this.#pacer.due) await this.#pacer.turn();
+      }
+      return await this.#finish(problem, results[0]);
+    } finally {
+      scope.close();
+    }
+  }
+
+  /** Puts problems where the kernels read them, and lists the words that jobs on them have in common. */
+  async #prepare(
+    scope: Scope,
+    problems: readonly LogisticProblem[],
+  ): Promise<{ args: readonly number[]; results: readonly number[] }> {
+    const { memory, threads } = this.#pool;
+    const design = this.#design;
+    const sizes = problems.map(({ support }) => support.length + 1);
+    const widest = sizes.reduce((most, m) => Math.max(most, m), 0);
+    const total = sizes.reduce((sum, m) => sum + m, 0);
+    const words = new Uint32Array(8 * problems.length);
+    const places = new Uint32Array(total);
+    const ridges = new Float64Array(total);
+    const starts = new Float64Array(total);
+    const placesAt = scope.allocate(places.byteLength);
+    const ridgesAt = scope.allocate(ridges.byteLength);
+    const startsAt = scope.allocate(starts.byteLength);
+    const resultsAt = scope.allocate(8 * (2 * total + (EVALUATION + REPORT) * problems.length));
+    const logOdds = Math.log((design.counts[1] * this.#weight[1]) / (design.counts[0] * this.#weight[0]));
+    const subsets = new Map<number, { chunks: number; weights: number }>();
+    const results: number[] = [];
+    let first = 0;
+    for (const [p, { support, scale }] of problems.entries()) {
+      const m = sizes[p];
+      let subset = subsets.get(m);
+      if (!subset) {
+        const { chunks, weights } = this.#subset(m);
+        subset = { chunks, weights: scope.copyOf(weights) };
+        subsets.set(m, subset);
+      }
+      for (let j = 0; j < m - 1; j++) {
+        places[first + j] = design.place.get(support[j])!;
+        ridges[first + j] = scale ? scale[j] ** 2 : 1;
+      }
+      places[first + m - 1] = design.columns;
+      starts[first + m - 1] = logOdds;
+      const result = resultsAt + 8 * (2 * first + (EVALUATION + REPORT) * p);
+      results.push(result);
+      words.set(
+        [
+          ...[m, placesAt + 4 * first, ridgesAt + 8 * first, startsAt + 8 * first, result],
+          ...[subset.chunks, subset.weights, this.#options.maxIterations],
+        ],
+        8 * p,
+      );
+      first += m;
+      if (this.#pacer.due) await this.#pacer.turn();
+    }
+    memory.u32(placesAt, total).set(places);
+    memory.f64(ridgesAt, total).set(ridges);
+    memory.f64(startsAt, total).set(starts);
+    const copies = design.advance === 4 * CHUNK_ROWS ? 1 : 0;
+    const state = this.#pool.kernel("fitStateBytes")(widest, design.chunks, copies)!;
+    const scratch = 64 * Math.ceil((state + this.#pool.kernel("fitWorkBytes")(widest)!) / 64 + 1);
+    const { tolerance } = this.#options;
+    const numbers = Float64Array.of(this.#weight[1], this.#weight[0], 2 * this.#totalWeight, tolerance);
+    const args = [
+      ...[scope.copyOf(words), design.centred, design.raw - design.centred, design.stride, design.pilots],
+      ...[
+        design.chunkWords,
+        design.chunks,
+        scope.copyOf(numbers),
+        scope.allocate(threads * scratch),
+        scratch,
+      ],
+      design.advance,
+    ];
+    return { args, results };
   }
 
   /** The chunks that a fit of m parameters starts on, none for all, and the weights of their rows. */

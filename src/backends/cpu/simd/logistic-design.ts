@@ -3,7 +3,7 @@ import type { Activations } from "../../../data/activations.ts";
 import { classWeights } from "../reference/logistic-loss.ts";
 import { Scope } from "../wasm/kernel-memory.ts";
 import type { KernelPool } from "../wasm/kernel-pool.ts";
-import { copyCode, forEachRowBlock, STORAGE_CODES } from "../wasm/kernel-rows.ts";
+import { copyCode, forEachRowBlock, inPlace, STORAGE_CODES } from "../wasm/kernel-rows.ts";
 
 /** Rows of a chunk. */
 export const CHUNK_ROWS = 64;
@@ -17,7 +17,7 @@ const MOST_OFFSET = 4;
 const NO_ROW = 0xffff_ffff;
 
 /** Labelled rows in the order of the chunks. */
-interface RowOrder {
+export interface RowOrder {
   /** Row of the matrix by place, 64 per chunk; {@link NO_ROW} where a chunk has no more. */
   readonly rows: Uint32Array;
   /** Rows of each chunk, and 256 for positives. */
@@ -39,8 +39,9 @@ export class LogisticDesign {
   readonly centred: number;
   readonly pilots: number;
   readonly chunkWords: number;
-  /** Bytes from column to column. */
+  /** Bytes from column to column, and from chunk to chunk of a column. */
   readonly stride: number;
+  readonly advance: number;
   readonly #pilots: Float64Array;
 
   constructor(
@@ -49,7 +50,14 @@ export class LogisticDesign {
     order: RowOrder,
     columns: Uint32Array,
     described: Float64Array,
-    at: { raw: number; centred: number; chunkWords: number; stride: number; pilots: Float64Array },
+    at: {
+      raw: number;
+      centred: number;
+      chunkWords: number;
+      stride: number;
+      advance: number;
+      pilots: Float64Array;
+    },
   ) {
     this.#pool = pool;
     this.#scope = scope;
@@ -62,6 +70,7 @@ export class LogisticDesign {
     this.centred = at.centred;
     this.chunkWords = at.chunkWords;
     this.stride = at.stride;
+    this.advance = at.advance;
     this.#pilots = at.pilots;
     this.pilots = scope.copyOf(at.pilots);
   }
@@ -104,9 +113,16 @@ export class LogisticDesign {
     const kept: number[] = [];
     for (let i = 0; i < rows.length; i++) if (rows[i] !== NO_ROW) kept.push(i);
     const labels = Uint8Array.from(kept, (i) => chunks[Math.floor(i / CHUNK_ROWS)] >> 8);
+    const all = this.#pool.memory.f32(
+      this.raw,
+      (this.columns * this.stride) / 4 + (this.chunks * this.advance) / 4,
+    );
     const columns = Array.from(support, (j) => {
-      const column = this.#pool.memory.f32(this.raw + this.place.get(j)! * this.stride, rows.length);
-      return Float32Array.from(kept, (i) => column[i]);
+      const column = (this.place.get(j)! * this.stride) / 4;
+      return Float32Array.from(
+        kept,
+        (i) => all[column + (Math.floor(i / CHUNK_ROWS) * this.advance) / 4 + (i % CHUNK_ROWS)],
+      );
     });
     return { columns, labels, weights: classWeights(labels, balanced) };
   }
@@ -116,96 +132,111 @@ export class LogisticDesign {
   }
 }
 
-/** Gathers columns of the labelled rows. */
+/**
+ * Gathers columns of the labelled rows.
+ *
+ * @param layout "columns": one after the other, for fits that share them; "chunks": all columns of a chunk together, for one fit
+ */
 export async function gatherDesign(
   pool: KernelPool,
   x: Activations,
-  y: Uint8Array,
+  order: RowOrder,
   columns: Uint32Array,
+  layout: "columns" | "chunks",
   signal?: AbortSignal,
 ): Promise<LogisticDesign> {
   const { memory } = pool;
-  const order = orderOfRows(y);
   const count = order.chunks.length;
   const k = columns.length;
+  const n = order.counts[0] + order.counts[1];
+  const chunk = 4 * CHUNK_ROWS;
   // An odd number of cache lines from column to column: no two columns fight for the same set of the cache.
-  const stride = 64 * ((4 * count) | 1);
+  const stride = layout === "chunks" ? chunk : CHUNK_ROWS * ((4 * count) | 1);
+  const advance = layout === "chunks" ? chunk * (k + 1) : chunk;
+  const bytes = (k + 1) * (layout === "chunks" ? count * chunk : stride);
   const scope = new Scope(memory);
+  const part = new Scope(memory);
   try {
-    const raw = scope.allocate((k + 1) * stride);
+    const withOnes = (): number => {
+      const at = scope.allocate(bytes);
+      const all = memory.f32(at, bytes / 4);
+      for (let c = 0; c < count; c++) {
+        const from = (k * stride + c * advance) / 4;
+        all.fill(1, from, from + CHUNK_ROWS);
+      }
+      return at;
+    };
+    const raw = withOnes();
+    // What the chunks lack is zero.
+    const all = memory.f32(raw, bytes / 4);
+    for (let c = 0; c < count; c++) {
+      const rows = order.chunks[c] & 255;
+      if (rows === CHUNK_ROWS) continue;
+      for (let j = 0; j < k; j++) {
+        const from = (j * stride + c * advance) / 4;
+        all.fill(0, from + rows, from + CHUNK_ROWS);
+      }
+    }
     const chunkWords = scope.copyOf(order.chunks);
-    // What the chunks lack is zero; the column of ones has no pads to be read.
-    memory.f32(raw + k * stride, CHUNK_ROWS * count).fill(1);
-    const short = [...order.chunks.keys()].filter((c) => (order.chunks[c] & 255) < CHUNK_ROWS);
-    for (let j = 0; j < k; j++)
-      for (const c of short) memory.f32(raw + j * stride + 256 * c, CHUNK_ROWS).fill(0);
-    const part = new Scope(memory);
-    try {
-      const { scale, offset } = copyCode(part, x);
-      const from = part.copyOf(columns);
-      const rows = part.copyOf(order.rows);
-      await forEachRowBlock(
-        pool,
-        x,
-        1,
-        (block) =>
-          pool.run(
-            "gatherLogisticColumns",
-            count,
-            [
-              block.at,
-              STORAGE_CODES[x.dtype],
-              x.neurons,
-              block.first,
-              block.rows,
-              from,
-              k,
-              scale,
-              offset,
-              rows,
-              raw,
-              stride,
-            ],
-            { signal, operations: 4 * block.rows * k },
-          ),
-        signal,
-      );
-      const out = part.allocate(16 * k);
-      const n = order.counts[0] + order.counts[1];
-      await pool.run("describeColumns", k, [raw, stride, count, chunkWords, n, out], {
+    const { scale, offset } = copyCode(part, x);
+    const from = part.copyOf(columns);
+    const list = part.allocate(512 * pool.threads);
+    // In place, values are written where they belong together; of a block of rows, they are read together.
+    const byPlace = inPlace(pool, x);
+    const table = part.copyOf(byPlace ? order.rows : placesOf(order, x.rows));
+    await forEachRowBlock(
+      pool,
+      x,
+      CHUNK_ROWS,
+      ({ at, first, rows }) =>
+        pool.run(
+          "gatherLogisticColumns",
+          byPlace ? count : Math.ceil(rows / CHUNK_ROWS),
+          [
+            ...[at, STORAGE_CODES[x.dtype], x.neurons, first, rows, from, k, scale, offset],
+            ...[byPlace ? 1 : 0, table, raw, stride, advance, list],
+          ],
+          { signal, operations: 8 * rows * k },
+        ),
+      signal,
+    );
+    const out = part.allocate(16 * k);
+    await pool.run("describeColumns", k, [raw, stride, advance, count, chunkWords, n, out], {
+      signal,
+      operations: n * k,
+    });
+    const described = memory.f64(out, 2 * k).slice();
+    const pilots = new Float64Array(k + 1);
+    let centred = raw;
+    if (columns.some((_, c) => Math.abs(described[2 * c]) > MOST_OFFSET * described[2 * c + 1])) {
+      for (let c = 0; c < k; c++) {
+        const pilot = Math.fround(described[2 * c]);
+        if (Number.isFinite(pilot)) pilots[c] = pilot;
+      }
+      centred = withOnes();
+      const at = part.copyOf(pilots);
+      await pool.run("centreColumns", k, [raw, stride, advance, count, chunkWords, centred, at], {
         signal,
         operations: n * k,
       });
-      const described = memory.f64(out, 2 * k).slice();
-      const pilots = new Float64Array(k + 1);
-      let centred = raw;
-      const far = columns.some((_, c) => Math.abs(described[2 * c]) > MOST_OFFSET * described[2 * c + 1]);
-      if (far) {
-        for (let c = 0; c < k; c++) {
-          const pilot = Math.fround(described[2 * c]);
-          if (Number.isFinite(pilot)) pilots[c] = pilot;
-        }
-        centred = scope.allocate((k + 1) * stride);
-        memory.f32(centred + k * stride, CHUNK_ROWS * count).fill(1);
-        await pool.run("centreColumns", k, [raw, centred, stride, count, chunkWords, part.copyOf(pilots)], {
-          signal,
-          operations: n * k,
-        });
-      }
-      return new LogisticDesign(pool, scope, order, columns, described, {
-        raw,
-        centred,
-        chunkWords,
-        stride,
-        pilots,
-      });
-    } finally {
-      part.close();
     }
+    const at = { raw, centred, chunkWords, stride, advance, pilots };
+    return new LogisticDesign(pool, scope, order, columns, described, at);
   } catch (error) {
     scope.close();
     throw error;
+  } finally {
+    part.close();
   }
+}
+
+/** The place of each row of the matrix. */
+function placesOf(order: RowOrder, rows: number): Uint32Array {
+  const places = new Uint32Array(rows).fill(NO_ROW);
+  for (let place = 0; place < order.rows.length; place++) {
+    if (order.rows[place] !== NO_ROW) places[order.rows[place]] = place;
+  }
+  return places;
 }
 
 /**
@@ -213,7 +244,7 @@ export async function gatherDesign(
  * golden ratio of their number, so that neighbours, which come from one text, do not stay together; and the rarer class has
  * at least {@link LEAST_SHARE} of the chunks as long as it lasts.
  */
-function orderOfRows(y: Uint8Array): RowOrder {
+export function orderOfRows(y: Uint8Array): RowOrder {
   const counts: [number, number] = [0, 0];
   for (const label of y) if (label < 2) counts[label]++;
   const rows = counts.map((count) => new Uint32Array(count));
@@ -239,7 +270,8 @@ function orderOfRows(y: Uint8Array): RowOrder {
     const size = Math.min(CHUNK_ROWS, counts[kind] - taken[kind]);
     for (let i = 0; i < size; i++) {
       order.rows[c * CHUNK_ROWS + i] = rows[kind][position[kind]];
-      position[kind] = (position[kind] + steps[kind]) % counts[kind];
+      position[kind] += steps[kind];
+      if (position[kind] >= counts[kind]) position[kind] -= counts[kind];
     }
     taken[kind] += size;
     order.chunks[c] = size + 256 * kind;
@@ -252,5 +284,5 @@ function coprimeStep(n: number): number {
   const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
   let step = Math.max(1, Math.round(n * 0.6180339887498949));
   while (divisor(step, n) > 1) step++;
-  return step;
+  return step % n;
 }

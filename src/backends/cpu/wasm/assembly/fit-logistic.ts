@@ -12,7 +12,8 @@
  */
 import { addScaled, choleskyFactor, choleskySolve, dot } from "./cholesky";
 import {
-  accumulatorBytes, addEvaluation, addGradient, clearEvaluation, EVALUATION, hessianRows, mergeEvaluation,
+  accumulatorBytes, addEvaluation, addGradient, clearEvaluation, CONSTANT_BYTES, EVALUATION, hessianRows,
+  mergeEvaluation, writeConstants,
 } from "./logistic-passes";
 
 // Arguments of a batch, words.
@@ -26,7 +27,13 @@ const COUNT: usize = 24; // chunks
 const OPTIONS: usize = 28; // f64: weight of positives and of negatives, 2·C·Σω, tolerance
 const SCRATCH: usize = 32; // per thread
 const SCRATCH_BYTES: usize = 36;
-const ITEMS: usize = 40; // first problem of each item, and the end of the last
+const ADVANCE: usize = 40; // bytes from chunk to chunk
+const ITEMS: usize = 44; // first problem of each item, and the end of the last
+// Of one fit that is spread over items.
+const STATE: usize = 48;
+const ITEM_CHUNKS: usize = 52;
+const PARTS: usize = 56; // f64[m + 7] of each item
+const PANELS: usize = 60; // first row of the Hessian of each item, and the end of the last
 
 // Words of a problem's record.
 const SIZE: usize = 0; // m: support and intercept
@@ -70,10 +77,13 @@ const HESSIAN: usize = 112;
 const CURVATURE: usize = 116;
 const SUMS: usize = 120;
 const EVALUATED: usize = 124;
+const RAW_COLUMNS: usize = 160;
+const OWN_ADVANCE: usize = 164;
+const CONSTANTS: usize = 168;
 const SLOPE: usize = 128;
 const DECREMENT: usize = 136; // λ²
 const BEFORE: usize = 144; // λ² one step before
-const ARRAYS: usize = 160;
+const ARRAYS: usize = 176;
 
 const TO_DO_NOTHING: i32 = 0;
 const TO_SUM_GRADIENT: i32 = 1;
@@ -92,6 +102,8 @@ const GAVE_UP: i32 = 2;
 const MEMORY: i32 = 8;
 /** Steps on the subset at most. */
 const SUBSET_STEPS: i32 = 12;
+/** Size from which a fit has its columns copied chunk by chunk: more streams than that are not fetched ahead of their use. */
+const COPY_FROM: usize = 9;
 /** Size up to which the Hessian of all rows costs little more than a gradient. */
 const SMALL: usize = 6;
 /** λ²/(2·C·Σω) below which f32 gradients are rounding errors. */
@@ -148,12 +160,12 @@ function aligned(bytes: usize): usize {
   return (bytes + 15) & ~(<usize>15);
 }
 
-/** Bytes of a state. */
-export function fitStateBytes(m: usize, chunks: usize): usize {
+/** Bytes of a state; `copies`: with room for the problem's columns. */
+export function fitStateBytes(m: usize, chunks: usize, copies: bool): usize {
   return (
-    ARRAYS + aligned((m + 2) << 2) + 6 * aligned(m << 3) + aligned(m << 3) + 16 +
+    ARRAYS + 2 * aligned((m + 2) << 2) + CONSTANT_BYTES + 6 * aligned(m << 3) + aligned(m << 3) + 16 +
     <usize>MEMORY * (2 * aligned(m << 3) + 16) + aligned((m * m) << 3) + (chunks << 8) + accumulatorBytes(m) +
-    aligned((m + EVALUATION) << 3)
+    aligned((m + EVALUATION) << 3) + (copies && m >= COPY_FROM ? (chunks * m) << 8 : 0)
   );
 }
 
@@ -173,6 +185,11 @@ export function startFit(s: usize, args: usize, index: i32): void {
   let at = s + ARRAYS;
   setWord(s, COLUMNS, at);
   at += aligned((m + 2) << 2);
+  setWord(s, RAW_COLUMNS, at);
+  at += aligned((m + 2) << 2);
+  setWord(s, CONSTANTS, at);
+  writeConstants(at);
+  at += CONSTANT_BYTES;
   for (let p = THETA; p <= DIRECTION; p += 4) {
     setWord(s, p, at);
     at += vector;
@@ -187,18 +204,43 @@ export function startFit(s: usize, args: usize, index: i32): void {
   at += word(args, COUNT) << 8;
   setWord(s, SUMS, at);
   setWord(s, EVALUATED, at + accumulatorBytes(m));
-  const columns = word(s, COLUMNS);
-  const places = word(problem, PLACES);
-  for (let j: usize = 0; j < m + 2; j++) {
-    const place = word(places, min(j, m - 1) << 2);
-    setWord(columns, j << 2, word(args, POOL) + place * word(args, STRIDE));
-  }
+  setColumns(s, m, at + accumulatorBytes(m) + aligned((m + EVALUATION) << 3));
   memory.copy(word(s, THETA), word(problem, START), m << 3);
   const subset = count(problem, SUBSET);
   setCount(s, LEVEL, subset ? ON_SUBSET : ON_ALL);
   setCount(s, HESSIAN_CHUNKS, subset && m > SMALL ? subset : chunkCount(s));
   store<f64>(s + BEFORE, Infinity);
   ask(s, TO_SUM_GRADIENT);
+}
+
+/** Pointers to the problem's columns, or to a copy of them at `copy`. */
+function setColumns(s: usize, m: usize, copy: usize): void {
+  const args = word(s, ARGS);
+  const places = word(word(s, PROBLEM), PLACES);
+  const advance = word(args, ADVANCE);
+  const copied = m >= COPY_FROM && advance == 256;
+  const columns = word(s, COLUMNS);
+  const raw = word(s, RAW_COLUMNS);
+  const same = word(args, RAW) == 0;
+  setWord(s, OWN_ADVANCE, copied ? m << 8 : advance);
+  for (let j: usize = 0; j < m + 2; j++) {
+    const place = min(j, m - 1);
+    const from = word(args, POOL) + word(places, place << 2) * word(args, STRIDE);
+    setWord(columns, j << 2, copied ? copy + (place << 8) : from);
+    setWord(raw, j << 2, copied && same ? copy + (place << 8) : from + word(args, RAW));
+    if (copied && j < m) {
+      let to = copy + (place << 8);
+      for (let p = from, end = from + (word(args, COUNT) << 8); p < end; p += 256) {
+        for (let i: usize = 0; i < 256; i += 64) {
+          v128.store(to + i, v128.load(p + i));
+          v128.store(to + i, v128.load(p + i, 16), 16);
+          v128.store(to + i, v128.load(p + i, 32), 32);
+          v128.store(to + i, v128.load(p + i, 48), 48);
+        }
+        to += m << 8;
+      }
+    }
+  }
 }
 
 /** Chunks that the pass asked for goes over. */
@@ -229,6 +271,8 @@ function ask(s: usize, task: i32): void {
     }
     memory.copy(weights, theta, m << 3);
     store<f64>(weights + ((m - 1) << 3), intercept);
+    const negative = weights + aligned(m << 3);
+    for (let j: usize = 0; j < m << 3; j += 8) store<f64>(negative + j, -load<f64>(weights + j));
     clearEvaluation(word(s, EVALUATED), m);
   } else if (task == TO_SUM_GRADIENT || task == TO_SUM_CURVATURE) {
     const stride = aligned(m << 2);
@@ -249,15 +293,16 @@ export function addPass(s: usize, from: i32, to: i32, work: usize, out: usize): 
   const m = word(problem, SIZE);
   if (task == TO_EVALUATE) {
     addEvaluation(
-      word(s, COLUMNS), word(args, RAW), m, word(args, CHUNKS), from, to, word(s, WEIGHTS), option(s, 0), option(s, 1), work, out,
+      word(s, RAW_COLUMNS), word(args, RAW) ? word(args, ADVANCE) : word(s, OWN_ADVANCE), m, word(args, CHUNKS), from, to,
+      word(s, WEIGHTS), aligned(m << 3), option(s, 0), option(s, 1), word(s, CONSTANTS), work, out,
     );
     return;
   }
   const subset = chunksOfPass(s) < chunkCount(s);
   const weights = subset ? word(problem, SUBSET_WEIGHTS) : word(args, OPTIONS);
   addGradient(
-    word(s, COLUMNS), m, word(args, CHUNKS), from, to, word(s, WEIGHTS), aligned(m << 2),
-    <f32>load<f64>(weights), <f32>load<f64>(weights, 8), keepsCurvature(s) ? word(s, CURVATURE) : 0, work, out,
+    word(s, COLUMNS), word(s, OWN_ADVANCE), m, word(args, CHUNKS), from, to, word(s, WEIGHTS), aligned(m << 2),
+    <f32>load<f64>(weights), <f32>load<f64>(weights, 8), keepsCurvature(s) ? word(s, CURVATURE) : 0, word(s, CONSTANTS), work, out,
   );
 }
 
@@ -267,10 +312,18 @@ function keepsCurvature(s: usize): bool {
   return count(word(s, PROBLEM), SUBSET) == 0 || (count(s, LEVEL_STEPS) == 0 && sizeOf(s) <= SMALL);
 }
 
+/** Rows first … end − 1 of the Hessian's sums over the pass's chunks. */
+export function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
+  const m = sizeOf(s);
+  const scaled = work + 512 + (m << 4);
+  hessianRows(
+    word(s, COLUMNS), word(s, OWN_ADVANCE), m, first, end, chunksOfPass(s), word(s, CURVATURE), scaled, word(s, SUMS), word(s, HESSIAN),
+  );
+}
+
 /** Gives the passes of one problem, all in this thread. */
 function solve(s: usize, work: usize): void {
   const m = sizeOf(s);
-  const scaled = work + 512 + (m << 4);
   for (;;) {
     const task = count(s, TASK);
     if (task == TO_DO_NOTHING) return;
@@ -279,7 +332,7 @@ function solve(s: usize, work: usize): void {
       addPass(s, 0, chunksOfPass(s), work, out);
     }
     if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
-      hessianRows(word(s, COLUMNS), m, 0, m, chunksOfPass(s), word(s, CURVATURE), scaled, word(s, SUMS), word(s, HESSIAN));
+      addHessianRows(s, 0, m, work);
     }
     advance(s);
   }
@@ -399,7 +452,8 @@ function decide(s: usize, m: usize): void {
   const level = count(s, LEVEL);
   const fresh = count(s, FRESH) == 1;
   const decrement = load<f64>(s + DECREMENT);
-  const ratio = decrement / load<f64>(s + BEFORE);
+  const before = load<f64>(s + BEFORE);
+  const ratio = before < Infinity ? decrement / before : 0.1;
   const unit = option(s, 2);
   const tolerance = option(s, 3);
   if (!(decrement >= 0 && decrement < Infinity)) {
@@ -412,7 +466,7 @@ function decide(s: usize, m: usize): void {
     // A subset's optimum lies √(m·n/subset) standard errors from that of all rows: closer is of no use.
     const near = 0.1 * <f64>m * <f64>chunkCount(s) / <f64>subset;
     const end = decrement <= near || count(s, LEVEL_STEPS) >= SUBSET_STEPS;
-    if (!fresh && ((end && m > SMALL) || (!end && ratio > 0.3 && count(s, AGE) > 1))) {
+    if (!fresh && ((end && m > SMALL) || (!end && count(s, AGE) > 1 && isSlow(s, m, ratio, near)))) {
       askForHessian(s);
       return;
     }
@@ -448,12 +502,7 @@ function decide(s: usize, m: usize): void {
     return;
   }
   if (!fresh && count(s, AGE) > 1 && !count(s, LAST)) {
-    // Passes that are left at the present pace, against what a new Hessian costs in passes.
-    const rows = <f64>hessianChunks(s) / <f64>chunkCount(s);
-    const size = <f64>m;
-    const cost = 3 + rows * size / 4.5 + size * size / <f64>(chunkCount(s) << 8);
-    const left = log(decrement / target) / -log(min(ratio, 0.99));
-    if (left > cost && !(level == ON_ALL && decrement < FLOOR * 100 * unit)) {
+    if (isSlow(s, m, ratio, target) && !(level == ON_ALL && decrement < FLOOR * 100 * unit)) {
       if (count(s, HESSIANS) > 2) setCount(s, HESSIAN_CHUNKS, chunkCount(s));
       askForHessian(s);
       return;
@@ -465,6 +514,14 @@ function decide(s: usize, m: usize): void {
   }
   step(s, m);
   ask(s, count(s, LEVEL) == IN_F64 ? TO_EVALUATE : TO_SUM_GRADIENT);
+}
+
+/** Whether the passes that are left to `target` at the present pace cost more than a new Hessian. */
+function isSlow(s: usize, m: usize, ratio: f64, target: f64): bool {
+  const chunks = chunkCount(s);
+  const passes = <f64>m * (1 / 4.5 + <f64>m / <f64>(hessianChunks(s) << 8));
+  const share = count(s, LEVEL) == ON_SUBSET ? 1 : <f64>hessianChunks(s) / <f64>chunks;
+  return log(load<f64>(s + DECREMENT) / target) > (3 + passes * share) * -log(min(ratio, 0.99));
 }
 
 /** θ −= direction. */
@@ -520,6 +577,36 @@ export function fitSupports(item: i32, args: usize, thread: i32): void {
   for (let p = count(items, 0), end = count(items, 4); p < end; p++) {
     startFit(s, args, p);
     const m = sizeOf(s);
-    solve(s, s + aligned(fitStateBytes(m, word(args, COUNT))));
+    solve(s, s + aligned(fitStateBytes(m, word(args, COUNT), word(args, ADVANCE) == 256)));
+  }
+}
+
+/** Item: some chunks of the pass that a state asks for. */
+export function addChunksOfPass(item: i32, args: usize, thread: i32): void {
+  const s = word(args, STATE);
+  const m = sizeOf(s);
+  const chunks = count(args, ITEM_CHUNKS);
+  const out = word(args, PARTS) + ((<usize>item * (m + EVALUATION)) << 3);
+  const from = item * chunks;
+  clearEvaluation(out, m);
+  addPass(s, from, min(from + chunks, chunksOfPass(s)), word(args, SCRATCH) + <usize>thread * word(args, SCRATCH_BYTES), out);
+}
+
+/** Item: some rows of the Hessian that a state asks for. */
+export function addPanelOfHessian(item: i32, args: usize, thread: i32): void {
+  const panel = word(args, PANELS) + (<usize>item << 2);
+  const work = word(args, SCRATCH) + <usize>thread * word(args, SCRATCH_BYTES);
+  addHessianRows(word(args, STATE), word(panel, 0), word(panel, 4), work);
+}
+
+/** Adds up what the items of {@link addChunksOfPass} have left. */
+export function mergePass(args: usize, items: i32): void {
+  const s = word(args, STATE);
+  const task = count(s, TASK);
+  const m = sizeOf(s);
+  for (let i = 0; i < items; i++) {
+    const part = word(args, PARTS) + ((<usize>i * (m + EVALUATION)) << 3);
+    if (task == TO_EVALUATE) mergeEvaluation(word(s, EVALUATED), part, m);
+    else addScaled(word(s, task == TO_SUM_CURVATURE ? DIRECTION : GRADIENT), 1, part, m);
   }
 }

@@ -1,82 +1,119 @@
-/** The columns of logistic problems, each on its own, rows in a given order. */
-import { loadValue, storageShift } from "./storage";
+/** The columns of logistic problems, cut into chunks of 64 rows in a given order. */
+import { F32, loadValue, storageShift } from "./storage";
+
+/** Bytes of scratch of one thread: addresses of 64 rows and where they go. */
+const LIST: usize = 512;
 
 /**
- * Item: 64 rows of the output. Words: 0 x, 1 storage type, 2 neurons d, 3 first row of x in the matrix, 4 rows of x,
- * 5 columns u32[k], 6 k, 7 scale f32[d], 8 offset f32[d] (u8 only), 9 order u32[64 · items]: the row of the matrix, or
- * 2³² − 1 for a zero, 10 out f32[k][stride], 11 stride in bytes. Rows that are not in x are left as they are.
+ * Item: 64 rows, of the output when `byPlace` is 1, else of x. Words: 0 x, 1 storage type, 2 neurons d, 3 first row of x in the
+ * matrix, 4 rows of x, 5 columns u32[k], 6 k, 7 scale f32[d], 8 offset f32[d] (u8 only), 9 byPlace, 10 table u32: by place the
+ * row of the matrix, or by row of the matrix its place; 2³² − 1 where there is none; 11 out, 12 bytes from column to column,
+ * 13 bytes from chunk to chunk, 14 scratch, 512 bytes per thread. Rows that are not in x are left as they are.
  */
 export function gatherLogisticColumns(item: i32, a: usize, thread: i32): void {
   const x = <usize>load<u32>(a);
   const dtype = load<i32>(a, 4);
   const rowBytes = (<usize>load<u32>(a, 8)) << storageShift(dtype);
-  const first = load<u32>(a, 12);
+  const firstRow = load<u32>(a, 12);
   const rows = load<u32>(a, 16);
   const columns = <usize>load<u32>(a, 20);
   const k = <usize>load<u32>(a, 24);
   const scale = <usize>load<u32>(a, 28);
   const offset = <usize>load<u32>(a, 32);
-  const order = <usize>load<u32>(a, 36) + (<usize>item << 8);
-  const out = <usize>load<u32>(a, 40) + (<usize>item << 8);
-  const stride = <usize>load<u32>(a, 44);
-  for (let i: usize = 0; i < 256; i += 4) {
-    const r = load<u32>(order + i) - first;
-    if (r >= rows) continue;
-    const row = x + <usize>r * rowBytes;
-    let to = out + i;
-    for (let c: usize = 0; c < k << 2; c += 4) {
-      store<f32>(to, loadValue(dtype, row, <usize>load<u32>(columns + c), scale, offset));
-      to += stride;
+  const byPlace = load<u32>(a, 36);
+  const table = <usize>load<u32>(a, 40);
+  const out = <usize>load<u32>(a, 44);
+  const stride = <usize>load<u32>(a, 48);
+  const advance = <usize>load<u32>(a, 52);
+  const list = <usize>load<u32>(a, 56) + <usize>thread * LIST;
+  let end = list;
+  for (let i: u32 = 0; i < 64; i++) {
+    const at = (<u32>item << 6) + i;
+    let row = at;
+    let place = at;
+    if (byPlace) row = load<u32>(table + (<usize>at << 2)) - firstRow;
+    else if (row < rows) place = load<u32>(table + (<usize>(at + firstRow) << 2));
+    if (row >= rows || place == <u32>-1) continue;
+    store<u32>(end, <u32>(x + <usize>row * rowBytes));
+    store<u32>(end, <u32>(out + <usize>(place >> 6) * advance + (<usize>(place & 63) << 2)), 4);
+    end += 8;
+  }
+  for (let c: usize = 0; c < k; c++) {
+    const j = <usize>load<u32>(columns + (c << 2));
+    const to = c * stride;
+    if (dtype == F32) {
+      const from = j << 2;
+      for (let p = list; p < end; p += 8) {
+        store<f32>(<usize>load<u32>(p, 4) + to, load<f32>(<usize>load<u32>(p) + from));
+      }
+    } else {
+      for (let p = list; p < end; p += 8) {
+        store<f32>(<usize>load<u32>(p, 4) + to, loadValue(dtype, <usize>load<u32>(p), j, scale, offset));
+      }
     }
   }
 }
 
 /**
- * Item: one column. Words: 0 columns f32[k][stride], 1 stride in bytes, 2 chunks of 64 rows, 3 a word per chunk (its rows in
- * the low byte), 4 rows, 5 out f64[k][2]: mean and standard deviation; not finite when the column is not.
+ * Item: one column. Words: 0 columns, 1 bytes from column to column, 2 from chunk to chunk, 3 chunks, 4 a word per chunk (its
+ * rows in the low byte), 5 rows, 6 out f64[k][2]: mean and standard deviation; not finite when the column is not.
  */
 export function describeColumns(item: i32, a: usize, thread: i32): void {
   const column = <usize>load<u32>(a) + <usize>item * <usize>load<u32>(a, 4);
-  const count = <usize>load<u32>(a, 8);
-  const chunks = <usize>load<u32>(a, 12);
-  const rows = <f64>load<u32>(a, 16);
-  const out = <usize>load<u32>(a, 20) + (<usize>item << 4);
-  let total = f64x2.splat(0);
-  for (let p = column, end = column + (count << 8); p < end; p += 32) {
-    const s = f32x4.add(v128.load(p), v128.load(p, 16));
-    total = f64x2.add(total, f64x2.promote_low_f32x4(s));
-    total = f64x2.add(total, f64x2.promote_low_f32x4(i8x16.shuffle(s, s, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)));
+  const advance = <usize>load<u32>(a, 8);
+  const count = <usize>load<u32>(a, 12);
+  const chunks = <usize>load<u32>(a, 16);
+  const rows = <f64>load<u32>(a, 20);
+  const out = <usize>load<u32>(a, 24) + (<usize>item << 4);
+  let total: f64 = 0;
+  for (let c: usize = 0; c < count; c++) {
+    const p = column + c * advance;
+    let s = f32x4.splat(0);
+    for (let i: usize = 0; i < 256; i += 16) s = f32x4.add(s, v128.load(p + i));
+    total += sumOfLanes(s);
   }
-  const mean = (f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1)) / rows;
-  const pilot = f32x4.splat(<f32>mean);
+  const mean = total / rows;
+  const pilot = <f32>mean;
   let squares: f64 = 0;
   for (let c: usize = 0; c < count; c++) {
-    const p = column + (c << 8);
+    const p = column + c * advance;
     let s = f32x4.splat(0);
-    const full = load<u8>(chunks + (c << 2));
     for (let i: usize = 0; i < 256; i += 16) {
-      const v = f32x4.sub(v128.load(p + i), pilot);
+      const v = f32x4.sub(v128.load(p + i), f32x4.splat(pilot));
       s = f32x4.add(s, f32x4.mul(v, v));
     }
-    squares += <f64>f32x4.extract_lane(s, 0) + <f64>f32x4.extract_lane(s, 1) + <f64>f32x4.extract_lane(s, 2) + <f64>f32x4.extract_lane(s, 3);
     // Zeros stand in for the rows that the chunk lacks.
-    squares -= <f64>(64 - <i32>full) * <f64>(<f32>mean) * <f64>(<f32>mean);
+    squares += sumOfLanes(s) - <f64>(64 - <i32>load<u8>(chunks + (c << 2))) * <f64>pilot * <f64>pilot;
   }
   store<f64>(out, mean);
   store<f64>(out, sqrt(max(0, squares) / rows), 8);
 }
 
-/** Item: one column, minus its pilot f64, where a chunk has rows. Words: 0 from, 1 to, 2 stride, 3 chunks, 4 their words, 5 pilots. */
+@inline
+function sumOfLanes(s: v128): f64 {
+  return (
+    <f64>f32x4.extract_lane(s, 0) +
+    <f64>f32x4.extract_lane(s, 1) +
+    <f64>f32x4.extract_lane(s, 2) +
+    <f64>f32x4.extract_lane(s, 3)
+  );
+}
+
+/**
+ * Item: one column, minus its pilot where a chunk has rows. Words: 0 columns, 1 bytes from column to column, 2 from chunk to
+ * chunk, 3 chunks, 4 a word per chunk, 5 out, laid out alike, 6 pilots f64[k].
+ */
 export function centreColumns(item: i32, a: usize, thread: i32): void {
-  const stride = <usize>item * <usize>load<u32>(a, 8);
-  let from = <usize>load<u32>(a) + stride;
-  let to = <usize>load<u32>(a, 4) + stride;
+  const start = <usize>item * <usize>load<u32>(a, 4);
+  let from = <usize>load<u32>(a) + start;
+  const advance = <usize>load<u32>(a, 8);
   const chunks = <usize>load<u32>(a, 16);
-  const pilot = f32x4.splat(<f32>load<f64>(<usize>load<u32>(a, 20) + (<usize>item << 3)));
+  let to = <usize>load<u32>(a, 20) + start;
+  const pilot = f32x4.splat(<f32>load<f64>(<usize>load<u32>(a, 24) + (<usize>item << 3)));
   for (let c: usize = 0, end = <usize>load<u32>(a, 12); c < end; c++) {
     for (let i: usize = 0; i < 256; i += 16) v128.store(to + i, f32x4.sub(v128.load(from + i), pilot));
     for (let i = <usize>load<u8>(chunks + (c << 2)); i < 64; i++) store<f32>(to + (i << 2), 0);
-    from += 256;
-    to += 256;
+    from += advance;
+    to += advance;
   }
 }

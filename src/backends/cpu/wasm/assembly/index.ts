@@ -10,3 +10,7 @@ export { fitSingleNeurons } from "./fit-single-neurons";
 export { linearRows } from "./linear";
 export { denseDouble, denseFloat } from "./dense-logistic";
 export { gatherPanels, panelGram, panelSums } from "./panels";
+export {
+  addChunksOfPass, addPanelOfHessian, addPass, addHessianRows, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes,
+  mergePass, startFit,
+} from "./fit-logistic";

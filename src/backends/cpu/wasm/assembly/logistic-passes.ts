@@ -2,9 +2,9 @@
  * Passes over the columns of one logistic problem: gradient and curvature in f32, the Hessian, and everything a
  * certificate states in f64.
  *
- * Columns lie one after the other, cut into chunks of 64 rows of one class; the intercept is a column of ones. `columns`
- * are u32 pointers to the columns' first chunks (padded to an even number), `chunks` one word per chunk: its rows, and 256
- * added for positives. The margin of a row is t·z, z = Σ θ_j x_j, t = ±1 its class; the derivative of its loss by z is
+ * Columns are cut into chunks of 64 rows of one class; the intercept is a column of ones. `columns` are u32 pointers to the
+ * columns' first chunks (two more than m), the next chunks follow at `advance` bytes each; `chunks` has one word per chunk: its
+ * rows, and 256 added for positives. The margin of a row is t·z, z = Σ θ_j x_j, t = ±1 its class; the derivative of its loss by z is
  * −t·c·q with q = σ(−t·z) and c the weight of its class. A chunk that is not full has zeros in the rows that it lacks; their
  * margins are set so far out that q is 0.
  */
@@ -37,21 +37,60 @@ function add(p: usize, value: f64): void {
   store<f64>(p, load<f64>(p) + value);
 }
 
-/** 2^y for y brought to [−126, 126]; relative error 5e-9 and its own rounding. The coefficients interpolate (2^f − 1)/f at Chebyshev's points. */
-@inline
-function exp2(y: v128): v128 {
-  const x = f32x4.pmax(f32x4.pmin(y, f32x4.splat(126)), f32x4.splat(-126));
-  const t = f32x4.add(x, f32x4.splat(12582912));
-  const f = f32x4.sub(x, f32x4.sub(t, f32x4.splat(12582912)));
-  const square = f32x4.mul(f, f);
-  const low = mulAdd(f32x4.splat(0.6931471880262288), f, f32x4.splat(1));
-  const middle = mulAdd(f32x4.splat(0.05550357114219078), f, f32x4.splat(0.24022650760568126));
-  let high = mulAdd(f32x4.splat(0.0013390863364671234), f, f32x4.splat(0.009618082557277852));
-  high = mulAdd(f32x4.splat(0.0001545316294512069), square, high);
-  return i32x4.add(
-    mulAdd(high, f32x4.mul(square, square), mulAdd(middle, square, low)),
-    i32x4.shl(t, 23),
-  );
+/**
+ * Engines put a constant together anew wherever it is used, also in a loop: those of the exponentials are read from memory,
+ * {@link EXP2_CONSTANTS} then {@link EXP_CONSTANTS} vectors.
+ */
+const EXP2_CONSTANTS: usize = 10;
+const EXP_CONSTANTS: usize = 16;
+export const CONSTANT_BYTES: usize = (EXP2_CONSTANTS + EXP_CONSTANTS) << 4;
+
+/** Writes them. The coefficients interpolate (2^f − 1)/f and (exp(r) − 1)/r at Chebyshev's points. */
+export function writeConstants(p: usize): void {
+  v128.store(p, f32x4.splat(126));
+  v128.store(p, f32x4.splat(-126), 16);
+  v128.store(p, f32x4.splat(12582912), 32);
+  v128.store(p, f32x4.splat(1), 48);
+  v128.store(p, f32x4.splat(0.6931471880262288), 64);
+  v128.store(p, f32x4.splat(0.24022650760568126), 80);
+  v128.store(p, f32x4.splat(0.05550357114219078), 96);
+  v128.store(p, f32x4.splat(0.009618082557277852), 112);
+  v128.store(p, f32x4.splat(0.0013390863364671234), 128);
+  v128.store(p, f32x4.splat(0.0001545316294512069), 144);
+  p += EXP2_CONSTANTS << 4;
+  v128.store(p, f64x2.splat(-700));
+  v128.store(p, f64x2.splat(1.4426950408889634), 16);
+  v128.store(p, f64x2.splat(6755399441055744), 32);
+  v128.store(p, f64x2.splat(0.6931471803691238), 48);
+  v128.store(p, f64x2.splat(1.9082149292705877e-10), 64);
+  v128.store(p, f64x2.splat(1), 80);
+  v128.store(p, f64x2.splat(0.5), 96);
+  v128.store(p, f64x2.splat(0.16666666666615648), 112);
+  v128.store(p, f64x2.splat(0.041666666666624164), 128);
+  v128.store(p, f64x2.splat(0.008333333367311603), 144);
+  v128.store(p, f64x2.splat(0.0013888888917196719), 160);
+  v128.store(p, f64x2.splat(0.0001984119064754424), 176);
+  v128.store(p, f64x2.splat(2.4801521322368692e-5), 192);
+  v128.store(p, f64x2.splat(2.7632640675430236e-6), 208);
+  v128.store(p, f64x2.splat(2.7620075879983367e-7), 224);
+  v128.store(p, i64x2.splat(0x7fffffffffffffff), 240);
+}
+
+/** 2^y for y brought to [−126, 126], at 64 places of memory; relative error 5e-9 and its own rounding. */
+function replaceByExp2(at: usize, constants: usize): void {
+  const high = v128.load(constants), low = v128.load(constants, 16), magic = v128.load(constants, 32);
+  const c0 = v128.load(constants, 48), c1 = v128.load(constants, 64), c2 = v128.load(constants, 80);
+  const c3 = v128.load(constants, 96), c4 = v128.load(constants, 112), c5 = v128.load(constants, 128);
+  const c6 = v128.load(constants, 144);
+  for (const end = at + CHUNK; at < end; at += 16) {
+    const y = f32x4.pmax(f32x4.pmin(v128.load(at), high), low);
+    const t = f32x4.add(y, magic);
+    const f = f32x4.sub(y, f32x4.sub(t, magic));
+    const square = f32x4.mul(f, f);
+    const first = mulAdd(mulAdd(c3, f, c2), square, mulAdd(c1, f, c0));
+    const last = mulAdd(c6, square, mulAdd(c5, f, c4));
+    v128.store(at, i32x4.add(mulAdd(last, f32x4.mul(square, square), first), i32x4.shl(t, 23)));
+  }
 }
 
 /**
@@ -59,8 +98,8 @@ function exp2(y: v128): v128 {
  * negative at `stride` bytes. `curvature`: where c·q·(1 − q) of each row goes, f32[64 per chunk], or 0. `work`: 256 + 16·m bytes.
  */
 export function addGradient(
-  columns: usize, m: usize, chunks: usize, from: i32, to: i32, weights: usize, stride: usize,
-  positive: f32, negative: f32, curvature: usize, work: usize, out: usize,
+  columns: usize, advance: usize, m: usize, chunks: usize, from: i32, to: i32, weights: usize, stride: usize,
+  positive: f32, negative: f32, curvature: usize, constants: usize, work: usize, out: usize,
 ): void {
   const sums = work + CHUNK;
   const end = m << 2;
@@ -70,7 +109,7 @@ export function addGradient(
     const w = word >= 256 ? weights : weights + stride;
     const factor = f32x4.splat(word >= 256 ? -positive : negative);
     for (let half: usize = 0; half < CHUNK; half += 128) {
-      const at = (<usize>c << 8) + half;
+      const at = <usize>c * advance + half;
       let z0 = f32x4.splat(0);
       let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
       for (let j: usize = 0; j < end; j += 4) {
@@ -96,22 +135,23 @@ export function addGradient(
       v128.store(o, z7, 112);
     }
     for (let i = <usize>(word & 255); i < 64; i++) store<f32>(work + (i << 2), 126);
-    const one = f32x4.splat(1);
+    replaceByExp2(work, constants);
+    const one = v128.load(constants, 48);
     if (curvature) {
       const d = curvature + (<usize>c << 8);
       const size = f32x4.abs(factor);
       for (let i: usize = 0; i < CHUNK; i += 16) {
-        const q = f32x4.div(one, f32x4.add(one, exp2(v128.load(work + i))));
+        const q = f32x4.div(one, f32x4.add(one, v128.load(work + i)));
         v128.store(work + i, f32x4.mul(q, factor));
         v128.store(d + i, f32x4.mul(size, f32x4.sub(q, f32x4.mul(q, q))));
       }
     } else {
       for (let i: usize = 0; i < CHUNK; i += 16) {
-        v128.store(work + i, f32x4.div(factor, f32x4.add(one, exp2(v128.load(work + i)))));
+        v128.store(work + i, f32x4.div(factor, f32x4.add(one, v128.load(work + i))));
       }
     }
     for (let half: usize = 0; half < CHUNK; half += 128) {
-      const at = (<usize>c << 8) + half;
+      const at = <usize>c * advance + half;
       const r = work + half;
       const r0 = v128.load(r), r1 = v128.load(r, 16), r2 = v128.load(r, 32), r3 = v128.load(r, 48);
       const r4 = v128.load(r, 64), r5 = v128.load(r, 80), r6 = v128.load(r, 96), r7 = v128.load(r, 112);
@@ -217,7 +257,7 @@ export function accumulatorBytes(m: usize): usize {
  * hessian f64[m × m]. `scaled`: 256·(end − first + 1) bytes; `sums`: {@link accumulatorBytes}.
  */
 export function hessianRows(
-  columns: usize, m: usize, first: usize, end: usize, count: i32, curvature: usize,
+  columns: usize, advance: usize, m: usize, first: usize, end: usize, count: i32, curvature: usize,
   scaled: usize, sums: usize, hessian: usize,
 ): void {
   const stride = paddedTo4(m) << 4;
@@ -226,8 +266,8 @@ export function hessianRows(
   for (let a = first; a < end; a++) memory.fill(hessian + ((a * m) << 3), 0, (a + 1) << 3);
   memory.fill(scaled, 0, (even - first) << 8);
   for (let c: i32 = 0; c < count; c++) {
-    const at = <usize>c << 8;
-    const d = curvature + at;
+    const at = <usize>c * advance;
+    const d = curvature + (<usize>c << 8);
     let y = scaled;
     for (let a = first; a < end; a++) {
       const x = <usize>load<u32>(columns + (a << 2)) + at;
@@ -258,29 +298,6 @@ export function hessianRows(
 
 /** Words of {@link addEvaluation}'s result beyond the gradient. */
 export const EVALUATION: usize = 7;
-
-/**
- * exp(x) for −700 ≤ x ≤ 0, to 6e-16 and its own rounding: x = n·ln 2 + r in two parts; the coefficients interpolate
- * (exp(r) − 1)/r at Chebyshev's points.
- */
-@inline
-function exp64(x: v128): v128 {
-  const magic = f64x2.splat(6755399441055744);
-  const t = f64x2.add(f64x2.mul(x, f64x2.splat(1.4426950408889634)), magic);
-  const n = f64x2.sub(t, magic);
-  let r = f64x2.sub(x, f64x2.mul(n, f64x2.splat(0.6931471803691238)));
-  r = f64x2.sub(r, f64x2.mul(n, f64x2.splat(1.9082149292705877e-10)));
-  const r2 = f64x2.mul(r, r);
-  const r4 = f64x2.mul(r2, r2);
-  const a = f64x2.add(f64x2.splat(0.5), f64x2.mul(r, f64x2.splat(0.16666666666615648)));
-  const b = f64x2.add(f64x2.splat(0.041666666666624164), f64x2.mul(r, f64x2.splat(0.008333333367311603)));
-  const c = f64x2.add(f64x2.splat(0.0013888888917196719), f64x2.mul(r, f64x2.splat(0.0001984119064754424)));
-  const d = f64x2.add(f64x2.splat(2.4801521322368692e-5), f64x2.mul(r, f64x2.splat(2.7632640675430236e-6)));
-  const low = f64x2.add(a, f64x2.mul(r2, b));
-  const high = f64x2.add(f64x2.add(c, f64x2.mul(r2, d)), f64x2.mul(r4, f64x2.splat(2.7620075879983367e-7)));
-  const p = f64x2.add(f64x2.add(f64x2.splat(1), r), f64x2.mul(r2, f64x2.add(low, f64x2.mul(r4, high))));
-  return i64x2.add(p, i64x2.shl(t, 52));
-}
 
 /** Multiplies the pair (mantissa in [1, 2), exponent) at p by a positive factor. */
 function multiplyInto(p: usize, factor: f64): void {
@@ -315,18 +332,24 @@ export function mergeEvaluation(out: usize, from: usize, m: usize): void {
 
 /**
  * In f64, over chunks from … to − 1, adds to out f64[m + 7]: the gradient Σ −t·c·q·x; then for negatives, and then for
- * positives, Π(1 + exp(−|margin|)) as mantissa and exponent, and Σ max(−margin, 0); and the least margin. `weights`: f64 θ[m];
- * `delta`: added to the pointers. `work`: 512 + 16·m bytes.
+ * positives, Π(1 + exp(−|margin|)) as mantissa and exponent, and Σ max(−margin, 0); and the least margin. `weights`: f64 θ[m], and its
+ * negative at `stride` bytes.
+ * `work`: 512 + 16·m bytes.
  */
 export function addEvaluation(
-  columns: usize, delta: usize, m: usize, chunks: usize, from: i32, to: i32, weights: usize,
-  positive: f64, negative: f64, work: usize, out: usize,
+  columns: usize, advance: usize, m: usize, chunks: usize, from: i32, to: i32, weights: usize, stride: usize,
+  positive: f64, negative: f64, constants: usize, work: usize, out: usize,
 ): void {
   const sums = work + 512;
   const end = m << 2;
   const rest = out + (m << 3);
   memory.fill(sums, 0, m << 4);
-  const one = f64x2.splat(1);
+  const k = constants + (EXP2_CONSTANTS << 4);
+  const lowest = v128.load(k), log2e = v128.load(k, 16), magic = v128.load(k, 32), ln2 = v128.load(k, 48);
+  const rest2 = v128.load(k, 64), one = v128.load(k, 80), c0 = v128.load(k, 96), c1 = v128.load(k, 112);
+  const c2 = v128.load(k, 128), c3 = v128.load(k, 144), c4 = v128.load(k, 160), c5 = v128.load(k, 176);
+  const c6 = v128.load(k, 192), c7 = v128.load(k, 208), c8 = v128.load(k, 224), sign = v128.not(v128.load(k, 240));
+  const zero = f64x2.splat(0);
   let least = f64x2.splat(Infinity);
   let product0 = one;
   let product1 = one;
@@ -335,12 +358,13 @@ export function addEvaluation(
   for (let c = from; c < to; c++) {
     const word = load<u32>(chunks + (<usize>c << 2));
     const isPositive = word >= 256;
+    const signed = isPositive ? weights : weights + stride;
     for (let part: usize = 0; part < CHUNK; part += 64) {
-      const at = (<usize>c << 8) + part + delta;
+      const at = <usize>c * advance + part;
       let z0 = f64x2.splat(0);
       let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
       for (let j: usize = 0; j < end; j += 4) {
-        const w = v128.load64_splat(weights + (j << 1));
+        const w = v128.load64_splat(signed + (j << 1));
         const x = <usize>load<u32>(columns + j) + at;
         z0 = f64x2.add(z0, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x))));
         z1 = f64x2.add(z1, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 8))));
@@ -361,20 +385,34 @@ export function addEvaluation(
       v128.store(o, z6, 96);
       v128.store(o, z7, 112);
     }
-    const t = f64x2.splat(isPositive ? 1 : -1);
     const factor = f64x2.splat(isPositive ? -positive : negative);
-    for (let i = <usize>(word & 255); i < 64; i++) store<f64>(work + (i << 3), isPositive ? 700 : -700);
+    for (let i = <usize>(word & 255); i < 64; i++) store<f64>(work + (i << 3), 700);
     let product = isPositive ? product1 : product0;
     let hinge = f64x2.splat(0);
     for (let i: usize = 0; i < 512; i += 16) {
-      const margin = f64x2.mul(t, v128.load(work + i));
-      const a = exp64(f64x2.pmax(f64x2.splat(-700), f64x2.neg(f64x2.abs(margin))));
+      const margin = v128.load(work + i);
+      // exp(x), x = −|margin| = n·ln 2 + r with ln 2 in two parts; to 6e-16 and its own rounding.
+      const x = f64x2.pmax(v128.or(margin, sign), lowest);
+      const shifted = f64x2.add(f64x2.mul(x, log2e), magic);
+      const n = f64x2.sub(shifted, magic);
+      const r = f64x2.sub(f64x2.sub(x, f64x2.mul(n, ln2)), f64x2.mul(n, rest2));
+      const r2 = f64x2.mul(r, r);
+      const r4 = f64x2.mul(r2, r2);
+      const p0 = f64x2.add(c0, f64x2.mul(r, c1));
+      const p1 = f64x2.add(c2, f64x2.mul(r, c3));
+      const p2 = f64x2.add(c4, f64x2.mul(r, c5));
+      const p3 = f64x2.add(c6, f64x2.mul(r, c7));
+      const high = f64x2.add(f64x2.add(p2, f64x2.mul(r2, p3)), f64x2.mul(r4, c8));
+      const low = f64x2.add(p0, f64x2.mul(r2, p1));
+      const e = f64x2.add(f64x2.add(one, r), f64x2.mul(r2, f64x2.add(low, f64x2.mul(r4, high))));
+      const a = i64x2.add(e, i64x2.shl(shifted, 52));
       const whole = f64x2.add(one, a);
       least = f64x2.pmin(least, margin);
-      hinge = f64x2.add(hinge, f64x2.pmin(f64x2.splat(0), margin));
+      hinge = f64x2.add(hinge, f64x2.pmin(zero, margin));
       product = f64x2.mul(product, whole);
-      const outside = f64x2.ge(margin, f64x2.splat(0));
-      v128.store(work + i, f64x2.mul(factor, f64x2.div(v128.bitselect(a, one, outside), whole)));
+      // q = a/(1 + a) for rows on their side, 1/(1 + a) for others.
+      const part = v128.bitselect(one, a, f64x2.lt(margin, zero));
+      v128.store(work + i, f64x2.div(f64x2.mul(factor, part), whole));
     }
     if (isPositive) {
       product1 = product;
@@ -394,7 +432,7 @@ export function addEvaluation(
       }
     }
     for (let j: usize = 0; j < end; j += 4) {
-      const x = <usize>load<u32>(columns + j) + (<usize>c << 8) + delta;
+      const x = <usize>load<u32>(columns + j) + <usize>c * advance;
       let even = v128.load(sums + (j << 2));
       let odd = f64x2.splat(0);
       for (let i: usize = 0; i < CHUNK; i += 32) {
