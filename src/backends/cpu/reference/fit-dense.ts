@@ -11,7 +11,13 @@ import { gatherAsColumns } from "./gather-columns.ts";
 import { minimiseWide } from "./lbfgs.ts";
 import { classWeights, LogisticLoss } from "./logistic-loss.ts";
 import { ReferenceWideObjective, type WideObjective } from "./wide-objective.ts";
-import { SAMPLE_ROWS, WidePreconditioner, type RowSample } from "./wide-preconditioner.ts";
+import {
+  gramInLoops,
+  SAMPLE_ROWS,
+  WidePreconditioner,
+  type GramOfRows,
+  type RowSample,
+} from "./wide-preconditioner.ts";
 
 /** One problem on its labelled rows. */
 export interface WideProblem {
@@ -31,6 +37,7 @@ export interface WideProblem {
 export interface OpenWideProblem {
   /** Some of the labelled rows, support columns in support order. */
   readonly sample: RowSample;
+  readonly gramOfRows: GramOfRows;
   /** The objective on columns from which `center` is subtracted. */
   objective(center: Float64Array): WideObjective;
   close(): void;
@@ -54,6 +61,7 @@ export async function fitDense(
     }
     return {
       sample: { values, weights: Float64Array.from(picked, (i) => weights[i]) },
+      gramOfRows: gramInLoops(pacer),
       objective: (center) =>
         new ReferenceWideObjective(
           new LogisticLoss({ columns, labels: problem.labels, weights, C, center, scale }),
@@ -114,7 +122,7 @@ async function fit(
   pacer: Pacer,
 ): Promise<LogisticFit> {
   const k = center.length;
-  const preconditioner = await WidePreconditioner.fromSample(opened.sample, scale, pacer);
+  const preconditioner = await WidePreconditioner.fromSample(opened.sample, scale, pacer, opened.gramOfRows);
   const mean = preconditioner.mean.map((value, j) => (Number.isFinite(value) ? value : center[j]));
   const start = new Float64Array(k + 1);
   start[k] = logOdds(labels, weights);

@@ -6,10 +6,14 @@
  * solved by preconditioned conjugate gradients, whose products may be in float32 again: they set a step's direction, not where
  * it ends.
  *
- * The certificate is an upper bound. Conjugate gradients on H·s = g know Σα·ρ, the part of λ² = gᵀH⁻¹g that they have found,
- * and the residual r. The rest is rᵀH⁻¹r, and H ⪰ I on the coefficients once the intercept is eliminated:
+ * The certificate: conjugate gradients on H·s = g know Σα·ρ, the part of λ² = gᵀH⁻¹g that they have found, and the residual r.
+ * What is missing is rᵀH⁻¹r. It is at most
  *
- *   λ² ≤ Σα·ρ + ‖r_w − a·r_b/h‖² + r_b²/h,   (a, h) the Hessian's column of the intercept.
+ *   ‖r_w − a·r_b/h‖² + r_b²/h,   (a, h) the Hessian's column of the intercept,
+ *
+ * since H ⪰ I on the coefficients once the intercept is eliminated, and about rᵀM⁻¹r/θ at most, θ being the least Ritz value of
+ * M⁻¹H, which conjugate gradients find as they go (Golub and Meurant 1994). λ² is reported as what was found and the smaller of
+ * the two. The step that was paid for is then taken too, so the result is better than what is certified.
  */
 import type { Convergence } from "../../backend.ts";
 import type { NewtonResult } from "./newton.ts";
@@ -17,10 +21,13 @@ import type { WideObjective } from "./wide-objective.ts";
 import type { WidePreconditioner } from "./wide-preconditioner.ts";
 
 /** Pairs of steps and gradient changes that L-BFGS remembers. */
-const MEMORY = 12;
+const MEMORY = 20;
 
 /** Decrease of the objective, relative, that float32 sums cannot be trusted to show. */
 const FLOAT_NOISE = 2e-7;
+
+/** Products after which the least Ritz value is believed. */
+const SETTLED = 4;
 
 /** Passes over the data, as a multiple of the steps allowed. */
 const PASSES_PER_STEP = 10;
@@ -35,7 +42,7 @@ const MAX_HALVINGS = 30;
 export interface WideOptions {
   /** λ²/(2·C·Σω) to reach. */
   readonly tolerance: number;
-  /** Steps at most, of L-BFGS and Newton together; ten times as many passes over the data. */
+  /** Steps at most, half of them of L-BFGS, the others Newton's; ten times as many passes over the data. */
   readonly maxIterations: number;
 }
 
@@ -86,7 +93,7 @@ class Search {
     const { maxIterations, tolerance } = this.#options;
     const scratch = new Float64Array(m);
     let idle = 0;
-    while (this.#steps < maxIterations && this.#affordable() && Number.isFinite(this.#value)) {
+    while (2 * this.#steps < maxIterations && this.#affordable() && Number.isFinite(this.#value)) {
       this.#updatePreconditioner();
       const step = Float64Array.from(this.#gradient);
       const alphas = new Float64Array(memory.length);
@@ -122,33 +129,33 @@ class Search {
   }
 
   async newton(): Promise<Convergence> {
-    const objective = this.#objective;
     const { tolerance, maxIterations } = this.#options;
-    const scale = 2 * objective.totalWeight;
+    const scale = 2 * this.#objective.totalWeight;
     this.#value = await this.#evaluate(this.theta, this.#gradient, true);
     for (;;) {
       this.#updatePreconditioner();
       const { step, bound } = await this.#solve(tolerance * scale);
-      const convergence = {
-        converged: bound / scale <= tolerance,
+      const converged = bound / scale <= tolerance;
+      const spent = this.#steps >= maxIterations || !this.#affordable();
+      const moved = (converged || !spent) && (await this.#move(step, -dot(this.#gradient, step), true));
+      if (moved) this.#steps++;
+      if (moved && !converged) continue;
+      return {
+        converged,
         iterations: this.#steps,
         gradientNorm: Math.sqrt(dot(this.#gradient, this.#gradient)),
         newtonDecrement: bound / scale,
         objective: this.#value,
-        separated: objective.separated,
+        separated: this.#objective.separated,
       };
-      if (convergence.converged || this.#steps >= maxIterations || !this.#affordable()) return convergence;
-      if (!(await this.#move(step, -dot(this.#gradient, step), true))) return convergence;
-      this.#steps++;
     }
   }
 
   /**
-   * −H⁻¹g, by conjugate gradients, until λ² is known to be `enough` at most, or the step is good.
-   * @returns bound ≥ λ²; Infinity where it is not known
+   * −H⁻¹g by conjugate gradients, until λ² is known to be `enough` at most, or the step is good.
+   * @returns bound: about λ² at most; NaN where nothing is finite
    */
   async #solve(enough: number): Promise<{ step: Float64Array; bound: number }> {
-    const objective = this.#objective;
     const m = this.theta.length;
     const k = m - 1;
     const step = new Float64Array(m);
@@ -158,21 +165,22 @@ class Search {
     await this.#product(step, column);
     step[k] = 0;
     const r = Float64Array.from(this.#gradient);
-    const rest = (): number => {
+    const largest = (): number => {
       const share = r[k] / column[k];
       let sum = share * r[k];
       for (let j = 0; j < k; j++) sum += (r[j] - column[j] * share) ** 2;
       return sum;
     };
     let found = 0;
-    let bound = rest();
-    if (!(bound > enough)) return { step, bound };
+    let bound = largest();
+    if (!(bound > enough)) return { step: r.map((g) => -g), bound };
     const y = new Float64Array(m);
     this.#preconditioner.apply(r, y);
     let rho = dot(r, y);
     const first = rho;
     const p = Float64Array.from(y);
     const product = new Float64Array(m);
+    const lanczos: { alpha: number; beta: number }[] = [];
     for (let round = 1; round <= MOST_PRODUCTS && this.#affordable(); round++) {
       await this.#product(p, product);
       const curve = dot(p, product);
@@ -181,14 +189,16 @@ class Search {
       found += alpha * rho;
       addScaled(step, -alpha, p);
       addScaled(r, -alpha, product);
-      bound = Math.min(bound, found + rest());
-      if (bound <= enough) break;
       this.#preconditioner.apply(r, y);
       const next = dot(r, y);
-      // Far from the optimum a rough step will do; near it, each step is to square the distance.
-      const share = Math.max(LEAST_RESIDUAL, Math.min(0.1, Math.sqrt(found / (2 * objective.totalWeight))));
-      if (!(next > share * share * first)) break;
       const beta = next / rho;
+      lanczos.push({ alpha, beta });
+      bound = found + largest();
+      if (round >= SETTLED) bound = Math.min(bound, found + next / leastRitzValue(lanczos));
+      if (bound <= enough) break;
+      // Far from the optimum a rough step will do; where λ² is below 1, each step is to square the distance.
+      const share = Math.max(LEAST_RESIDUAL, Math.min(0.25, Math.sqrt(found)));
+      if (!(next > share * share * first)) break;
       rho = next;
       for (let j = 0; j < m; j++) p[j] = y[j] + beta * p[j];
     }
@@ -239,6 +249,33 @@ class Search {
   #affordable(): boolean {
     return this.#passes < PASSES_PER_STEP * (this.#options.maxIterations + 2);
   }
+}
+
+/**
+ * The least eigenvalue of the tridiagonal matrix that conjugate gradients' coefficients stand for (Saad, Iterative Methods for
+ * Sparse Linear Systems, section 6.7.3), by bisection on the number of negative pivots.
+ */
+function leastRitzValue(lanczos: readonly { readonly alpha: number; readonly beta: number }[]): number {
+  const diagonal = lanczos.map(
+    ({ alpha }, i) => 1 / alpha + (i > 0 ? lanczos[i - 1].beta / lanczos[i - 1].alpha : 0),
+  );
+  const square = lanczos.map(({ alpha, beta }) => beta / (alpha * alpha));
+  const positive = (shift: number): boolean => {
+    let pivot = 1;
+    for (const [i, value] of diagonal.entries()) {
+      pivot = value - shift - (i > 0 ? square[i - 1] / pivot : 0);
+      if (!(pivot > 0)) return false;
+    }
+    return true;
+  };
+  let low = 0;
+  let high = Math.min(...diagonal);
+  for (let step = 0; step < 30; step++) {
+    const middle = (low + high) / 2;
+    if (positive(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
 }
 
 function dot(a: Float64Array, b: Float64Array): number {

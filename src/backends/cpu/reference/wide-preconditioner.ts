@@ -11,19 +11,22 @@
 import type { Pacer } from "../pacer.ts";
 
 /** Rows in the sample. */
-export const SAMPLE_ROWS = 256;
+export const SAMPLE_ROWS = 512;
 
 /** Directions kept at most. */
-const MOST_DIRECTIONS = 32;
+const MOST_DIRECTIONS = 16;
 
 /** Subspace iterations: the leading eigenvectors need few, since those kept stand well apart. */
-const ROUNDS = 20;
+const ROUNDS = 8;
 
 /** A sample of rows as they are stored: [s × k], row-major, with their weights. */
 export interface RowSample {
   readonly values: Float32Array;
   readonly weights: Float64Array;
 }
+
+/** Inner products of all pairs of rows, [s × s], of a matrix [s × k]. */
+export type GramOfRows = (rows: Float32Array, s: number, k: number) => Promise<Float64Array>;
 
 export class WidePreconditioner {
   /** Weighted mean of the sampled rows, by column. */
@@ -52,6 +55,7 @@ export class WidePreconditioner {
     { values, weights }: RowSample,
     scale: Float64Array,
     pacer: Pacer,
+    gramOfRows: GramOfRows,
   ): Promise<WidePreconditioner> {
     const k = scale.length;
     const s = weights.length;
@@ -77,15 +81,14 @@ export class WidePreconditioner {
         rows[i * k + j] = sd[j] > 0 ? (root * (values[i * k + j] - mean[j])) / sd[j] : 0;
       }
     }
-    const { directions, eigenvalues } = await leadingDirections(rows, s, k, pacer);
     const edge = 1.1 * (1 + Math.sqrt(k / s)) ** 2;
-    const count = eigenvalues.findIndex((value) => !(value > edge));
-    const kept = count < 0 ? eigenvalues.length : count;
+    const gram = await gramOfRows(rows, s, k);
+    const { directions, eigenvalues } = await leadingDirections(rows, gram, s, k, edge, pacer);
     return new WidePreconditioner(
       mean,
       sd.map((v, j) => (v / scale[j]) ** 2),
-      directions.slice(0, kept),
-      eigenvalues.slice(0, kept).map((value) => value - k / s),
+      directions,
+      eigenvalues.map((value) => value - k / s),
     );
   }
 
@@ -113,46 +116,37 @@ export class WidePreconditioner {
   }
 }
 
-/** Leading eigenvectors [k] of RᵀR, orthonormal, with their eigenvalues in descending order; R is [s × k]. */
+/** {@link GramOfRows} in plain loops. */
+export function gramInLoops(pacer: Pacer): GramOfRows {
+  return async (rows, s, k) => {
+    const gram = new Float64Array(s * s);
+    for (let p = 0; p < s; p++) {
+      const a = rows.subarray(p * k, (p + 1) * k);
+      for (let q = 0; q <= p; q++) {
+        const b = rows.subarray(q * k, (q + 1) * k);
+        let sum = 0;
+        for (let j = 0; j < k; j++) sum += a[j] * b[j];
+        gram[p * s + q] = sum;
+        gram[q * s + p] = sum;
+      }
+      if (pacer.due) await pacer.turn();
+    }
+    return gram;
+  };
+}
+
+/**
+ * Eigenvectors [k] of RᵀR with eigenvalues above `edge`, orthonormal, in descending order; R is [s × k], and G = R·Rᵀ has the
+ * same eigenvalues. Subspace iteration.
+ */
 async function leadingDirections(
   rows: Float32Array,
+  gram: Float64Array,
   s: number,
   k: number,
+  edge: number,
   pacer: Pacer,
 ): Promise<{ directions: Float64Array[]; eigenvalues: number[] }> {
-  const gram = new Float64Array(s * s);
-  for (let p = 0; p < s; p += 2) {
-    for (let q = 0; q <= p; q += 2) {
-      // Two rows by two: half the loads.
-      const last = (p + 1 < s ? 1 : 0) * k;
-      const other = (q + 1 < s ? 1 : 0) * k;
-      const a = rows.subarray(p * k, (p + 1) * k);
-      const b = rows.subarray(p * k + last, (p + 1) * k + last);
-      const c = rows.subarray(q * k, (q + 1) * k);
-      const e = rows.subarray(q * k + other, (q + 1) * k + other);
-      let ac = 0;
-      let ae = 0;
-      let bc = 0;
-      let be = 0;
-      for (let j = 0; j < k; j++) {
-        ac += a[j] * c[j];
-        ae += a[j] * e[j];
-        bc += b[j] * c[j];
-        be += b[j] * e[j];
-      }
-      for (const [r, t, value] of [
-        [p, q, ac],
-        [p, q + 1, ae],
-        [p + 1, q, bc],
-        [p + 1, q + 1, be],
-      ]) {
-        if (r >= s || t >= s) continue;
-        gram[r * s + t] = value;
-        gram[t * s + r] = value;
-      }
-    }
-    if (pacer.due) await pacer.turn();
-  }
   const count = Math.min(MOST_DIRECTIONS, s);
   // Any start will do that is not orthogonal to what is sought; this one is spread over all rows.
   let basis = Array.from({ length: count }, (_, r) =>
@@ -161,23 +155,25 @@ async function leadingDirections(
       (_, i) => Math.cos((Math.PI * r * (2 * i + 1)) / (2 * s)) + (r === i ? 1 : 0),
     ),
   );
-  let eigenvalues = orthonormalise(basis);
+  let lengths = orthonormalise(basis);
   for (let round = 0; round < ROUNDS; round++) {
     basis = basis.map((v) => {
       const product = new Float64Array(s);
-      for (let r = 0; r < s; r++) {
+      for (let r = 0, at = 0; r < s; r++) {
         let sum = 0;
-        for (let c = 0; c < s; c++) sum += gram[r * s + c] * v[c];
+        for (let c = 0; c < s; c++, at++) sum += gram[at] * v[c];
         product[r] = sum;
       }
       return product;
     });
-    eigenvalues = orthonormalise(basis);
+    lengths = orthonormalise(basis);
     if (pacer.due) await pacer.turn();
   }
-  const order = Array.from(eigenvalues.keys()).sort((a, b) => eigenvalues[b] - eigenvalues[a]);
+  const kept = Array.from(basis.keys())
+    .filter((r) => lengths[r] > edge)
+    .sort((a, b) => lengths[b] - lengths[a]);
   const directions: Float64Array[] = [];
-  for (const r of order) {
+  for (const r of kept) {
     const v = new Float64Array(k);
     for (let i = 0; i < s; i++) {
       const factor = basis[r][i];
@@ -189,7 +185,7 @@ async function leadingDirections(
   // Twice is enough (Giraud, Langou and Rozloznik 2005): the preconditioner is positive only if they are orthonormal.
   orthonormalise(directions);
   orthonormalise(directions);
-  return { directions, eigenvalues: order.map((r) => eigenvalues[r]) };
+  return { directions, eigenvalues: kept.map((r) => lengths[r]) };
 }
 
 /** Gram–Schmidt in place; returns the lengths that were left. A vector without length becomes zero. */
