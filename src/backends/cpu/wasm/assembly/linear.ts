@@ -5,7 +5,7 @@
  */
 import { activate } from "./activation";
 import { rowMean, rowScale } from "./layer-norm";
-import { mulAdd } from "./vector";
+import { mulAdd, splat } from "./vector";
 
 /**
  * Rows of a tile. Without fused multiply–add every product needs a register of its own, and 6 rows of accumulators no
@@ -89,42 +89,73 @@ function tile6(x: usize, w: usize, depth: i32, bias: usize, y: usize, yStep: usi
   v128.store(y, a5); v128.store(y, b5, 16);
 }
 
-/** Column i of four rows. */
+/** Value i of rows a and b, and of rows c and d, as pairs: of four values, the first two (`high` 0) or the last two. */
 @inline
-function column(x0: usize, x1: usize, x2: usize, x3: usize): v128 {
-  let v = v128.load32_zero(x0);
-  v = v128.load_lane<f32>(x1, v, 1);
-  v = v128.load_lane<f32>(x2, v, 2);
-  return v128.load_lane<f32>(x3, v, 3);
+function pairs(a: v128, b: v128, high: bool): v128 {
+  return high ? v128.shuffle<i32>(a, b, 2, 6, 3, 7) : v128.shuffle<i32>(a, b, 0, 4, 1, 5);
+}
+
+/** (x − mean)·scale·gain + bias of four values of a row. */
+@inline
+function normed(x: v128, mean: v128, scale: v128, gain: v128, bias: v128): v128 {
+  return mulAdd(f32x4.mul(f32x4.sub(x, mean), scale), gain, bias);
 }
 
 /**
- * Packs four rows of k values, of which `last` + 1 exist (the last is repeated), normalised when `gain` is not 0. Of each
- * column `keep` values are stored.
+ * Packs two or four rows of k values side by side, normalised when `gain` is not 0. Of the rows, `last` + 1 exist, and the
+ * last is repeated.
  */
-function packFour(
-  x: usize, k: i32, last: usize, to: usize, keep: i32, gain: usize, bias: usize, epsilon: f32,
+function pack(
+  x: usize, k: i32, last: usize, to: usize, four: bool, gain: usize, bias: usize, epsilon: f32,
 ): void {
   const row = <usize>k << 2;
-  let x0 = x, x1 = x + min(<usize>1, last) * row, x2 = x + min(<usize>2, last) * row, x3 = x + min(<usize>3, last) * row;
-  const end = x0 + row;
-  let mean = f32x4.splat(0), scale = mean;
-  if (gain) {
-    const m0 = rowMean(x0, k), m1 = rowMean(x1, k), m2 = rowMean(x2, k), m3 = rowMean(x3, k);
-    mean = f32x4(m0, m1, m2, m3);
-    scale = f32x4(
-      rowScale(x0, k, m0, epsilon), rowScale(x1, k, m1, epsilon), rowScale(x2, k, m2, epsilon), rowScale(x3, k, m3, epsilon),
-    );
-  }
   const step = <usize>ROWS << 2;
-  for (; x0 < end; x0 += 4, x1 += 4, x2 += 4, x3 += 4, to += step) {
-    let v = column(x0, x1, x2, x3);
+  let x0 = x, x1 = x + min(<usize>1, last) * row, x2 = x + min(<usize>2, last) * row, x3 = x + min(<usize>3, last) * row;
+  let m0: f32 = 0, m1: f32 = 0, m2: f32 = 0, m3: f32 = 0, s0: f32 = 1, s1: f32 = 1, s2: f32 = 1, s3: f32 = 1;
+  if (gain) {
+    m0 = rowMean(x0, k); s0 = rowScale(x0, k, m0, epsilon);
+    m1 = rowMean(x1, k); s1 = rowScale(x1, k, m1, epsilon);
+    if (four) {
+      m2 = rowMean(x2, k); s2 = rowScale(x2, k, m2, epsilon);
+      m3 = rowMean(x3, k); s3 = rowScale(x3, k, m3, epsilon);
+    }
+  }
+  const end = x0 + row;
+  const body = x0 + (row & ~15);
+  for (; x0 < body; x0 += 16, x1 += 16, x2 += 16, x3 += 16) {
+    let a = v128.load(x0), b = v128.load(x1), c = v128.load(x2), d = v128.load(x3);
     if (gain) {
-      v = mulAdd(f32x4.mul(f32x4.sub(v, mean), scale), v128.load32_splat(gain), v128.load32_splat(bias));
+      const g = v128.load(gain), h = v128.load(bias);
+      a = normed(a, splat(m0), splat(s0), g, h);
+      b = normed(b, splat(m1), splat(s1), g, h);
+      c = normed(c, splat(m2), splat(s2), g, h);
+      d = normed(d, splat(m3), splat(s3), g, h);
+      gain += 16;
+      bias += 16;
+    }
+    const low = pairs(a, b, false), high = pairs(a, b, true);
+    if (four) {
+      const low2 = pairs(c, d, false), high2 = pairs(c, d, true);
+      v128.store(to, v128.shuffle<i64>(low, low2, 0, 2)); to += step;
+      v128.store(to, v128.shuffle<i64>(low, low2, 1, 3)); to += step;
+      v128.store(to, v128.shuffle<i64>(high, high2, 0, 2)); to += step;
+      v128.store(to, v128.shuffle<i64>(high, high2, 1, 3)); to += step;
+    } else {
+      v128.store64_lane(to, low, 0); to += step;
+      v128.store64_lane(to, low, 1); to += step;
+      v128.store64_lane(to, high, 0); to += step;
+      v128.store64_lane(to, high, 1); to += step;
+    }
+  }
+  for (; x0 < end; x0 += 4, x1 += 4, x2 += 4, x3 += 4, to += step) {
+    let v = f32x4(load<f32>(x0), load<f32>(x1), load<f32>(x2), load<f32>(x3));
+    if (gain) {
+      const g = v128.load32_splat(gain), h = v128.load32_splat(bias);
+      v = normed(v, f32x4(m0, m1, m2, m3), f32x4(s0, s1, s2, s3), g, h);
       gain += 4;
       bias += 4;
     }
-    if (keep == 4) v128.store(to, v);
+    if (four) v128.store(to, v);
     else v128.store64_lane(to, v, 0);
   }
 }
@@ -159,10 +190,10 @@ export function linearRows(item: i32, a: usize, thread: i32): void {
     const from = x + ((<usize>r * <usize>k) << 2);
     const to = packed + ((<usize>r * <usize>k) << 2);
     const last = <usize>(count - 1 - r);
-    packFour(from, k, last, to, 4, gain, normBias, epsilon);
+    pack(from, k, last, to, true, gain, normBias, epsilon);
     if (ROWS == 6) {
       const fifth = min(<usize>4, last);
-      packFour(from + ((fifth * <usize>k) << 2), k, last - fifth, to + 16, 2, gain, normBias, epsilon);
+      pack(from + ((fifth * <usize>k) << 2), k, last - fifth, to + 16, false, gain, normBias, epsilon);
     }
   }
   for (let p = start; p < stop; p++) {
