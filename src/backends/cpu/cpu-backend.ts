@@ -30,9 +30,10 @@ import { aggregateRows } from "./reference/aggregate-rows.ts";
 import { classMoments } from "./reference/class-moments.ts";
 import { fitLogistic } from "./reference/fit-logistic.ts";
 import { fitSingleNeurons as fitSingleNeuronsInFloat64 } from "./reference/fit-single-neurons.ts";
-import { neuronRoc } from "./reference/neuron-roc.ts";
+import { neuronRoc as neuronRocBySorting } from "./reference/neuron-roc.ts";
 import { fitSingleNeurons } from "./simd/fit-single-neurons.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
+import { neuronRoc } from "./simd/neuron-roc.ts";
 import { loadCpuTransformer } from "./transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
 import { supportedVariant, type KernelVariant } from "./wasm/load-kernels.ts";
@@ -198,7 +199,10 @@ class CpuBackend implements Backend {
   }
 
   async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
-    return neuronRoc(hostOf(x), labels, new Pacer(options.signal));
+    const pool = await this.#kernels();
+    return pool
+      ? neuronRoc(pool, hostOf(x), labels, options.signal)
+      : neuronRocBySorting(hostOf(x), labels, new Pacer(options.signal));
   }
 
   async loadTransformer(

@@ -6,3 +6,4 @@ export { attend, rotate } from "./attention";
 export { gatherRows } from "./gather-rows";
 export { packPanels } from "./pack-panels";
 export { fitSingleNeurons } from "./fit-single-neurons";
+export { neuronRoc } from "./neuron-roc";
