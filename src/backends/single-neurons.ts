@@ -1,5 +1,5 @@
 /** Checks and empty results of the calls that treat every neuron alone. */
-import { UNLABELLED, type LabelMatrix } from "../data/labels.ts";
+import type { LabelMatrix } from "../data/labels.ts";
 import { OptionError, ShapeError } from "../errors.ts";
 import type { NeuronRoc, SingleNeuronFits, SingleNeuronOptions } from "./backend.ts";
 
@@ -64,12 +64,26 @@ export function unknownRoc(features: number, neurons: number): NeuronRoc {
   return { features, neurons, auc: unknown(), threshold: unknown(), informedness: unknown() };
 }
 
-/** Rows of a label set: the negative ones, then the positive ones, each ascending. */
-export function rowsByClass(values: Uint8Array): { rows: Uint32Array; negatives: number } {
-  const negative: number[] = [];
-  const positive: number[] = [];
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] !== UNLABELLED) (values[i] === 1 ? positive : negative).push(i);
+/** The labelled rows of a feature: negative ones, then positive ones, each ascending. */
+export interface LabelledRows {
+  readonly rows: Uint32Array;
+  readonly negatives: number;
+  readonly positives: number;
+}
+
+export function rowsByClass(values: Uint8Array): LabelledRows {
+  let negatives = 0;
+  let positives = 0;
+  for (const value of values) {
+    if (value === 0) negatives++;
+    else if (value === 1) positives++;
   }
-  return { rows: Uint32Array.from(negative.concat(positive)), negatives: negative.length };
+  const rows = new Uint32Array(negatives + positives);
+  let negative = 0;
+  let positive = negatives;
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] === 0) rows[negative++] = i;
+    else if (values[i] === 1) rows[positive++] = i;
+  }
+  return { rows, negatives, positives };
 }

@@ -16,24 +16,34 @@ const GATHER_BYTES = 32 * 2 ** 20;
 export async function neuronRoc(x: Activations, labels: LabelMatrix, pacer: Pacer): Promise<NeuronRoc> {
   assertLabelSets(x, labels);
   const roc = unknownRoc(labels.features.length, x.neurons);
-  for (let f = 0; f < roc.features; f++) {
-    const { rows, negatives } = rowsByClass(labels.of(f));
-    const width = Math.max(1, Math.floor(GATHER_BYTES / (4 * rows.length)));
-    for (let first = 0; first < x.neurons; first += width) {
-      const count = Math.min(width, x.neurons - first);
-      const part = Uint32Array.from({ length: count }, (_, c) => first + c);
-      for (const [c, column] of (await gatherAsColumns(x, part, rows, pacer)).entries()) {
-        if (!column.every(Number.isFinite)) continue;
-        const at = f * x.neurons + first + c;
-        const curve = rocOf(column.subarray(0, negatives).sort(), column.subarray(negatives).sort());
-        roc.auc[at] = curve.auc;
-        roc.threshold[at] = curve.threshold;
-        roc.informedness[at] = curve.informedness;
-        if (pacer.due) await pacer.turn();
-      }
+  const all = Uint32Array.from({ length: x.neurons }, (_, j) => j);
+  for (let f = 0; f < roc.features; f++) await rocOfNeurons(x, labels, f, all, roc, pacer);
+  return roc;
+}
+
+/** Curves of some neurons for one feature, written to `roc`. */
+export async function rocOfNeurons(
+  x: Activations,
+  labels: LabelMatrix,
+  feature: number,
+  neurons: Uint32Array,
+  roc: NeuronRoc,
+  pacer: Pacer,
+): Promise<void> {
+  const { rows, negatives } = rowsByClass(labels.of(feature));
+  const width = Math.max(1, Math.floor(GATHER_BYTES / (4 * rows.length)));
+  for (let first = 0; first < neurons.length; first += width) {
+    const part = neurons.subarray(first, first + width);
+    for (const [c, column] of (await gatherAsColumns(x, part, rows, pacer)).entries()) {
+      if (!column.every(Number.isFinite)) continue;
+      const at = feature * x.neurons + part[c];
+      const curve = rocOf(column.subarray(0, negatives).sort(), column.subarray(negatives).sort());
+      roc.auc[at] = curve.auc;
+      roc.threshold[at] = curve.threshold;
+      roc.informedness[at] = curve.informedness;
+      if (pacer.due) await pacer.turn();
     }
   }
-  return roc;
 }
 
 /** The curve of ascending values of negative and of positive rows, visited from the highest value down. */

@@ -3,7 +3,6 @@ import { splitWide } from "../../split-wide.ts";
 import { Pacer } from "../pacer.ts";
 import { aggregateRows } from "../reference/aggregate-rows.ts";
 import { classMoments } from "../reference/class-moments.ts";
-import { neuronRoc } from "../reference/neuron-roc.ts";
 import type { CpuStatistics } from "../statistics.ts";
 import type { KernelPool } from "../wasm/kernel-pool.ts";
 import { fitDense } from "./fit-dense.ts";
@@ -11,6 +10,7 @@ import { fitLogistic } from "./fit-logistic.ts";
 import { fitLogisticL1 } from "./fit-logistic-l1.ts";
 import { fitSingleNeurons } from "./fit-single-neurons.ts";
 import { gatherColumns } from "./gather-columns.ts";
+import { neuronRoc } from "./neuron-roc.ts";
 
 export function simdStatistics(pool: KernelPool): CpuStatistics {
   return {
@@ -27,7 +27,7 @@ export function simdStatistics(pool: KernelPool): CpuStatistics {
         (part, partOptions) => fitDense(pool, x, labels, part, partOptions, new Pacer(options.signal)),
       ),
     fitSingleNeurons: (x, labels, options) => fitSingleNeurons(pool, x, labels, options),
-    neuronRoc: async (x, labels, { signal }) => neuronRoc(x, labels, new Pacer(signal)),
+    neuronRoc: (x, labels, { signal }) => neuronRoc(pool, x, labels, signal),
     fitLogisticL1: async (x, labels, problems, options) =>
       fitLogisticL1(pool, x, labels, problems, options, new Pacer(options.signal)),
   };

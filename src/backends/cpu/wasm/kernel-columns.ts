@@ -1,15 +1,15 @@
 /** Columns of a matrix where the kernels can read them: in place, else copied some at a time, and packed into panels of four. */
 import type { Activations } from "../../../data/activations.ts";
-import { UNLABELLED } from "../../../data/labels.ts";
 import { Random } from "../../../random.ts";
+import { rowsByClass, type LabelledRows } from "../../single-neurons.ts";
 import { Pacer } from "../pacer.ts";
 import { Scope } from "./kernel-memory.ts";
 import type { KernelPool } from "./kernel-pool.ts";
 import { STORAGE_CODES } from "./kernel-rows.ts";
 
-/** Bytes of columns copied at a time, and of panels: these stay in the last-level cache. */
+/** Bytes of columns copied at a time, and of panels: wide enough that rows are read in runs of some KB. */
 const COPY_BYTES = 256 * 2 ** 20;
-const PANEL_BYTES = 10 * 2 ** 20;
+const PANEL_BYTES = 48 * 2 ** 20;
 
 /** Rows of an item of `packPanels`. */
 const ITEM_ROWS = 1024;
@@ -61,11 +61,8 @@ export async function forEachColumnBlock(
   }
 }
 
-/** The labelled rows of a feature, negative ones first, in an order that has fair samples at the start of each class. */
-export interface SampledRows {
-  readonly rows: Uint32Array;
-  readonly negatives: number;
-  readonly positives: number;
+/** Labelled rows in an order that has fair samples at the start of each class. */
+export interface SampledRows extends LabelledRows {
   /** Rows of each class that make up a sample, ascending; the last sample is all rows. */
   readonly samples: readonly (readonly [negatives: number, positives: number])[];
 }
@@ -75,44 +72,39 @@ const SAMPLE_SHARE = 8;
 const SAMPLE_ROWS = 128;
 
 export function sampledRows(values: Uint8Array): SampledRows {
-  const random = new Random(0, "samples of rows");
-  const classes = [0, 1].map((label) => {
-    const rows: number[] = [];
-    for (let i = 0; i < values.length; i++) if (values[i] === label) rows.push(i);
-    return Uint32Array.from(rows);
-  });
-  const sizes = [classes.map((rows) => rows.length)];
+  const { rows, negatives, positives } = rowsByClass(values);
+  const samples = [[negatives, positives] as const];
   for (;;) {
-    const smaller = sizes[0].map((size) =>
-      Math.min(size, Math.max(SAMPLE_ROWS, Math.ceil(size / SAMPLE_SHARE))),
-    );
-    if (smaller.every((size, c) => size > sizes[0][c] / 2) || sizes.length === 4) break;
-    sizes.unshift(smaller);
+    const [smaller, larger] = [samples[0].map(sampleOf), samples[0]];
+    if (samples.length === 4 || smaller.every((size, c) => 2 * size > larger[c])) break;
+    samples.unshift([smaller[0], smaller[1]]);
   }
-  const ordered = classes.map((rows, c) => {
-    const chosen = rows.slice();
-    // The beginning of a shuffle (Fisher and Yates), then every sample's own rows in ascending order, as they lie in memory.
-    const most = sizes.at(-2)?.[c] ?? 0;
-    for (let r = 0; r < most && most < rows.length; r++) {
-      const other = r + Math.floor(random.uniform() * (rows.length - r));
-      [chosen[r], chosen[other]] = [chosen[other], chosen[r]];
-    }
-    let start = 0;
-    for (const size of sizes) {
-      chosen.subarray(start, size[c]).sort();
-      start = size[c];
-    }
-    return chosen;
-  });
-  const rows = new Uint32Array(classes[0].length + classes[1].length);
-  rows.set(ordered[0]);
-  rows.set(ordered[1], classes[0].length);
-  return {
-    rows,
-    negatives: classes[0].length,
-    positives: classes[1].length,
-    samples: sizes.map(([negatives, positives]) => [negatives, positives]),
-  };
+  const random = new Random(0, "samples of rows");
+  for (const c of [0, 1]) {
+    const chosen = c === 0 ? rows.subarray(0, negatives) : rows.subarray(negatives);
+    // Every row's first sample: a random choice of ranks (the beginning of a Fisher–Yates shuffle), without moving rows.
+    const sampleOfRank = new Uint8Array(chosen.length).fill(samples.length - 1);
+    const most = samples.at(-2)?.[c] ?? 0;
+    if (most < chosen.length) {
+      const ranks = Uint32Array.from(chosen.keys());
+      let sample = 0;
+      for (let r = 0; r < most; r++) {
+        const other = r + Math.floor(random.uniform() * (ranks.length - r));
+        [ranks[r], ranks[other]] = [ranks[other], ranks[r]];
+        while (r >= samples[sample][c]) sample++;
+        sampleOfRank[ranks[r]] = sample;
+      }
+    } else sampleOfRank.fill(0);
+    // Each sample's own rows in ascending order, as they lie in memory.
+    const to = samples.map((_, s) => (s === 0 ? 0 : samples[s - 1][c]));
+    for (const [rank, row] of chosen.slice().entries()) chosen[to[sampleOfRank[rank]]++] = row;
+  }
+  return { rows, negatives, positives, samples };
+}
+
+/** Rows of the next smaller sample of a class. */
+function sampleOf(size: number): number {
+  return Math.min(size, Math.max(SAMPLE_ROWS, Math.ceil(size / SAMPLE_SHARE)));
 }
 
 /** Rows of a list in panels [rows][4] of f32. */
@@ -145,7 +137,7 @@ export async function forEachPanels(
   pool: KernelPool,
   x: Activations,
   block: ColumnBlock,
-  { rows, negatives, positives }: Omit<SampledRows, "samples">,
+  { rows, negatives, positives }: LabelledRows,
   transform: PanelTransform | undefined,
   visit: (panels: Panels) => Promise<void>,
   signal?: AbortSignal,
@@ -215,22 +207,4 @@ export async function forEachPanels(
   } finally {
     scope.close();
   }
-}
-
-/** Counts of the labelled rows as they are, for what needs no samples. */
-export function labelledRows(values: Uint8Array): Omit<SampledRows, "samples"> {
-  let negatives = 0;
-  let positives = 0;
-  for (const value of values) {
-    if (value === 0) negatives++;
-    else if (value !== UNLABELLED) positives++;
-  }
-  const rows = new Uint32Array(negatives + positives);
-  let negative = 0;
-  let positive = negatives;
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] === 0) rows[negative++] = i;
-    else if (values[i] === 1) rows[positive++] = i;
-  }
-  return { rows, negatives, positives };
 }

@@ -14,3 +14,4 @@ export {
   addChunksOfPass, addPanelOfHessian, addPass, addHessianRows, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes,
   mergePass, startFit,
 } from "./fit-logistic";
+export { neuronRoc } from "./neuron-roc";

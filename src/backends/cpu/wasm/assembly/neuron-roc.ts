@@ -1,0 +1,191 @@
+/**
+ * ROC curve of one neuron: a radix sort of its values, each with its label in the lowest bit, and one walk over the result.
+ *
+ * Values become whole numbers in their order: with m the magnitude's bits, less those of the smallest magnitude but zero and
+ * without the zero bits that all have at the end, ±m, and 0 for both zeros. The sort is stable and negative rows come first,
+ * so the label need not be sorted. Counts are exact.
+ */
+
+const BUCKETS: i32 = 2048;
+/** Most bits of one pass. */
+const DIGIT: i32 = 11;
+/** Elements of the walk between two looks at the largest gain. */
+const STRETCH: i32 = 64;
+
+/** Adds the places of digits to their counts' starts: `counts` becomes where each digit's first element goes. */
+@inline
+function startsOf(counts: usize, buckets: i32, to: usize): void {
+  let at = <u32>to;
+  for (let p = counts, end = counts + (<usize>buckets << 2); p < end; p += 4) {
+    const count = load<u32>(p);
+    store<u32>(p, at);
+    at += count << 2;
+  }
+}
+
+/** One stable pass over the digit at `shift`. */
+@inline
+function scatter(from: usize, end: usize, starts: usize, shift: u32, mask: u32): void {
+  for (let p = from; p < end; p += 4) {
+    const u = load<u32>(p);
+    const start = starts + (<usize>((u >> shift) & mask) << 2);
+    const to = load<u32>(start);
+    store<u32>(<usize>to, u);
+    store<u32>(start, to + 4);
+  }
+}
+
+/**
+ * Item: one column. Words: 0 panels [rows][4], negative rows first, 1 bytes of a panel, 2 negatives, 3 positives, 4 results
+ * f64[columns][3] (auc, threshold, informedness), 5 scratch, 6 scratch of a thread: 3 × 2048 counts, then twice the rows, in
+ * words, each padded to a multiple of 4.
+ * A column whose magnitudes span 128 octaves or more, but for zero, gets an auc of −1: it does not fit in 31 bits.
+ */
+export function neuronRoc(item: i32, a: usize, thread: i32): void {
+  const negatives = load<i32>(a, 8), positives = load<i32>(a, 12);
+  const n = negatives + positives;
+  const panel = <usize>load<u32>(a) + (<usize>item >> 2) * <usize>load<u32>(a, 4) + ((<usize>item & 3) << 2);
+  const out = <usize>load<u32>(a, 16) + <usize>item * 24;
+  const counts = <usize>load<u32>(a, 20) + <usize>thread * <usize>load<u32>(a, 24);
+  const values = counts + 3 * (BUCKETS << 2);
+  const padded = (<usize>n + 3) & ~3;
+  const other = values + (padded << 2);
+  const end = values + (<usize>n << 2);
+
+  // The column, and its largest, its smallest and the union of its magnitudes.
+  const magnitudeMask = i32x4.splat(0x7fffffff);
+  let largest = i32x4.splat(0), smallest = i32x4.splat(-1), union = largest;
+  for (let i: usize = 0; i < padded; i += 4) {
+    const p = panel + (i << 4);
+    let v = v128.load32_splat(p);
+    // Past the last row, the first of the four again.
+    if (i + 1 < <usize>n) v = v128.load_lane<u32>(p, v, 1, 16);
+    if (i + 2 < <usize>n) v = v128.load_lane<u32>(p, v, 2, 32);
+    if (i + 3 < <usize>n) v = v128.load_lane<u32>(p, v, 3, 48);
+    v128.store(values + (i << 2), v);
+    const magnitude = v128.and(v, magnitudeMask);
+    largest = i32x4.max_u(largest, magnitude);
+    union = v128.or(union, magnitude);
+    // Less one, zero is the largest.
+    smallest = i32x4.min_u(smallest, i32x4.sub(magnitude, i32x4.splat(1)));
+  }
+  largest = i32x4.max_u(largest, v128.shuffle<i32>(largest, largest, 2, 3, 0, 1));
+  const high = max(<u32>i32x4.extract_lane(largest, 0), <u32>i32x4.extract_lane(largest, 1));
+  if (high >= 0x7f800000) {
+    store<f64>(out, NaN);
+    store<f64>(out, NaN, 8);
+    store<f64>(out, NaN, 16);
+    return;
+  }
+  union = v128.or(union, v128.shuffle<i32>(union, union, 2, 3, 0, 1));
+  const bits = <u32>(i32x4.extract_lane(union, 0) | i32x4.extract_lane(union, 1));
+  const dropped: u32 = bits == 0 ? 0 : ctz(bits);
+  smallest = i32x4.min_u(smallest, v128.shuffle<i32>(smallest, smallest, 2, 3, 0, 1));
+  const low = min(<u32>i32x4.extract_lane(smallest, 0), <u32>i32x4.extract_lane(smallest, 1));
+  // The smallest magnitude but zero is low + 1, and becomes 1.
+  const less: u32 = bits == 0 ? 0 : ((low + 1) >> dropped) - 1;
+  const base: u32 = (high >> dropped) - less;
+  if (base >= 0x40000000) {
+    store<f64>(out, -1);
+    return;
+  }
+
+  // Keys, without the label; in one pass over them the counts of all digits, and the labels of the positive rows.
+  for (let p = values; p < end; p += 16) {
+    const v = v128.load(p);
+    const sign = i32x4.shr_s(v, 31);
+    const m = i32x4.max_s(
+      i32x4.sub(i32x4.shr_u(v128.and(v, magnitudeMask), <i32>dropped), i32x4.splat(<i32>less)),
+      i32x4.splat(0),
+    );
+    const signed = i32x4.sub(v128.xor(m, sign), sign);
+    v128.store(p, i32x4.shl(i32x4.add(signed, i32x4.splat(<i32>base)), 1));
+  }
+  const keyBits = <i32>(32 - clz(2 * base + 1));
+  const passes = (keyBits + DIGIT - 1) / DIGIT;
+  const width = <u32>((keyBits + passes - 1) / passes);
+  const mask: u32 = (1 << width) - 1;
+  const buckets = 1 << width;
+  const counts1 = counts + (BUCKETS << 2), counts2 = counts1 + (BUCKETS << 2);
+  const shift1 = 1 + width, shift2 = min<u32>(31, 1 + 2 * width);
+  memory.fill(counts, 0, 3 * (BUCKETS << 2));
+  const firstPositive = values + (<usize>negatives << 2);
+  for (let p = values; p < end; p += 4) {
+    const u = load<u32>(p);
+    const c0 = counts + (<usize>((u >> 1) & mask) << 2);
+    store<u32>(c0, load<u32>(c0) + 1);
+    const c1 = counts1 + (<usize>((u >> shift1) & mask) << 2);
+    store<u32>(c1, load<u32>(c1) + 1);
+    const c2 = counts2 + (<usize>((u >> shift2) & mask) << 2);
+    store<u32>(c2, load<u32>(c2) + 1);
+  }
+  for (let p = firstPositive; p < end; p += 4) store<u32>(p, load<u32>(p) | 1);
+  const otherEnd = other + (<usize>n << 2);
+  startsOf(counts, buckets, other);
+  scatter(values, end, counts, 1, mask);
+  let sorted = other;
+  if (passes > 1) {
+    startsOf(counts1, buckets, values);
+    scatter(other, otherEnd, counts1, shift1, mask);
+    sorted = values;
+  }
+  if (passes > 2) {
+    startsOf(counts2, buckets, other);
+    scatter(values, end, counts2, shift2, mask);
+    sorted = other;
+  }
+
+  // The walk: (TPR − FPR)·pairs of the rule "at or above the value in turn", and its negative, in two lanes of f64.
+  const n0 = <f64>negatives, n1 = <f64>positives;
+  const ofNegative = f64x2(n1, -n1), ofPositive = f64x2(-n0, n0);
+  let gain = f64x2.splat(0);
+  let best: f64 = 0, bestGain = gain, bestAt = sorted, bestBefore: u32 = 0xffffffff;
+  let below: u32 = 0, belowGroup: u32 = 0, before: u32 = 0xffffffff;
+  let area: u64 = 0;
+  const sortedEnd = sorted + (<usize>n << 2);
+  for (let stretch = sorted; stretch < sortedEnd; stretch += STRETCH << 2) {
+    const stretchEnd = min(sortedEnd, stretch + (STRETCH << 2));
+    const gainBefore = gain, keyBefore = before;
+    let most = f64x2.splat(-1);
+    for (let p = stretch; p < stretchEnd; p += 4) {
+      const u = load<u32>(p);
+      const key = u >> 1;
+      const positive = 0 - (u & 1);
+      if (key != before) {
+        belowGroup = below;
+        most = f64x2.pmax(most, gain);
+        before = key;
+      }
+      gain = f64x2.add(gain, v128.bitselect(ofPositive, ofNegative, i32x4.splat(<i32>positive)));
+      // Pairs with a negative row below count twice, equal ones once.
+      area += <u64>((below + belowGroup) & positive);
+      below += 1 + positive;
+    }
+    const reached = max(f64x2.extract_lane(most, 0), f64x2.extract_lane(most, 1));
+    if (reached >= best) {
+      best = reached;
+      bestAt = stretch;
+      bestGain = gainBefore;
+      bestBefore = keyBefore;
+    }
+  }
+  // The last value of the best stretch that reaches the best gain.
+  let threshold: u32 = 0, atThreshold: f64 = 0;
+  gain = bestGain;
+  for (let p = bestAt, stop = min(sortedEnd, bestAt + (STRETCH << 2)); p < stop; p += 4) {
+    const u = load<u32>(p);
+    const here = f64x2.extract_lane(gain, 0);
+    if (u >> 1 != bestBefore && abs(here) == best) {
+      threshold = u >> 1;
+      atThreshold = here;
+    }
+    bestBefore = u >> 1;
+    gain = f64x2.add(gain, (u & 1) == 1 ? ofPositive : ofNegative);
+  }
+  const m = <i32>threshold - <i32>base;
+  const magnitude = m == 0 ? 0 : (<u32>abs(m) + less) << dropped;
+  const value = reinterpret<f32>(magnitude);
+  store<f64>(out, <f64>area / (2 * (n0 * n1)));
+  store<f64>(out, m < 0 ? -<f64>value : <f64>value, 8);
+  store<f64>(out, atThreshold / (n0 * n1), 16);
+}
