@@ -25,8 +25,9 @@ import type {
 import { CpuActivations, hostOf } from "./cpu-activations.ts";
 import { Pacer } from "./pacer.ts";
 import { aggregateRows } from "./reference/aggregate-rows.ts";
-import { classMoments } from "./reference/class-moments.ts";
+import { classMoments as referenceClassMoments } from "./reference/class-moments.ts";
 import { fitLogistic } from "./reference/fit-logistic.ts";
+import { classMoments } from "./simd/class-moments.ts";
 import { gatherColumns } from "./simd/gather-columns.ts";
 import { loadCpuTransformer } from "./transformer.ts";
 import { KernelPool } from "./wasm/kernel-pool.ts";
@@ -149,7 +150,13 @@ class CpuBackend implements Backend {
     labels: LabelMatrix,
     options: ClassMomentsOptions = {},
   ): Promise<ClassMoments> {
-    return classMoments(hostOf(x), labels, new Pacer(options.signal), options.squares);
+    const { signal, squares } = options;
+    const host = hostOf(x);
+    signal?.throwIfAborted();
+    const pool = await this.#kernels();
+    return pool
+      ? classMoments(pool, host, labels, squares, signal)
+      : referenceClassMoments(host, labels, new Pacer(signal), squares);
   }
 
   async gatherColumns(

@@ -4,3 +4,5 @@ export { layerNorm } from "./layer-norm";
 export { add, erf, gelu, geluTanh, relu } from "./activation";
 export { attend, rotate } from "./attention";
 export { gatherRows } from "./gather-rows";
+export { addSlots, sumPatterns } from "./class-moments";
+export { listSubsets, sumSubsets } from "./subset-sums";
