@@ -3,7 +3,7 @@
  * block's own slot; the slots are then added up in f64, in the order of the blocks.
  */
 import { F16, F32, loadCodes, loadHalves, loadValue, U8 } from "./storage";
-import { mulAdd } from "./vector";
+import { addWidened, mulAdd } from "./vector";
 
 /** Row i of a list, or the blank row beyond its end. */
 @inline
@@ -258,13 +258,6 @@ export function sumPatterns(item: i32, a: usize, thread: i32): void {
 @inline
 function valueAt(dtype: i32, row: usize, column: usize): f32 {
   return dtype == U8 ? <f32>load<u8>(row + column) : loadValue(dtype, row, column, 0, 0);
-}
-
-/** Four f32 to f64, added to four f64 in memory. */
-@inline
-function addWidened(to: usize, v: v128): void {
-  v128.store(to, f64x2.add(v128.load(to), f64x2.promote_low_f32x4(v)));
-  v128.store(to, f64x2.add(v128.load(to, 16), f64x2.promote_low_f32x4(v128.shuffle<i32>(v, v, 2, 3, 0, 1))), 16);
 }
 
 /**

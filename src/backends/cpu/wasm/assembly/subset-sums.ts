@@ -4,7 +4,7 @@
  * they have none of its members.
  */
 import { F16, F32, loadCodes, loadHalves, loadValue, U8 } from "./storage";
-import { mulAdd } from "./vector";
+import { addWidened, mulAdd } from "./vector";
 
 /** Bytes from one tile of 64 rows × 16 columns to the next: a line more than it takes, or all would fall on one cache set. */
 const TILE: usize = 4160;
@@ -170,7 +170,12 @@ function addTile(
 
 /** Adds 16 f32 (or as many as there are columns left) to f64 and clears them. */
 function flush(from: usize, to: usize, columns: usize): void {
-  for (let c: usize = 0; c < columns; c++) {
+  if (columns == 16) {
+    addWidened(to, v128.load(from));
+    addWidened(to + 32, v128.load(from, 16));
+    addWidened(to + 64, v128.load(from, 32));
+    addWidened(to + 96, v128.load(from, 48));
+  } else for (let c: usize = 0; c < columns; c++) {
     const at = to + (c << 3);
     store<f64>(at, load<f64>(at) + <f64>load<f32>(from + (c << 2)));
   }
