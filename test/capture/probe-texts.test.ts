@@ -91,7 +91,10 @@ describe("probeTexts on the bundled model", () => {
       const streamed = SparseProbe.fromJSON(chosen.probe);
       expect(streamed.support).toEqual(whole.support);
       expect(streamed.provenance).toEqual(whole.provenance);
-      streamed.coefficients.forEach((value, c) => expect(value).toBeCloseTo(whole.coefficients[c], 7));
+      // Moments are summed in float32, batch by batch here and at once there: they differ in the last bits.
+      streamed.coefficients.forEach((value, c) =>
+        expect(Math.abs(value / whole.coefficients[c] - 1)).toBeLessThan(1e-5),
+      );
       expect(streamed.evaluate(acts, labels, { rows: test }).f1).toBe(chosen.test.f1);
       expect(whole.evaluate(acts, labels, { rows: validation }).f1).toBe(chosen.validation.f1);
     }

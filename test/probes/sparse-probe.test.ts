@@ -105,7 +105,8 @@ describe("a sparse probe", () => {
       const column = Array.from({ length: ROWS }, (_, i) => x.data[i * NEURONS + j]);
       const mean = column.reduce((a, b) => a + b) / ROWS;
       const sd = Math.sqrt(column.reduce((a, b) => a + (b - mean) ** 2, 0) / ROWS);
-      expect(probe.scale[c]).toBeCloseTo(10 * sd, 10);
+      // Sums in float32 over 120 rows, in chains of 15 and trees: γ(30) of it at most.
+      expectClose([probe.scale[c]], [10 * sd], 30 * 2 ** -24 * 10 * sd);
     }
   });
 
@@ -251,7 +252,8 @@ describe("several probes at once", () => {
       ["c", "c"],
     ]);
     const want = await SparseProbe.fit(x, labels, 2);
-    expectClose(probes[2].coefficients, want.coefficients, 1e-9);
+    // Other patterns of labels are summed in another order: float32 moments differ in the last bits.
+    expectClose(probes[2].coefficients, want.coefficients, (c) => 1e-6 * Math.abs(want.coefficients[c]));
     expect(probes[2].evaluate(x, classes).f1).toBeCloseTo(want.evaluate(x, labels).f1!, 12);
     const numbers = labels.map((label, i) => (label === 1 ? 30 : i % 2 ? 10 : 20));
     const numbered = await SparseProbe.fitMany(x, numbers, [2]);
@@ -314,7 +316,9 @@ describe("sources", () => {
       expect(got.probes).toHaveLength(9);
       for (const [p, probe] of got.probes.entries()) {
         expect(probe.support).toEqual(want.probes[p].support);
-        expectClose(probe.coefficients, want.probes[p].coefficients, 1e-9);
+        // Sums over blocks are rounded in other places: float32 moments differ in the last bits.
+        const size = Math.max(...want.probes[p].coefficients.map(Math.abs));
+        expectClose(probe.coefficients, want.probes[p].coefficients, 1e-6 * size);
         expect(probe.neurons).toBe(NEURONS);
       }
     }

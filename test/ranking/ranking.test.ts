@@ -10,8 +10,9 @@ import fixture from "../fixtures/sklearn/probes.json" with { type: "json" };
 import { expectClose } from "../support/expect-close.ts";
 import { fixtureActivations } from "../support/sklearn-probes.ts";
 
+/** In float64, as NumPy and scikit-learn compute. */
 async function fixtureMoments(): Promise<ClassMoments> {
-  const backend = createCpuBackend();
+  const backend = createCpuBackend({ kernels: "reference" });
   const labels = new LabelMatrix(["f"], fixture.rows, Uint8Array.from(fixture.labels));
   const train = Array.from({ length: fixture.train }, (_, i) => i);
   return backend.classMoments(await backend.upload(fixtureActivations()), labels.restrictedTo(train));

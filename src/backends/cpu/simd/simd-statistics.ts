@@ -2,9 +2,9 @@
 import { splitWide } from "../../split-wide.ts";
 import { Pacer } from "../pacer.ts";
 import { aggregateRows } from "../reference/aggregate-rows.ts";
-import { classMoments } from "../reference/class-moments.ts";
 import type { CpuStatistics } from "../statistics.ts";
 import type { KernelPool } from "../wasm/kernel-pool.ts";
+import { classMoments } from "./class-moments.ts";
 import { fitDense } from "./fit-dense.ts";
 import { fitLogistic } from "./fit-logistic.ts";
 import { fitLogisticL1 } from "./fit-logistic-l1.ts";

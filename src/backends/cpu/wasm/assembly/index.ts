@@ -15,3 +15,5 @@ export {
   mergePass, startFit,
 } from "./fit-logistic";
 export { neuronRoc } from "./neuron-roc";
+export { addSlots, sumPatterns } from "./class-moments";
+export { listSubsets, sumSubsets } from "./subset-sums";

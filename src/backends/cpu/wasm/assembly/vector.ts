@@ -39,3 +39,10 @@ export function exp4(x: v128): v128 {
   p = mulAdd(p, r, splat(1));
   return i32x4.add(p, i32x4.shl(i32x4.trunc_sat_f32x4_s(n), 23));
 }
+
+/** Adds four f32 to four f64 in memory. */
+@inline
+export function addWidened(to: usize, v: v128): void {
+  v128.store(to, f64x2.add(v128.load(to), f64x2.promote_low_f32x4(v)));
+  v128.store(to, f64x2.add(v128.load(to, 16), f64x2.promote_low_f32x4(v128.shuffle<i32>(v, v, 2, 3, 0, 1))), 16);
+}

@@ -1,0 +1,208 @@
+/** Class sums for few joint label patterns: each row is added once, to its pattern. */
+import type { Activations } from "../../../data/activations.ts";
+import type { MomentSquares } from "../../../data/class-moments.ts";
+import type { Pacer } from "../pacer.ts";
+import { Scope } from "../wasm/kernel-memory.ts";
+import type { KernelPool } from "../wasm/kernel-pool.ts";
+import { forEachRowBlock, STORAGE_CODES } from "../wasm/kernel-rows.ts";
+import type { FinishFeature, SumsOf } from "./class-sums.ts";
+import { NO_PATTERN, type Patterns } from "./row-patterns.ts";
+
+/** Rows of a block, whose sums are f32, and bytes of them at most. */
+const BLOCK_ROWS = 512;
+const BLOCK_BYTES = 8 * 2 ** 20;
+/** Bytes of block sums held at once. */
+const SLOT_BYTES = 16 * 2 ** 20;
+/** Columns of an item where there are few blocks to share. */
+const PART_COLUMNS = 2048;
+/** Columns of an item of `addSlots`. */
+const SLOT_COLUMNS = 512;
+
+/** Sums every pattern, and gives every feature the sums of its classes. */
+export async function patternSums(
+  { pool, x, squares, pilot, pacer, signal, refused, labels }: SumsOf,
+  patterns: Patterns,
+  finish: FinishFeature,
+): Promise<void> {
+  const { neurons: d, rows, dtype } = x;
+  const P = patterns.labels.length;
+  const stats = squares === "none" ? 1 : 2;
+  const length = P * stats * d;
+  const height = blockHeight(x);
+  const { order, starts, count } = rowsByPattern(patterns, rows, height);
+  if (pacer.due) await pacer.turn();
+  const scope = new Scope(pool.memory);
+  try {
+    const orderAt = scope.copyOf(order);
+    const startsAt = scope.copyOf(starts);
+    const pilotAt = scope.copyOf(pilot.values);
+    const blankAt = scope.copyOf(pilot.row);
+    const blocks = Math.min(Math.ceil(rows / height), Math.max(1, Math.floor(SLOT_BYTES / (4 * length))));
+    const slots = scope.allocate(4 * length * blocks);
+    const totals = scope.zeros(8 * length);
+    // Loads of whole vectors may read, and write back, past the last column.
+    const stride = 2 * d + 64;
+    const largest = dtype === "f16" && stats === 1 ? scope.zeros(stride * pool.threads) : 0;
+    await forEachRowBlock(
+      pool,
+      x,
+      height,
+      async (block) => {
+        const rowBytes = d * x.data.BYTES_PER_ELEMENT;
+        const end = Math.ceil((block.first + block.rows) / height);
+        for (let b = block.first / height; b < end; b += blocks) {
+          const some = Math.min(blocks, end - b);
+          const parts = some >= 4 * pool.threads ? 1 : Math.ceil(d / PART_COLUMNS);
+          const width = 16 * Math.ceil(d / parts / 16);
+          const operations = Math.min(rows, some * height) * d;
+          await pool.run(
+            "sumPatterns",
+            some * Math.ceil(d / width),
+            [
+              block.at - block.first * rowBytes,
+              STORAGE_CODES[dtype],
+              d,
+              orderAt,
+              startsAt,
+              P,
+              b,
+              Math.ceil(d / width),
+              width,
+              stats - 1,
+              pilotAt,
+              blankAt,
+              slots,
+              largest,
+              stride,
+            ],
+            { signal, operations },
+          );
+          await pool.run("addSlots", Math.ceil(length / SLOT_COLUMNS), [slots, some, length, totals], {
+            signal,
+            operations: some * length,
+          });
+        }
+      },
+      signal,
+    );
+    if (largest !== 0) refuseLargest(pool, largest, stride, d, refused);
+    const sums = pool.memory.f64(totals, length).slice();
+    await finishClasses(sums, d, stats, patterns, count, labels.features.length, squares, pacer, finish);
+  } finally {
+    scope.close();
+  }
+}
+
+/** Rows of a block: it depends on the matrix alone, so that results do not depend on where it lies. */
+function blockHeight({ neurons, data }: Activations): number {
+  const fit = Math.floor(BLOCK_BYTES / (neurons * data.BYTES_PER_ELEMENT));
+  return Math.max(8, Math.min(BLOCK_ROWS, fit & ~7));
+}
+
+/** Rows sorted by block and, within it, by pattern; where each pattern starts; and how many rows it has in all. */
+function rowsByPattern(
+  { ofRow, labels }: Patterns,
+  rows: number,
+  height: number,
+): { order: Uint32Array; starts: Uint32Array; count: Float64Array } {
+  const P = labels.length;
+  const blocks = Math.ceil(rows / height);
+  const starts = new Uint32Array(blocks * P + 1);
+  const count = new Float64Array(P);
+  const next = new Uint32Array(P);
+  const order = new Uint32Array(rows);
+  let at = 0;
+  for (let b = 0; b < blocks; b++) {
+    const first = b * height;
+    const end = Math.min(rows, first + height);
+    next.fill(0);
+    for (let i = first; i < end; i++) if (ofRow[i] !== NO_PATTERN) next[ofRow[i]]++;
+    for (let p = 0; p < P; p++) {
+      starts[b * P + p] = at;
+      count[p] += next[p];
+      at += next[p];
+      next[p] = starts[b * P + p];
+    }
+    for (let i = first; i < end; i++) if (ofRow[i] !== NO_PATTERN) order[next[ofRow[i]]++] = i;
+  }
+  starts[blocks * P] = at;
+  return { order, starts, count };
+}
+
+/** Marks the neurons with a half that is not a number. */
+function refuseLargest(pool: KernelPool, at: number, stride: number, d: number, refused: Uint8Array): void {
+  for (let thread = 0; thread < pool.threads; thread++) {
+    const seen = pool.memory.u16(at + thread * stride, d);
+    for (let j = 0; j < d; j++) if (seen[j] >= 0xf800) refused[j] = 1;
+  }
+}
+
+/** Adds the patterns of each class of each feature. */
+async function finishClasses(
+  sums: Float64Array,
+  d: number,
+  stats: number,
+  patterns: Patterns,
+  count: Float64Array,
+  features: number,
+  squares: MomentSquares,
+  pacer: Pacer,
+  finish: FinishFeature,
+): Promise<void> {
+  const totals = new Map<string, Float64Array>();
+  const row = (p: number, stat: number): Float64Array => {
+    const from = (p * stats + stat) * d;
+    return sums.subarray(from, from + d);
+  };
+  const sumOf = (chosen: readonly number[], stat: number): Float64Array => {
+    if (chosen.length === 1) return row(chosen[0], stat);
+    const out = new Float64Array(d);
+    for (const p of chosen) {
+      const values = row(p, stat);
+      for (let j = 0; j < d; j++) out[j] += values[j];
+    }
+    return out;
+  };
+  /** The sums over all labelled patterns, of which many features have the same. */
+  const totalOf = (labelled: readonly number[], stat: number): Float64Array => {
+    const key = `${stat}:${labelled.join()}`;
+    let total = totals.get(key);
+    if (!total) {
+      total = sumOf(labelled, stat);
+      totals.set(key, total);
+    }
+    return total;
+  };
+  for (let f = 0; f < features; f++) {
+    const members: [number[], number[]] = [[], []];
+    const labelled: number[] = [];
+    for (const [p, labels] of patterns.labels.entries()) {
+      if (labels[f] > 1) continue;
+      members[labels[f]].push(p);
+      labelled.push(p);
+    }
+    const [negatives, positives] = members;
+    const rows = (of: readonly number[]): number => of.reduce((sum, p) => sum + count[p], 0);
+    const classes = (stat: number): [Float64Array, Float64Array] => {
+      const fewer = positives.length <= negatives.length ? positives : negatives;
+      const more = fewer === positives ? negatives : positives;
+      const few = sumOf(fewer, stat);
+      // In f64 the difference loses nothing that the sums had.
+      const many =
+        more.length <= 2 ? sumOf(more, stat) : totalOf(labelled, stat).map((total, j) => total - few[j]);
+      return fewer === positives ? [many, few] : [few, many];
+    };
+    const [negative, positive] = classes(0);
+    if (stats === 1) finish(f, [rows(negatives), rows(positives)], { negative, positive });
+    else {
+      const perClass = squares === "class" ? classes(1) : undefined;
+      finish(f, [rows(negatives), rows(positives)], {
+        negative,
+        positive,
+        squares: totalOf(labelled, 1),
+        ...(perClass && { negativeSquares: perClass[0], positiveSquares: perClass[1] }),
+      });
+    }
+    if (pacer.due) await pacer.turn();
+  }
+}
