@@ -106,6 +106,27 @@ export interface LogisticFit {
   readonly convergence: Convergence;
 }
 
+/** {@link LogisticOptions} of one probe per neuron, each on that neuron alone. */
+export interface SingleNeuronOptions extends LogisticOptions {
+  /** Subtracted from each neuron, by feature [features × neurons]; zeros when absent. */
+  readonly center?: Float64Array;
+  /** Divides each centred neuron, by feature [features × neurons]; ones when absent. Never zero. */
+  readonly scale?: Float64Array;
+}
+
+/** One probe of every neuron for every feature, each neuron alone. Arrays are [features × neurons], row-major. */
+export interface SingleNeuronFits {
+  readonly features: number;
+  readonly neurons: number;
+  /** On the centred and scaled neuron. NaN, like everything else, for a neuron that is not finite in a labelled row. */
+  readonly coefficients: Float64Array;
+  readonly intercepts: Float64Array;
+  readonly objectives: Float64Array;
+  readonly newtonDecrements: Float64Array;
+  /** 1 where the decrement is at or below the tolerance. */
+  readonly converged: Uint8Array;
+}
+
 /** Architecture of a decoder-only transformer, after its config file has been read and checked. */
 export interface TransformerSpec {
   readonly architecture: "gpt_neox";

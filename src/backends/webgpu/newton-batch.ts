@@ -321,10 +321,13 @@ function hessianTiles(stride: number): number {
   return (edge * (edge + 1)) / 2;
 }
 
-/** Overrides of logistic-newton: rows that fit in its workgroup memory. */
+/** Vectors of parameters that logistic-newton is compiled for. */
+const WHOLE_VECTORS = [1, 2, 4, 6, 8];
+
+/** Overrides of logistic-newton: few variants, and rows that fit in its workgroup memory. */
 function wholeVariant(stride: number): { vectors: number; tile_rows: number } {
-  const vectors = Math.ceil(stride / 4);
-  return { vectors, tile_rows: vectors <= 5 ? 128 : 64 };
+  const vectors = WHOLE_VECTORS.find((count) => 4 * count >= stride)!;
+  return { vectors, tile_rows: vectors <= 4 ? 128 : 64 };
 }
 
 /** Parts that the rows are cut into, so that a batch of few problems fills the GPU too. */

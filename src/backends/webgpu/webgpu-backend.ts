@@ -15,6 +15,8 @@ import type {
   LogisticOptions,
   LogisticProblem,
   RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
   Transformer,
   TransformerSpec,
 } from "../backend.ts";
@@ -22,6 +24,7 @@ import { aggregateRows } from "./aggregate-rows.ts";
 import { classMoments } from "./class-moments.ts";
 import { ComputeDevice, Usage } from "./device.ts";
 import { fitLogistic } from "./fit-logistic.ts";
+import { fitSingleNeurons } from "./fit-single-neurons.ts";
 import { gatherColumns } from "./gather-columns.ts";
 import type { LoadOptions } from "./transformer-weights.ts";
 import { loadWebGpuTransformer } from "./transformer.ts";
@@ -189,6 +192,17 @@ export class WebGpuBackend implements Backend {
     const matrix = await this.#matrix(x);
     const limits = { maxBindingBytes: this.#maxBindingBytes, workBytes: this.#workBytes };
     return fitLogistic(this.device, matrix, labels, problems, options, limits);
+  }
+
+  /** One probe of every neuron for every feature, each neuron alone; results in f64. */
+  async fitSingleNeurons(
+    x: DeviceActivations,
+    labels: LabelMatrix,
+    options: SingleNeuronOptions,
+  ): Promise<SingleNeuronFits> {
+    const matrix = await this.#matrix(x);
+    const limits = { maxBindingBytes: this.#maxBindingBytes, workBytes: this.#workBytes };
+    return fitSingleNeurons(this.device, matrix, labels, options, limits);
   }
 
   async loadTransformer(
