@@ -23,14 +23,3 @@ struct NeuronProbe {
   center_low: f32,
   inverse_scale_low: f32,
 }
-
-/// Whether a stored value is finite, by its bits: float comparisons mean nothing there.
-fn is_finite(word: u32, index: u32) -> bool {
-  if (storage_type == 0u) {
-    return (word & 0x7f800000u) != 0x7f800000u;
-  }
-  if (storage_type == 1u) {
-    return ((word >> (16u * (index & 1u))) & 0x7c00u) != 0x7c00u;
-  }
-  return true;
-}

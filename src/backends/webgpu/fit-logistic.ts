@@ -29,7 +29,7 @@ import {
   type BatchProblem,
   type ColumnPool,
   type NewtonBatchResult,
-  type PoolChunk,
+  type GatheredColumns,
 } from "./newton-batch.ts";
 import type { WebGpuActivations } from "./webgpu-activations.ts";
 
@@ -83,11 +83,11 @@ export async function fitLogistic(
   for (const members of chunksOfColumns(problems, all, rows.length, poolBytes)) {
     const union = Uint32Array.from(new Set(members.flatMap((p) => [...problems[p].support])));
     const place = new Map(Array.from(union, (j, at) => [j, at]));
-    const sets = labelSets(labels, rows, [...new Set(members.map((p) => problems[p].feature))], options);
     const scope = device.scope();
     try {
-      const pool = await gatherPool(device, scope, x, rows, union, sets, limits.maxBindingBytes, signal);
+      const pool = await gatherPool(device, scope, x, rows, union, limits.maxBindingBytes, signal);
       for (const batch of batchesOf(problems, members, pool, limits)) {
+        const sets = labelSets(labels, rows, [...new Set(batch.map((p) => problems[p].feature))], options);
         const described = batch.map((p): BatchProblem => {
           const { support, center, scale, feature } = problems[p];
           const { index, weights, intercept } = sets.get(feature)!;
@@ -100,7 +100,7 @@ export async function fitLogistic(
             device,
             own,
             {
-              pool,
+              pool: await withLabels(own, pool, sets, signal),
               problems: described,
               maxIterations: options.maxIterations,
               tolerance: options.tolerance,
@@ -183,37 +183,31 @@ async function certificatesHold(
   return squared / (2 * loss.totalWeight) <= tolerance;
 }
 
-/** Gathers columns, and the labels of every set, into a pool in the scope. */
+/** Gathers columns into a pool in the scope, and sees to it that they are finite. */
 async function gatherPool(
   device: ComputeDevice,
   scope: BufferScope,
   x: WebGpuActivations,
   rows: Uint32Array,
   columns: Uint32Array,
-  sets: ReadonlyMap<number, LabelSet>,
   maxBindingBytes: number,
   signal: AbortSignal | undefined,
-): Promise<ColumnPool> {
+): Promise<GatheredColumns> {
   const step = poolChunkRows(columns.length, rows.length, maxBindingBytes);
-  const chunks: PoolChunk[] = [];
+  const chunks: GatheredColumns["chunks"][number][] = [];
   const found: Promise<ArrayBuffer>[] = [];
   for (let firstRow = 0; firstRow < rows.length; firstRow += step) {
     const count = Math.min(step, rows.length - firstRow);
-    const stride = Math.ceil(step / 4) * 4;
-    const packed = new Uint8Array(sets.size * stride).fill(UNLABELLED);
-    for (const { index, y } of sets.values()) {
-      packed.set(y.subarray(firstRow, firstRow + count), index * stride);
-    }
     const values = columns.length * count;
-    const [pool, packedLabels, first] = await Promise.all([
+    const [pool, first] = await Promise.all([
       scope.allocate("gathered columns", values * 4),
-      scope.allocateFrom("labels", packed, signal),
       scope.allocateFrom("first non-finite value", Uint32Array.of(0xffffffff), signal),
     ]);
     const layout = { rowStride: 1, columnStride: count };
     await gatherInto(device, x, rows.subarray(firstRow, firstRow + count), columns, pool, layout, signal);
     const { workgroup_size } = nonFiniteKernel.overrides;
     const workgroups = Math.min(SEARCH_WORKGROUPS, Math.ceil(values / workgroup_size));
+    await device.prepare([[nonFiniteKernel]]);
     device
       .batch("find non-finite values")
       .dispatch(nonFiniteKernel, {
@@ -223,7 +217,7 @@ async function gatherPool(
       })
       .submit();
     found.push(device.read(first, { signal }));
-    chunks.push({ firstRow, rows: count, columns: pool, labels: packedLabels });
+    chunks.push({ firstRow, rows: count, columns: pool });
   }
   for (const [c, answer] of (await Promise.all(found)).entries()) {
     const [at] = new Uint32Array(answer);
@@ -238,10 +232,28 @@ async function gatherPool(
   return { rows: rows.length, chunks };
 }
 
+/** The pool with the rows' labels in every set. */
+async function withLabels(
+  scope: BufferScope,
+  { rows, chunks }: GatheredColumns,
+  sets: ReadonlyMap<number, LabelSet>,
+  signal: AbortSignal | undefined,
+): Promise<ColumnPool> {
+  const stride = 4 * Math.ceil(chunks[0].rows / 4);
+  const labelled = chunks.map(async (chunk) => {
+    const packed = new Uint8Array(sets.size * stride).fill(UNLABELLED);
+    for (const { index, y } of sets.values()) {
+      packed.set(y.subarray(chunk.firstRow, chunk.firstRow + chunk.rows), index * stride);
+    }
+    return { ...chunk, labels: await scope.allocateFrom("labels", packed, signal) };
+  });
+  return { rows, chunks: await Promise.all(labelled) };
+}
+
 /** Host copies of some columns of the pool. */
 async function readColumns(
   device: ComputeDevice,
-  { rows, chunks }: ColumnPool,
+  { rows, chunks }: GatheredColumns,
   places: Uint32Array,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array[]> {
@@ -304,7 +316,7 @@ function labelSets(
 function batchesOf(
   problems: readonly LogisticProblem[],
   members: readonly number[],
-  pool: ColumnPool,
+  pool: GatheredColumns,
   { workBytes, maxBindingBytes }: FitLimits,
 ): number[][] {
   const sorted = [...members].sort((a, b) => problems[a].support.length - problems[b].support.length);

@@ -253,6 +253,10 @@ async function runGroup(
   const scope = device.scope();
   try {
     const allSlices = slices * x.chunks.length;
+    const storage = { storage_type: STORAGE_CODE[x.dtype] };
+    const compiled = device.prepare(singleNeuronKernels.map((kernel) => [kernel, storage]));
+    // Buffers are filled while kernels compile; a failure of either is reported below.
+    compiled.catch(() => undefined);
     const [probes, sums, results, waiting, ...packed] = await Promise.all([
       scope.allocateFrom("single-neuron probes", startingProbes(labels, first, count, d, options), signal),
       scope.allocate("single-neuron sums", size * SUMS * allSlices * 4),
@@ -262,7 +266,8 @@ async function runGroup(
         scope.allocateFrom("labels", packedLabels(labels, first, count, chunk), signal),
       ),
     ]);
-    const overrides = { storage_type: STORAGE_CODE[x.dtype] };
+    await compiled;
+    const overrides = storage;
     const newton = { most_iterations: options.maxIterations };
     const each = Math.ceil(size / stepKernel.overrides.workgroup_size);
     const pass = (batch: CommandBatch, kernel: "sums" | "certificate"): void => {

@@ -18,9 +18,9 @@ import hessianSource from "#shaders/logistic-hessian.wgsl";
 import logisticNewtonSource from "#shaders/logistic-newton.wgsl";
 import stepSource from "#shaders/newton-step.wgsl";
 import { OutOfMemoryError } from "../../errors.ts";
-import { allocateCertificates, recordCertificates } from "./certificates.ts";
+import { allocateCertificates, certificateKernels, recordCertificates } from "./certificates.ts";
 import type { BufferScope, CommandBatch, ComputeBuffer, ComputeDevice } from "./device.ts";
-import { defineKernel, type Kernel } from "./kernel.ts";
+import { defineKernel, type Kernel, type Overrides } from "./kernel.ts";
 
 const logisticNewtonKernel = defineKernel({
   label: "logistic-newton",
@@ -173,17 +173,26 @@ export const newtonBatchKernels: readonly Kernel[] = [
   stepKernel,
 ];
 
-/** Gathered columns, column-major, in one chunk of rows or, where a binding does not hold them, in several. */
-export interface ColumnPool {
+/** Columns, column-major, in one chunk of rows or, where a binding does not hold them, in several. */
+export interface GatheredColumns {
   readonly rows: number;
   /** All but the last have the same number of rows. */
+  readonly chunks: readonly {
+    readonly firstRow: number;
+    readonly rows: number;
+    /** [columns × rows] float32. */
+    readonly columns: ComputeBuffer;
+  }[];
+}
+
+/** The same, with labels. */
+export interface ColumnPool extends GatheredColumns {
   readonly chunks: readonly PoolChunk[];
 }
 
 export interface PoolChunk {
   readonly firstRow: number;
   readonly rows: number;
-  /** [columns × rows] float32. */
   readonly columns: ComputeBuffer;
   /** [sets × 4·⌈rows of the first chunk/4⌉] bytes: the rows' labels in every set. */
   readonly labels: ComputeBuffer;
@@ -230,7 +239,7 @@ export interface NewtonBatchResult {
   /** In the order of the problems. */
   readonly fits: readonly BatchFit[];
   /** Factor of the Hessian near θ of one problem [(k + 1) × (k + 1)]; zeros when there is none. */
-  factor(problem: number): Promise<Float32Array>;
+  readonly factor: (problem: number) => Promise<Float32Array>;
 }
 
 /** How a batch is laid out. */
@@ -342,7 +351,7 @@ function operationsOf(count: number, rows: number, stride: number): number {
   return count * (rows + stride) * stride * stride;
 }
 
-function planBatch(count: number, stride: number, pool: ColumnPool, maxBindingBytes: number): BatchPlan {
+function planBatch(count: number, stride: number, pool: GatheredColumns, maxBindingBytes: number): BatchPlan {
   const few = count < FEW_PROBLEMS && pool.rows > LEAST_SLICED_ROWS;
   const whole = stride <= MOST_WHOLE_STRIDE && pool.chunks.length === 1 && !few;
   const rows = pool.chunks[0].rows;
@@ -362,14 +371,15 @@ export function poolChunkRows(columns: number, rows: number, maxBindingBytes: nu
  * Number of problems, at least 1, with up to `k` weights that fit in `bytes`, each buffer within `maxBindingBytes`.
  * @throws OutOfMemoryError when a buffer of a single problem exceeds a binding
  */
-export function batchSize(k: number, pool: ColumnPool, bytes: number, maxBindingBytes: number): number {
+export function batchSize(k: number, pool: GatheredColumns, bytes: number, maxBindingBytes: number): number {
   const stride = k + 1;
   const rows = pool.chunks[0].rows;
   let size = Math.floor(MOST_OPERATIONS / operationsOf(1, pool.rows, stride));
   for (size = Math.max(1, Math.min(MOST_PROBLEMS, size)); ; size = Math.floor(size * 0.75)) {
     const { whole, factorStride } = planBatch(size, stride, pool, maxBindingBytes);
     const hessian = size * factorStride * 4;
-    const states = size * Math.max(4 * PROBLEM_WORDS, 4 * SUPPORT_WORDS * k, 8 * stride);
+    // Labels too: every problem may have a set of its own.
+    const states = size * Math.max(4 * PROBLEM_WORDS, 4 * SUPPORT_WORDS * k, 8 * stride, rows + 3);
     const derivatives = whole ? 0 : size * rows * 8;
     const largest = Math.max(hessian, derivatives, states);
     if (largest <= maxBindingBytes && (size === 1 || hessian + derivatives <= bytes)) return size;
@@ -396,6 +406,12 @@ export async function runNewtonBatch(
   const { problems, pool, maxIterations, tolerance } = input;
   const stride = 1 + Math.max(...problems.map(({ places }) => places.length));
   const plan = planBatch(problems.length, stride, pool, input.maxBindingBytes);
+  const compiled = device.prepare([
+    ...kernelsOf(plan),
+    ...certificateKernels.map((kernel) => [kernel] as const),
+  ]);
+  // Buffers are filled while kernels compile; a failure of either is reported below.
+  compiled.catch(() => undefined);
   const state = await allocateState(scope, input, plan, signal);
   const sliced = plan.whole ? undefined : await allocateSliced(scope, pool, plan);
   const certificates = await allocateCertificates(
@@ -404,6 +420,7 @@ export async function runNewtonBatch(
     plan,
     Math.min(input.residualBytes, input.maxBindingBytes),
   );
+  await compiled;
   const affordable = Math.floor(MOST_OPERATIONS / operationsOf(plan.count, pool.rows, stride));
   // A workgroup of logistic-newton runs its rounds on one core of the GPU.
   const patient = plan.whole
@@ -412,7 +429,7 @@ export async function runNewtonBatch(
   const perSubmission = Math.max(1, Math.min(MOST_ROUNDS, affordable, patient));
   // A rejected step costs a round without being a step: leave room for some. Certificates take a few more.
   const mostRounds = 2 * maxIterations + 20 + MOST_ROUNDS;
-  let words = new Uint32Array();
+  let words: Uint32Array<ArrayBuffer>;
   for (let round = 0; ; round += perSubmission) {
     signal?.throwIfAborted();
     const batch = device.batch("newton");
@@ -430,6 +447,18 @@ export async function runNewtonBatch(
     if (running === 0 || round >= mostRounds) break;
   }
   return readResult(device, problems, plan, words, state, signal);
+}
+
+/** The variants of this file's kernels that a batch runs. */
+function kernelsOf({ whole, stride }: BatchPlan): (readonly [kernel: Kernel, overrides?: Overrides])[] {
+  if (whole) return [[logisticNewtonKernel, wholeVariant(stride)]];
+  return [
+    [derivativesKernel],
+    [gradientKernel],
+    [hessianKernel, hessianVariant(stride)],
+    [acceptanceKernel],
+    [stepKernel],
+  ];
 }
 
 async function allocateState(
@@ -646,7 +675,7 @@ async function readResult(
   });
   return {
     fits,
-    async factor(p) {
+    factor: async (p) => {
       const m = problems[p].places.length + 1;
       const out = new Float32Array(m * m);
       const at = p * PROBLEM_WORDS;

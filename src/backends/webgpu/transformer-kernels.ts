@@ -11,7 +11,7 @@ import linearSource from "#shaders/linear.wgsl";
 import rotarySource from "#shaders/rotary.wgsl";
 import { UnsupportedModelError } from "../../errors.ts";
 import type { TransformerSpec } from "../backend.ts";
-import { defineKernel, type Kernel } from "./kernel.ts";
+import { defineKernel, type Kernel, type Overrides } from "./kernel.ts";
 
 export const gatherRowsKernel: Kernel<
   { table: "storage-read"; indices: "storage-read"; out: "storage-read-write"; params: "uniform" },
@@ -188,6 +188,23 @@ export const transformerKernels: readonly Kernel[] = [
   addKernel,
   activateKernel,
 ];
+
+/** Every variant that a forward pass of a model can run. */
+export function transformerVariants(
+  { dHead }: Pick<TransformerSpec, "dHead">,
+  limits: Parameters<typeof attentionTile>[1],
+): (readonly [kernel: Kernel, overrides?: Overrides])[] {
+  return [
+    [gatherRowsKernel],
+    [layerNormKernel],
+    // One row, few and many: see linearTile.
+    ...[1, 64, 1024].map((rows) => [linearKernel, linearTile(rows).overrides] as const),
+    [rotaryKernel],
+    [causalAttentionKernel, attentionTile(dHead, limits).overrides],
+    [addKernel],
+    [activateKernel],
+  ];
+}
 
 /** Value of the `activation` param; 0 is none. */
 export const ACTIVATION_CODE: Readonly<Record<TransformerSpec["activation"], number>> = {
