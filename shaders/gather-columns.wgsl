@@ -27,13 +27,13 @@ struct Params {
 }
 @group(0) @binding(5) var<uniform> params: Params;
 
-override workgroup_size: u32 = 256u;
+override workgroup_size: u32 = 128u;
 
 // Values of a tile, and columns of it at most.
-const TILE: u32 = 1024u;
-const MOST_ACROSS: u32 = 32u;
-// One value to spare in every row of the tile keeps threads that go down a column in different banks.
-var<workgroup> values: array<f32, 2048>;
+const TILE: u32 = 512u;
+const MOST_ACROSS: u32 = 16u;
+// A full tile's rows have one value to spare, which keeps threads that go down a column in different banks.
+var<workgroup> values: array<f32, 544>;
 
 @compute @workgroup_size(workgroup_size)
 fn gather_columns(
@@ -43,6 +43,7 @@ fn gather_columns(
 ) {
   let across = min(params.column_count, MOST_ACROSS);
   let down = TILE / across;
+  let pitch = across + across / MOST_ACROSS;
   let tiles_across = (params.column_count + across - 1u) / across;
   let tile = linear_workgroup(group, grid);
   let first_row = (tile / tiles_across) * down;
@@ -60,7 +61,7 @@ fn gather_columns(
       if (storage_type == 2u) {
         value = fma(code[column], value, code[params.neurons + column]);
       }
-      values[(item / across) * (across + 1u) + item % across] = value;
+      values[(item / across) * pitch + item % across] = value;
     }
   }
   workgroupBarrier();
@@ -70,7 +71,7 @@ fn gather_columns(
     let c = select(item / down, item % across, by_row);
     if (first_row + r < params.row_count && first_column + c < params.column_count) {
       let place = (params.first_out + first_row + r) * params.row_stride + (first_column + c) * params.column_stride;
-      out[place] = values[r * (across + 1u) + c];
+      out[place] = values[r * pitch + c];
     }
   }
 }

@@ -5,8 +5,8 @@
 //
 // Nothing leaves the workgroup between gradient, Hessian and step, and a workgroup whose problem is finished makes room
 // for the next one, so a long list of problems keeps the device busy without the host. `rounds` bounds the time of a
-// dispatch; a problem that needs more goes on in the next. With up to eight parameters a thread keeps the sums of its own
-// rows in registers; with more, rows pass through workgroup memory and a thread sums 4 × 4 entries over a share of them.
+// dispatch; a problem that needs more goes on in the next. The pass over the rows, data_pass, comes from lib/narrow-pass.wgsl
+// or lib/wide-pass.wgsl, by the number of parameters.
 //
 // pool      [columns × n] gathered columns, column-major
 // problems  [problems]
@@ -39,29 +39,22 @@ struct Params {
 
 // ⌈(k + 1)/4⌉ for the largest k of the batch, at most 8.
 override vectors: u32 = 2u;
-// Rows in workgroup memory at a time, at most 128 and 640/(vectors | 1).
-override tile_rows: u32 = 128u;
 
 const THREADS: u32 = 128u;
-const WIDTH: u32 = 32u;
 
 var<workgroup> current: Problem;
-var<workgroup> columns: array<SupportColumn, WIDTH>;
-// Trial and accepted parameters, gradient and step.
-var<workgroup> point: array<vec4<f32>, 8>;
-var<workgroup> accepted: array<f32, WIDTH>;
-var<workgroup> gradient: array<f32, WIDTH>;
-var<workgroup> direction: array<f32, WIDTH>;
-var<workgroup> diagonal: array<f32, WIDTH>;
+var<workgroup> columns: array<SupportColumn, 4u * vectors>;
+// Trial and accepted parameters, the gradient, the step from the accepted ones, and what is solved for.
+var<workgroup> point: array<vec4<f32>, vectors>;
+var<workgroup> accepted: array<f32, 4u * vectors>;
+var<workgroup> gradient: array<f32, 4u * vectors>;
+var<workgroup> direction: array<f32, 4u * vectors>;
+var<workgroup> residual: array<f32, 4u * vectors>;
+var<workgroup> solution: array<f32, 4u * vectors>;
 // Lower triangle, row after row: the Hessian, then L.
-var<workgroup> hessian: array<f32, 528>;
-// A tile of rows, vectors | 1 vectors apart so that threads read from different banks, or sums to be added up.
-var<workgroup> scratch: array<vec4<f32>, 640>;
-// Residual and curvature of the tile's rows.
-var<workgroup> row_factors: array<vec2<f32>, THREADS>;
+var<workgroup> hessian: array<f32, 2u * vectors * (4u * vectors + 1u)>;
 var<workgroup> loss_total: f32;
-var<workgroup> pivot: f32;
-var<workgroup> decided: u32;
+var<workgroup> accepts: bool;
 
 /// Parameter 4q + c of a row: x̃, 1 for the intercept, 0 beyond it.
 fn design_entry(j: u32, k: u32, row: u32) -> f32 {
@@ -97,225 +90,32 @@ fn entry(a: u32, b: u32) -> u32 {
   return a * (a + 1u) / 2u + b;
 }
 
-/// Adds up four vectors of every thread; the sums are in scratch[0 .. 4) then.
-fn add_up(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, lane: u32) {
-  workgroupBarrier();
-  scratch[5u * lane] = a;
-  scratch[5u * lane + 1u] = b;
-  scratch[5u * lane + 2u] = c;
-  scratch[5u * lane + 3u] = d;
-  workgroupBarrier();
-  let place = 20u * (lane / 4u) + lane % 4u;
-  let sum = (scratch[place] + scratch[place + 5u]) + (scratch[place + 10u] + scratch[place + 15u]);
-  workgroupBarrier();
-  scratch[lane] = sum;
-  workgroupBarrier();
-  for (var width = THREADS / 2u; width >= 4u; width /= 2u) {
-    if (lane < width) {
-      scratch[lane] += scratch[lane + width];
-    }
-    workgroupBarrier();
-  }
-}
-
-/// Moves a 4 × 4 block of sums from scratch into the Hessian.
-fn keep_block(row: u32, column: u32, m: u32, lane: u32) {
-  let a = 4u * row + lane / 4u;
-  let b = 4u * column + lane % 4u;
-  if (lane < 16u && a < m && b <= a) {
-    hessian[entry(a, b)] = scratch[lane / 4u][lane % 4u];
-  }
-}
-
-/// Loss, gradient and Hessian with at most eight parameters.
-fn narrow_pass(k: u32, first_label: u32, lane: u32) {
-  var loss = 0.0;
-  var g0 = vec4<f32>();
-  var g1 = vec4<f32>();
-  var a0 = vec4<f32>();
-  var a1 = vec4<f32>();
-  var a2 = vec4<f32>();
-  var a3 = vec4<f32>();
-  var b0 = vec4<f32>();
-  var b1 = vec4<f32>();
-  var b2 = vec4<f32>();
-  var b3 = vec4<f32>();
-  var c0 = vec4<f32>();
-  var c1 = vec4<f32>();
-  var c2 = vec4<f32>();
-  var c3 = vec4<f32>();
-  let t0 = point[0];
-  let t1 = point[1];
-  for (var row = lane; row < params.rows; row += THREADS) {
-    let label = label_in(labels[first_label + row / 4u], row);
-    let x0 = design_vector(0u, k, row);
-    var x1 = vec4<f32>();
-    var z = dot(x0, t0);
-    if (vectors > 1u) {
-      x1 = design_vector(1u, k, row);
-      z += dot(x1, t1);
-    }
-    let terms = row_terms(label, z);
-    loss += terms.x;
-    let h0 = terms.z * x0;
-    g0 += terms.y * x0;
-    a0 += h0.x * x0;
-    a1 += h0.y * x0;
-    a2 += h0.z * x0;
-    a3 += h0.w * x0;
-    if (vectors > 1u) {
-      let h1 = terms.z * x1;
-      g1 += terms.y * x1;
-      b0 += h1.x * x0;
-      b1 += h1.y * x0;
-      b2 += h1.z * x0;
-      b3 += h1.w * x0;
-      c0 += h1.x * x1;
-      c1 += h1.y * x1;
-      c2 += h1.z * x1;
-      c3 += h1.w * x1;
-    }
-  }
-  let m = k + 1u;
-  add_up(g0, g1, vec4<f32>(loss), vec4<f32>(), lane);
-  if (lane < m) {
-    gradient[lane] = scratch[lane / 4u][lane % 4u];
-  }
-  if (lane == 0u) {
-    loss_total = scratch[2].x;
-  }
-  add_up(a0, a1, a2, a3, lane);
-  keep_block(0u, 0u, m, lane);
-  if (vectors > 1u) {
-    add_up(b0, b1, b2, b3, lane);
-    keep_block(1u, 0u, m, lane);
-    add_up(c0, c1, c2, c3, lane);
-    keep_block(1u, 1u, m, lane);
-  }
-}
-
-/// The same with more parameters. Block b of the Hessian's lower triangle is summed by threads b, b + blocks, …
-fn wide_pass(k: u32, first_label: u32, lane: u32) {
-  let m = k + 1u;
-  let stride = vectors | 1u;
-  let blocks = vectors * (vectors + 1u) / 2u;
-  let shares = THREADS / blocks;
-  let share = lane / blocks;
-  var row_block = 0u;
-  var column_block = lane % blocks;
-  while (column_block > row_block) {
-    row_block++;
-    column_block -= row_block;
-  }
-  var loss = 0.0;
-  var g = vec4<f32>();
-  var h0 = vec4<f32>();
-  var h1 = vec4<f32>();
-  var h2 = vec4<f32>();
-  var h3 = vec4<f32>();
-  for (var top = 0u; top < params.rows; top += tile_rows) {
-    workgroupBarrier();
-    for (var item = lane; item < vectors * tile_rows; item += THREADS) {
-      let row = item % tile_rows;
-      let q = item / tile_rows;
-      var x = vec4<f32>();
-      if (top + row < params.rows) {
-        x = design_vector(q, k, top + row);
-      }
-      scratch[row * stride + q] = x;
-    }
-    workgroupBarrier();
-    if (lane < tile_rows) {
-      let row = top + lane;
-      var terms = vec3<f32>();
-      if (row < params.rows) {
-        var z = 0.0;
-        for (var q = 0u; q < vectors; q++) {
-          z += dot(scratch[lane * stride + q], point[q]);
-        }
-        terms = row_terms(label_in(labels[first_label + row / 4u], row), z);
-      }
-      loss += terms.x;
-      row_factors[lane] = terms.yz;
-    }
-    workgroupBarrier();
-    if (share < shares) {
-      for (var row = share; row < tile_rows; row += shares) {
-        let f = row_factors[row];
-        let x = scratch[row * stride + row_block];
-        let y = scratch[row * stride + column_block];
-        let h = f.y * x;
-        g += f.x * x;
-        h0 += h.x * y;
-        h1 += h.y * y;
-        h2 += h.z * y;
-        h3 += h.w * y;
-      }
-    }
-  }
-  workgroupBarrier();
-  scratch[4u * lane] = h0;
-  scratch[4u * lane + 1u] = h1;
-  scratch[4u * lane + 2u] = h2;
-  scratch[4u * lane + 3u] = h3;
-  workgroupBarrier();
-  if (lane < blocks) {
-    for (var u = 0u; u < 4u; u++) {
-      var sum = vec4<f32>();
-      for (var s = 0u; s < shares; s++) {
-        sum += scratch[4u * (s * blocks + lane) + u];
-      }
-      let a = 4u * row_block + u;
-      for (var v = 0u; v < 4u; v++) {
-        let b = 4u * column_block + v;
-        if (a < m && b <= a) {
-          hessian[entry(a, b)] = sum[v];
-        }
-      }
-    }
-  }
-  workgroupBarrier();
-  // Gradients by their blocks on the diagonal, and the loss of every thread.
-  scratch[lane] = g;
-  scratch[THREADS + lane] = vec4<f32>(loss, 0.0, 0.0, 0.0);
-  workgroupBarrier();
-  if (lane < m) {
-    let q = lane / 4u;
-    var sum = 0.0;
-    for (var s = 0u; s < shares; s++) {
-      sum += scratch[s * blocks + entry(q, q)][lane % 4u];
-    }
-    gradient[lane] = sum;
-  }
-  for (var width = THREADS / 2u; width > 0u; width /= 2u) {
-    if (lane < width) {
-      scratch[THREADS + lane].x += scratch[THREADS + lane + width].x;
-    }
-    workgroupBarrier();
-  }
-  if (lane == 0u) {
-    loss_total = scratch[THREADS].x;
-  }
-}
-
-/// Factors the Hessian in place, and solves L·Lᵀ·direction = −gradient.
+/// Factors the Hessian in place, and solves L·Lᵀ·solution = −gradient. Every thread works out the pivots for itself.
 fn factor_and_solve(m: u32, lane: u32) {
+  workgroupBarrier();
   if (lane < m) {
-    diagonal[lane] = hessian[entry(lane, lane)];
-    direction[lane] = -gradient[lane];
+    // The diagonals, until the solution takes their place.
+    solution[lane] = hessian[entry(lane, lane)];
+    residual[lane] = -gradient[lane];
   }
   workgroupBarrier();
+  // The right-hand side is eliminated along with the columns: L·y = −gradient, y in residual.
   for (var c = 0u; c < m; c++) {
-    if (lane == 0u) {
-      pivot = pivot_root(hessian[entry(c, c)], diagonal[c], m);
-      hessian[entry(c, c)] = pivot;
-    }
-    workgroupBarrier();
-    let root = pivot;
+    let root = pivot_root(hessian[entry(c, c)], solution[c], m);
+    let y = residual[c] / root;
+    var scaled = 0.0;
     if (lane > c && lane < m) {
-      hessian[entry(lane, c)] /= root;
+      scaled = hessian[entry(lane, c)] / root;
+      hessian[entry(lane, c)] = scaled;
     }
     workgroupBarrier();
+    if (lane > c && lane < m) {
+      residual[lane] -= scaled * y;
+    }
+    if (lane == c) {
+      hessian[entry(c, c)] = root;
+      residual[c] = y;
+    }
     // Threads as a 16 × 8 grid over the trailing triangle.
     for (var a = c + 1u + lane / 8u; a < m; a += THREADS / 8u) {
       let left = hessian[entry(a, c)];
@@ -325,26 +125,14 @@ fn factor_and_solve(m: u32, lane: u32) {
     }
     workgroupBarrier();
   }
-  for (var c = 0u; c < m; c++) {
-    if (lane == 0u) {
-      pivot = direction[c] / hessian[entry(c, c)];
-      direction[c] = pivot;
-    }
-    workgroupBarrier();
-    if (lane > c && lane < m) {
-      direction[lane] -= hessian[entry(lane, c)] * pivot;
-    }
-    workgroupBarrier();
-  }
   for (var back = 1u; back <= m; back++) {
     let c = m - back;
-    if (lane == 0u) {
-      pivot = direction[c] / hessian[entry(c, c)];
-      direction[c] = pivot;
+    let x = residual[c] / hessian[entry(c, c)];
+    if (lane == c) {
+      solution[c] = x;
     }
-    workgroupBarrier();
     if (lane < c) {
-      direction[lane] -= hessian[entry(c, lane)] * pivot;
+      residual[lane] -= hessian[entry(c, lane)] * x;
     }
     workgroupBarrier();
   }
@@ -370,7 +158,7 @@ fn logistic_newton(
   let k = start.columns;
   let m = k + 1u;
   let first = p * params.stride;
-  if (lane < WIDTH) {
+  if (lane < 4u * vectors) {
     var value = 0.0;
     if (lane < m) {
       value = trial[first + lane];
@@ -384,59 +172,42 @@ fn logistic_newton(
     }
   }
   workgroupBarrier();
-  for (var round = 0u; round < params.rounds; round++) {
-    if (vectors <= 2u) {
-      narrow_pass(k, start.labels, lane);
-    } else {
-      wide_pass(k, start.labels, lane);
-    }
+  var status = TRIAL;
+  for (var round = 0u; round < params.rounds && status == TRIAL; round++) {
+    data_pass(k, start.labels, lane);
     workgroupBarrier();
-    if (lane == 0u) {
-      var objective = loss_total;
-      for (var j = 0u; j < k; j++) {
-        let w = point[j / 4u][j % 4u];
-        objective += 0.5 * w * w;
-      }
-      current = judged(current, objective);
-      decided = current.status;
+    if (lane < k) {
+      gradient[lane] += point[lane / 4u][lane % 4u];
+      hessian[entry(lane, lane)] += 1.0;
     }
-    let status = workgroupUniformLoad(&decided);
-    if (status != ACCEPTED) {
-      // A shorter step, unless there were too many.
-      if (lane < m) {
-        point[lane / 4u][lane % 4u] = accepted[lane] + current.step_length * direction[lane];
-      }
-      workgroupBarrier();
-      if (status != TRIAL) {
-        break;
-      }
-      continue;
-    }
-    if (lane < m) {
-      accepted[lane] = point[lane / 4u][lane % 4u];
-      if (lane < k) {
-        gradient[lane] += accepted[lane];
-        hessian[entry(lane, lane)] += 1.0;
-      }
-    }
-    workgroupBarrier();
+    // Of a point that is then refused, which is rare, all this is worth nothing.
     factor_and_solve(m, lane);
     if (lane == 0u) {
+      var objective = loss_total;
       var slope = 0.0;
       for (var j = 0u; j < m; j++) {
-        slope -= gradient[j] * direction[j];
+        let w = select(0.0, point[j / 4u][j % 4u], j < k);
+        objective += 0.5 * w * w;
+        slope -= gradient[j] * solution[j];
       }
-      current = advanced(current, slope, params.tolerance, params.most_iterations);
-      decided = current.status;
+      var judgement = judged(current, objective);
+      accepts = judgement.status == ACCEPTED;
+      if (accepts) {
+        judgement = advanced(judgement, slope, params.tolerance, params.most_iterations);
+      }
+      current = judgement;
     }
+    status = workgroupUniformLoad(&current).status;
     if (lane < m) {
-      point[lane / 4u][lane % 4u] = accepted[lane] + direction[lane];
+      if (accepts) {
+        accepted[lane] = point[lane / 4u][lane % 4u];
+        direction[lane] = solution[lane];
+      }
+      // The next full step, or a shorter one.
+      point[lane / 4u][lane % 4u] = accepted[lane] + current.step_length * direction[lane];
     }
-    if (workgroupUniformLoad(&decided) != TRIAL) {
-      break;
-    }
+    workgroupBarrier();
   }
-  workgroupBarrier();
   if (lane < m) {
     theta[first + lane] = accepted[lane];
     step[first + lane] = direction[lane];
@@ -445,7 +216,7 @@ fn logistic_newton(
   if (lane == 0u) {
     problems[p] = current;
   }
-  if (workgroupUniformLoad(&decided) == FINISHED) {
+  if (status == FINISHED) {
     for (var a = lane / 8u; a < m; a += THREADS / 8u) {
       for (var b = lane % 8u; b <= a; b += 8u) {
         factor[(first + a) * params.stride + b] = hessian[entry(a, b)];

@@ -5,7 +5,7 @@ import kernelSource from "#shaders/aggregate-rows.wgsl";
 import type { GroupId, Provenance } from "../../data/activations.ts";
 import type { Aggregation, RowSegments } from "../backend.ts";
 import { assertAggregation, assertSegments } from "../cpu/aggregate-rows.ts";
-import type { ComputeDevice } from "./device.ts";
+import { together, type ComputeDevice } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import {
   allocateActivations,
@@ -162,7 +162,7 @@ async function combine(
   const scope = device.scope();
   try {
     scope.add(result);
-    const [members, offsetBuffer, divisorBuffer] = await Promise.all([
+    const [members, offsetBuffer, divisorBuffer] = await together([
       scope.allocateFrom("members", rows, signal),
       scope.allocateFrom("segment offsets", offsets, signal),
       scope.allocateFrom("segment lengths", divisors, signal),

@@ -13,7 +13,7 @@ import reduceDoubleSource from "#shaders/lib/reduce-double.wgsl";
 import residualsSource from "#shaders/certificate-residuals.wgsl";
 import gradientSource from "#shaders/certificate-gradient.wgsl";
 import stepSource from "#shaders/certificate-step.wgsl";
-import type { BufferScope, CommandBatch, ComputeBuffer } from "./device.ts";
+import { together, type BufferScope, type CommandBatch, type ComputeBuffer } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import type { BatchPlan, BatchState, ColumnPool } from "./newton-batch.ts";
 
@@ -146,7 +146,7 @@ export async function allocateCertificates(
   const wanted = Math.ceil(WANTED_WORKGROUPS / (groupSize * stride));
   const slices = Math.max(1, Math.min(wanted, Math.ceil(rows / LEAST_SLICE_ROWS), MOST_SLICES));
   const blocks = pool.chunks.reduce((sum, chunk) => sum + Math.ceil(chunk.rows / blockRows), 0);
-  const [raw, residuals, totals, slopes] = await Promise.all([
+  const [raw, residuals, totals, slopes] = await together([
     scope.allocate("raw parameters", count * stride * 8),
     scope.allocate("residuals", groupSize * rows * 8),
     scope.allocate("loss totals", groupSize * blocks * 16),

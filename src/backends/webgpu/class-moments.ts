@@ -33,7 +33,7 @@ import { UNLABELLED, type LabelMatrix } from "../../data/labels.ts";
 import { ShapeError } from "../../errors.ts";
 import { addToClass, groupFeatures, NO_PATTERN, type FeatureGroup } from "../cpu/class-moments.ts";
 import { Pacer } from "../cpu/pacer.ts";
-import type { ComputeDevice } from "./device.ts";
+import { together, type ComputeDevice } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import { bindingOf, STORAGE_CODE, type RowChunk, type WebGpuActivations } from "./webgpu-activations.ts";
 
@@ -213,7 +213,7 @@ async function addRowSets(
       blockTotal,
       Math.max(1, Math.floor(Math.min(PARTIAL_BYTES, maxBindingBytes) / (8 * d))),
     );
-    const [memberBuffer, offsetBuffer, blockBuffer, firstBuffer, pivots, partial, total] = await Promise.all([
+    const [memberBuffer, offsetBuffer, blockBuffer, firstBuffer, pivots, partial, total] = await together([
       scope.allocateFrom("row sets", members, signal),
       scope.allocateFrom("row set offsets", offsets, signal),
       scope.allocateFrom("row blocks", Uint32Array.from(blocks), signal),
@@ -367,7 +367,7 @@ async function addFeatures(
   const sampled = Uint32Array.from({ length: samples }, (_, i) => Math.floor((i * rows) / samples));
   const scope = device.scope();
   try {
-    const [subsetBuffer, members, offsets, first, pivots, partial, total] = await Promise.all([
+    const [subsetBuffer, members, offsets, first, pivots, partial, total] = await together([
       scope.allocateFrom("row subsets", bits, signal),
       scope.allocateFrom("sampled rows", sampled, signal),
       scope.allocateFrom("row set offsets", Uint32Array.of(0, samples), signal),

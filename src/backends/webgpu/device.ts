@@ -122,6 +122,7 @@ type Command =
 export class BufferScope {
   readonly #device: ComputeDevice;
   readonly #buffers = new Set<{ dispose(): void }>();
+  #disposed = false;
 
   constructor(device: ComputeDevice) {
     this.#device = device;
@@ -137,9 +138,10 @@ export class BufferScope {
     return this.add(await this.#device.allocateFrom(label, data, signal));
   }
 
-  /** Makes the scope responsible for freeing something. */
+  /** Makes the scope responsible for freeing something; a scope that is disposed of frees it at once. */
   add<T extends { dispose(): void }>(owned: T): T {
-    this.#buffers.add(owned);
+    if (this.#disposed) owned.dispose();
+    else this.#buffers.add(owned);
     return owned;
   }
 
@@ -155,9 +157,21 @@ export class BufferScope {
   }
 
   dispose(): void {
+    this.#disposed = true;
     for (const buffer of this.#buffers) buffer.dispose();
     this.#buffers.clear();
   }
+}
+
+/**
+ * Waits for every promise, and only then for the first failure: what a scope holds is all there when it is disposed of.
+ * Allocations go side by side, since in a browser each is a message to another process and back.
+ */
+export async function together<const T extends readonly Promise<unknown>[]>(
+  pending: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(pending);
+  return Promise.all(pending);
 }
 
 /**

@@ -18,7 +18,7 @@ import { assertProblems, chunksOfColumns } from "../cpu/fit-logistic.ts";
 import { classWeights, LogisticLoss } from "../cpu/logistic-loss.ts";
 import type { NewtonResult } from "../cpu/newton.ts";
 import { Pacer } from "../cpu/pacer.ts";
-import type { BufferScope, ComputeDevice } from "./device.ts";
+import { together, type BufferScope, type ComputeDevice } from "./device.ts";
 import { gatherInto } from "./gather-columns.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import {
@@ -199,7 +199,7 @@ async function gatherPool(
   for (let firstRow = 0; firstRow < rows.length; firstRow += step) {
     const count = Math.min(step, rows.length - firstRow);
     const values = columns.length * count;
-    const [pool, first] = await Promise.all([
+    const [pool, first] = await together([
       scope.allocate("gathered columns", values * 4),
       scope.allocateFrom("first non-finite value", Uint32Array.of(0xffffffff), signal),
     ]);
@@ -247,7 +247,7 @@ async function withLabels(
     }
     return { ...chunk, labels: await scope.allocateFrom("labels", packed, signal) };
   });
-  return { rows, chunks: await Promise.all(labelled) };
+  return { rows, chunks: await together(labelled) };
 }
 
 /** Host copies of some columns of the pool. */

@@ -22,10 +22,11 @@ import { certifyFit } from "../cpu/certify-fit.ts";
 import { assertProblems } from "../cpu/fit-logistic.ts";
 import { classWeights, LogisticLoss } from "../cpu/logistic-loss.ts";
 import { Pacer } from "../cpu/pacer.ts";
-import type { CommandBatch, ComputeBuffer, ComputeDevice } from "./device.ts";
+import { together, type CommandBatch, type ComputeBuffer, type ComputeDevice } from "./device.ts";
 import type { FitLimits } from "./fit-logistic.ts";
 import { gatherColumns } from "./gather-columns.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
+import { lowPart, NEURON_WORDS, NeuronWord, startProblem } from "./logistic-layout.ts";
 import { bindingOf, STORAGE_CODE, type RowChunk, type WebGpuActivations } from "./webgpu-activations.ts";
 
 const probeSource = gridSource + storageSource + logisticSource + newtonSource + singleNeuronSource;
@@ -125,23 +126,6 @@ export const singleNeuronKernels: readonly Kernel[] = [
   verdictKernel,
 ];
 
-/** Words of a probe, and places in it; see shaders/lib/single-neuron.wgsl and lib/logistic.wgsl. */
-const PROBE_WORDS = 36;
-const Word = {
-  weightNegative: 6,
-  weightPositive: 7,
-  weightNegativeLow: 8,
-  weightPositiveLow: 9,
-  totalWeight: 10,
-  objective: 11,
-  stepLength: 12,
-  decrement: 14,
-  trialIntercept: 25,
-  center: 32,
-  inverseScale: 33,
-  centerLow: 34,
-  inverseScaleLow: 35,
-} as const;
 /** Values of a slice, and of a result. */
 const SUMS = 7;
 const RESULTS = 8;
@@ -215,7 +199,7 @@ export async function fitSingleNeurons(
     ),
   );
   const bytes = Math.min(limits.maxBindingBytes, limits.workBytes);
-  const perFeature = 4 * neurons * Math.max(PROBE_WORDS, SUMS * slices * x.chunks.length);
+  const perFeature = 4 * neurons * Math.max(NEURON_WORDS, SUMS * slices * x.chunks.length);
   const together = Math.max(1, Math.floor(bytes / perFeature));
   for (let first = 0; first < features; first += together) {
     const group = { first, count: Math.min(together, features - first), slices };
@@ -257,7 +241,7 @@ async function runGroup(
     const compiled = device.prepare(singleNeuronKernels.map((kernel) => [kernel, storage]));
     // Buffers are filled while kernels compile; a failure of either is reported below.
     compiled.catch(() => undefined);
-    const [probes, sums, results, waiting, ...packed] = await Promise.all([
+    const [probes, sums, results, waiting, ...packed] = await together([
       scope.allocateFrom("single-neuron probes", startingProbes(labels, first, count, d, options), signal),
       scope.allocate("single-neuron sums", size * SUMS * allSlices * 4),
       scope.allocate("single-neuron results", size * RESULTS * 4),
@@ -392,29 +376,21 @@ function startingProbes(
   d: number,
   { C, balanced, center, scale }: SingleNeuronOptions,
 ): Float32Array {
-  const probes = new Float32Array(count * d * PROBE_WORDS);
+  const probes = new Float32Array(count * d * NEURON_WORDS);
   for (let f = 0; f < count; f++) {
     const feature = first + f;
-    const { negative, positive, intercept, total } = weightsOf(labels, feature, C, balanced);
+    const { weights, intercept } = weightsOf(labels, feature, C, balanced);
     for (let j = 0; j < d; j++) {
-      const at = (f * d + j) * PROBE_WORDS;
+      const at = (f * d + j) * NEURON_WORDS;
       const place = feature * d + j;
       const middle = center?.[place] ?? 0;
       const inverse = 1 / (scale?.[place] ?? 1);
-      probes[at + Word.weightNegative] = negative;
-      probes[at + Word.weightPositive] = positive;
-      probes[at + Word.weightNegativeLow] = negative - Math.fround(negative);
-      probes[at + Word.weightPositiveLow] = positive - Math.fround(positive);
-      probes[at + Word.totalWeight] = total;
-      // Any first evaluation is accepted: no objective is that large, and the slope is zero.
-      probes[at + Word.objective] = 3e38;
-      probes[at + Word.stepLength] = 1;
-      probes[at + Word.decrement] = 3e38;
-      probes[at + Word.trialIntercept] = intercept;
-      probes[at + Word.center] = middle;
-      probes[at + Word.inverseScale] = inverse;
-      probes[at + Word.centerLow] = middle - Math.fround(middle);
-      probes[at + Word.inverseScaleLow] = inverse - Math.fround(inverse);
+      startProblem(probes, at + NeuronWord.problem, weights);
+      probes[at + NeuronWord.trial_intercept] = intercept;
+      probes[at + NeuronWord.center] = middle;
+      probes[at + NeuronWord.inverse_scale] = inverse;
+      probes[at + NeuronWord.center_low] = lowPart(middle);
+      probes[at + NeuronWord.inverse_scale_low] = lowPart(inverse);
     }
   }
   return probes;
@@ -426,14 +402,15 @@ function weightsOf(
   feature: number,
   C: number,
   balanced: boolean,
-): { negative: number; positive: number; total: number; intercept: number } {
+): { weights: [negative: number, positive: number, total: number]; intercept: number } {
   const y = labels.of(feature);
   const weights = classWeights(y, balanced);
   const [negatives, positives] = labels.counts(feature);
   const negative = C * weights[y.indexOf(0)];
   const positive = C * weights[y.indexOf(1)];
   const total = negatives * negative + positives * positive;
-  return { negative, positive, total, intercept: Math.log((positives * positive) / (negatives * negative)) };
+  const intercept = Math.log((positives * positive) / (negatives * negative));
+  return { weights: [negative, positive, total], intercept };
 }
 
 /** Labels of a chunk's rows, four bytes a word, feature after feature. */

@@ -28,7 +28,7 @@ const gatherKernel = defineKernel({
     row_stride: "u32",
     column_stride: "u32",
   },
-  overrides: { storage_type: 0, workgroup_size: 256 },
+  overrides: { storage_type: 0, workgroup_size: 128 },
 });
 
 /** The kernels of this file, for the tests that check every kernel. */
@@ -36,8 +36,8 @@ export const gatherColumnsKernels: readonly Kernel[] = [gatherKernel];
 
 /** Workgroups that cover rows × columns: one per tile, as the kernel lays them out. */
 export function gatherTiles(rows: number, columns: number): number {
-  const across = Math.min(columns, 32);
-  return Math.ceil(rows / Math.floor(1024 / across)) * Math.ceil(columns / across);
+  const across = Math.min(columns, 16);
+  return Math.ceil(rows / Math.floor(512 / across)) * Math.ceil(columns / across);
 }
 
 /** Where the values go: element (r, c) at r·rowStride + c·columnStride. */

@@ -9,8 +9,10 @@
  */
 import gridSource from "#shaders/lib/grid.wgsl";
 import logisticSource from "#shaders/lib/logistic.wgsl";
+import narrowPassSource from "#shaders/lib/narrow-pass.wgsl";
 import newtonSource from "#shaders/lib/newton.wgsl";
 import reduceSource from "#shaders/lib/reduce.wgsl";
+import widePassSource from "#shaders/lib/wide-pass.wgsl";
 import acceptanceSource from "#shaders/newton-acceptance.wgsl";
 import derivativesSource from "#shaders/logistic-derivatives.wgsl";
 import gradientSource from "#shaders/logistic-gradient.wgsl";
@@ -19,12 +21,26 @@ import logisticNewtonSource from "#shaders/logistic-newton.wgsl";
 import stepSource from "#shaders/newton-step.wgsl";
 import { OutOfMemoryError } from "../../errors.ts";
 import { allocateCertificates, certificateKernels, recordCertificates } from "./certificates.ts";
-import type { BufferScope, CommandBatch, ComputeBuffer, ComputeDevice } from "./device.ts";
+import {
+  together,
+  type BufferScope,
+  type CommandBatch,
+  type ComputeBuffer,
+  type ComputeDevice,
+} from "./device.ts";
 import { defineKernel, type Kernel, type Overrides } from "./kernel.ts";
+import {
+  COLUMN_WORDS,
+  ColumnWord,
+  lowPart,
+  PROBLEM_WORDS,
+  ProblemWord,
+  startProblem,
+  Status,
+} from "./logistic-layout.ts";
 
-const logisticNewtonKernel = defineKernel({
+const logisticNewton = {
   label: "logistic-newton",
-  source: gridSource + logisticSource + newtonSource + logisticNewtonSource,
   entryPoint: "logistic_newton",
   bindings: {
     pool: "storage-read",
@@ -45,7 +61,22 @@ const logisticNewtonKernel = defineKernel({
     most_iterations: "u32",
     tolerance: "f32",
   },
-  overrides: { vectors: 2, tile_rows: 128 },
+} as const;
+
+const librarySource = gridSource + logisticSource + newtonSource;
+
+/** For up to eight parameters. */
+const narrowNewtonKernel = defineKernel({
+  ...logisticNewton,
+  source: librarySource + narrowPassSource + logisticNewtonSource,
+  overrides: { vectors: 2 },
+});
+
+/** For up to 32 parameters. */
+const wideNewtonKernel = defineKernel({
+  ...logisticNewton,
+  source: librarySource + widePassSource + logisticNewtonSource,
+  overrides: { vectors: 2, tile_rows: 96 },
 });
 
 const derivativesKernel = defineKernel({
@@ -165,7 +196,8 @@ const stepKernel = defineKernel({
 
 /** The kernels of this file, for the tests that check every kernel. */
 export const newtonBatchKernels: readonly Kernel[] = [
-  logisticNewtonKernel,
+  narrowNewtonKernel,
+  wideNewtonKernel,
   derivativesKernel,
   gradientKernel,
   hessianKernel,
@@ -283,22 +315,8 @@ const MOST_OPERATIONS = 4e10;
 const MOST_WORKGROUP_OPERATIONS = 5e8;
 /** Problems of one batch: their results wait for the last of them, and so do progress and an abort. */
 const MOST_PROBLEMS = 4096;
-/** Fields of a problem that the host reads, by their word; see shaders/lib/logistic.wgsl. */
-const PROBLEM_WORDS = 20;
-const Word = {
-  status: 3,
-  iterations: 4,
-  halvings: 5,
-  decrement: 14,
-  gradientNorm: 16,
-  objectiveHigh: 17,
-  objectiveLow: 18,
-  violations: 19,
-} as const;
-const CERTIFIED = 4;
 /** Step halvings after which a problem is given up; its factor then belongs to another point. */
 const MOST_HALVINGS = 20;
-const SUPPORT_WORDS = 5;
 /** Parameters that logistic-newton has room for. */
 const MOST_WHOLE_STRIDE = 32;
 /** Rows from which on a few problems are worth slicing. */
@@ -334,9 +352,9 @@ function hessianTiles(stride: number): number {
 const WHOLE_VECTORS = [1, 2, 4, 6, 8];
 
 /** Overrides of logistic-newton: few variants, and rows that fit in its workgroup memory. */
-function wholeVariant(stride: number): { vectors: number; tile_rows: number } {
+function wholeVariant(stride: number): { vectors: number; tile_rows?: number } {
   const vectors = WHOLE_VECTORS.find((count) => 4 * count >= stride)!;
-  return { vectors, tile_rows: vectors <= 4 ? 128 : 64 };
+  return vectors <= 2 ? { vectors } : { vectors, tile_rows: vectors <= 6 ? 64 : 48 };
 }
 
 /** Parts that the rows are cut into, so that a batch of few problems fills the GPU too. */
@@ -379,7 +397,7 @@ export function batchSize(k: number, pool: GatheredColumns, bytes: number, maxBi
     const { whole, factorStride } = planBatch(size, stride, pool, maxBindingBytes);
     const hessian = size * factorStride * 4;
     // Labels too: every problem may have a set of its own.
-    const states = size * Math.max(4 * PROBLEM_WORDS, 4 * SUPPORT_WORDS * k, 8 * stride, rows + 3);
+    const states = size * Math.max(4 * PROBLEM_WORDS, 4 * COLUMN_WORDS * k, 8 * stride, rows + 3);
     const derivatives = whole ? 0 : size * rows * 8;
     const largest = Math.max(hessian, derivatives, states);
     if (largest <= maxBindingBytes && (size === 1 || hessian + derivatives <= bytes)) return size;
@@ -442,7 +460,7 @@ export async function runNewtonBatch(
     words = new Uint32Array(await device.read(state.problems, { signal }));
     let running = 0;
     for (let p = 0; p < plan.count; p++) {
-      if (words[p * PROBLEM_WORDS + Word.status] < CERTIFIED) running++;
+      if (words[p * PROBLEM_WORDS + ProblemWord.status] < Status.certified) running++;
     }
     if (running === 0 || round >= mostRounds) break;
   }
@@ -451,7 +469,7 @@ export async function runNewtonBatch(
 
 /** The variants of this file's kernels that a batch runs. */
 function kernelsOf({ whole, stride }: BatchPlan): (readonly [kernel: Kernel, overrides?: Overrides])[] {
-  if (whole) return [[logisticNewtonKernel, wholeVariant(stride)]];
+  if (whole) return [[stride <= 8 ? narrowNewtonKernel : wideNewtonKernel, { ...wholeVariant(stride) }]];
   return [
     [derivativesKernel],
     [gradientKernel],
@@ -468,75 +486,55 @@ async function allocateState(
   signal: AbortSignal | undefined,
 ): Promise<BatchState> {
   const supportLength = problems.reduce((sum, { places }) => sum + places.length, 0);
-  const support = new DataView(new ArrayBuffer(4 * SUPPORT_WORDS * supportLength));
-  const states = new DataView(new ArrayBuffer(4 * PROBLEM_WORDS * count));
+  const supportWords = new Uint32Array(COLUMN_WORDS * supportLength);
+  const supportFloats = new Float32Array(supportWords.buffer);
+  const words = new Uint32Array(PROBLEM_WORDS * count);
+  const floats = new Float32Array(words.buffer);
   const start = new Float32Array(count * stride);
   const labelWords = Math.ceil(pool.chunks[0].rows / 4);
   let at = 0;
   for (const [p, { places, center, scale, labelSet, weights, intercept }] of problems.entries()) {
-    const base = 4 * PROBLEM_WORDS * p;
-    const [negative, positive, total] = weights;
-    states.setUint32(base, places.length, true);
-    states.setUint32(base + 4, at, true);
-    states.setUint32(base + 8, labelSet * labelWords, true);
-    states.setFloat32(base + 24, negative, true);
-    states.setFloat32(base + 28, positive, true);
-    states.setFloat32(base + 32, lowPart(negative), true);
-    states.setFloat32(base + 36, lowPart(positive), true);
-    states.setFloat32(base + 40, total, true);
-    // Any first evaluation is accepted: no objective is that large, and the slope is zero.
-    states.setFloat32(base + 44, 3e38, true);
-    states.setFloat32(base + 48, 1, true);
-    states.setFloat32(base + 4 * Word.decrement, 3e38, true);
+    const base = PROBLEM_WORDS * p;
+    startProblem(floats, base, weights);
+    words[base + ProblemWord.columns] = places.length;
+    words[base + ProblemWord.support] = at;
+    words[base + ProblemWord.labels] = labelSet * labelWords;
     start[p * stride + places.length] = intercept;
     for (let j = 0; j < places.length; j++, at++) {
       const middle = center?.[j] ?? 0;
       const inverse = 1 / (scale?.[j] ?? 1);
-      const entry = 4 * SUPPORT_WORDS * at;
-      support.setUint32(entry, places[j], true);
-      support.setFloat32(entry + 4, middle, true);
-      support.setFloat32(entry + 8, inverse, true);
-      support.setFloat32(entry + 12, lowPart(middle), true);
-      support.setFloat32(entry + 16, lowPart(inverse), true);
+      const entry = COLUMN_WORDS * at;
+      supportWords[entry + ColumnWord.column] = places[j];
+      supportFloats[entry + ColumnWord.center] = middle;
+      supportFloats[entry + ColumnWord.inverse_scale] = inverse;
+      supportFloats[entry + ColumnWord.center_low] = lowPart(middle);
+      supportFloats[entry + ColumnWord.inverse_scale_low] = lowPart(inverse);
     }
   }
   const parameters = count * stride * 4;
-  // All at once: in a browser each allocation is a message to another process and back.
-  return awaitAll({
-    problems: scope.allocateFrom("problems", states, signal),
-    support: scope.allocateFrom("support columns", support, signal),
-    theta: scope.allocate("theta", 2 * parameters),
-    step: scope.allocate("step", parameters),
-    trial: scope.allocateFrom("trial", start, signal),
-    factor: scope.allocate("factors", count * factorStride * 4),
-  });
+  const [problemBuffer, supportBuffer, theta, step, trial, factor] = await together([
+    scope.allocateFrom("problems", words, signal),
+    scope.allocateFrom("support columns", supportWords, signal),
+    scope.allocate("theta", 2 * parameters),
+    scope.allocate("step", parameters),
+    scope.allocateFrom("trial", start, signal),
+    scope.allocate("factors", count * factorStride * 4),
+  ]);
+  return { problems: problemBuffer, support: supportBuffer, theta, step, trial, factor };
 }
 
-/** What float32 leaves of a number. */
-function lowPart(value: number): number {
-  return value - Math.fround(value);
-}
-
-function allocateSliced(
+async function allocateSliced(
   scope: BufferScope,
   { chunks }: ColumnPool,
   { count, stride, gradientSlices }: BatchPlan,
 ): Promise<SlicedState> {
-  return awaitAll({
-    gradient: scope.allocate("gradient", count * stride * gradientSlices * chunks.length * 4),
-    derivatives: scope.allocate("derivatives", count * chunks[0].rows * 8),
-    losses: scope.allocate("losses", count * 4 * chunks.reduce((sum, chunk) => sum + blocksOf(chunk), 0)),
-  });
-}
-
-/** Waits for every one, so that the scope has them all when one has failed. */
-async function awaitAll<Name extends string>(
-  pending: Readonly<Record<Name, Promise<ComputeBuffer>>>,
-): Promise<Record<Name, ComputeBuffer>> {
-  const entries = Object.entries<Promise<ComputeBuffer>>(pending);
-  await Promise.allSettled(entries.map(([, buffer]) => buffer));
-  const buffers = await Promise.all(entries.map(async ([name, buffer]) => [name, await buffer] as const));
-  return Object.fromEntries(buffers) as Record<Name, ComputeBuffer>;
+  const blocks = chunks.reduce((sum, chunk) => sum + blocksOf(chunk), 0);
+  const [gradient, derivatives, losses] = await together([
+    scope.allocate("gradient", count * stride * gradientSlices * chunks.length * 4),
+    scope.allocate("derivatives", count * chunks[0].rows * 8),
+    scope.allocate("losses", count * blocks * 4),
+  ]);
+  return { gradient, derivatives, losses };
 }
 
 /** Workgroups of logistic-derivatives, each with a loss of its own. */
@@ -553,7 +551,7 @@ function recordWhole(
   rounds: number,
 ): void {
   const { columns, labels, rows } = pool.chunks[0];
-  batch.dispatch(logisticNewtonKernel, {
+  const dispatch = {
     bindings: { pool: columns, problems, support, labels, theta, step, trial, factor },
     params: {
       rows,
@@ -565,7 +563,9 @@ function recordWhole(
     },
     overrides: wholeVariant(stride),
     workgroups: count,
-  });
+  };
+  if (stride <= 8) batch.dispatch(narrowNewtonKernel, dispatch);
+  else batch.dispatch(wideNewtonKernel, dispatch);
 }
 
 /** One Newton round of every problem, in slices of rows. */
@@ -658,18 +658,18 @@ async function readResult(
   const floats = new Float32Array(words.buffer);
   const fits = problems.map(({ places: { length: k } }, p): BatchFit => {
     const first = p * stride;
-    const field = (name: keyof typeof Word): number => floats[p * PROBLEM_WORDS + Word[name]];
+    const field = (name: keyof typeof ProblemWord): number => floats[p * PROBLEM_WORDS + ProblemWord[name]];
     const low = count * stride;
     return {
       theta: Float64Array.from(
         { length: k + 1 },
         (_, j) => parameters[first + j] + parameters[low + first + j],
       ),
-      certified: words[p * PROBLEM_WORDS + Word.status] === CERTIFIED,
-      iterations: words[p * PROBLEM_WORDS + Word.iterations],
+      certified: words[p * PROBLEM_WORDS + ProblemWord.status] === Status.certified,
+      iterations: words[p * PROBLEM_WORDS + ProblemWord.iterations],
       decrement: field("decrement"),
-      gradientNorm: field("gradientNorm"),
-      objective: field("objectiveHigh") + field("objectiveLow"),
+      gradientNorm: field("gradient_norm"),
+      objective: field("objective_high") + field("objective_low"),
       separated: field("violations") === 0,
     };
   });
@@ -679,7 +679,9 @@ async function readResult(
       const m = problems[p].places.length + 1;
       const out = new Float32Array(m * m);
       const at = p * PROBLEM_WORDS;
-      const stopped = words[at + Word.status] < CERTIFIED || words[at + Word.halvings] >= MOST_HALVINGS;
+      const stopped =
+        words[at + ProblemWord.status] < Status.certified ||
+        words[at + ProblemWord.halvings] >= MOST_HALVINGS;
       if (stopped) return out;
       const packed = await device.readFloats(factor, {
         offset: p * factorStride * 4,

@@ -13,7 +13,13 @@ import type {
 import { hookPointsByLayer, hookWidth, type HookName } from "../hook-points.ts";
 import { assertTokenBatch } from "../token-batch.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
-import type { BufferScope, CommandBatch, ComputeBuffer, ComputeDevice } from "./device.ts";
+import {
+  together,
+  type BufferScope,
+  type CommandBatch,
+  type ComputeBuffer,
+  type ComputeDevice,
+} from "./device.ts";
 import {
   ACTIVATION_CODE,
   activateKernel,
@@ -295,7 +301,7 @@ class GptNeoX implements Transformer {
     const matrix = (name: keyof Workspace): Promise<ComputeBuffer> =>
       scope.allocate(name, tokens * widths[name] * 4);
     // All at once: in a browser each allocation is a message to another process and back.
-    const [residual, normed, qkv, mixed, neurons] = await Promise.all([
+    const [residual, normed, qkv, mixed, neurons] = await together([
       matrix("residual"),
       matrix("normed"),
       matrix("qkv"),
