@@ -15,7 +15,7 @@ import gradientSource from "#shaders/certificate-gradient.wgsl";
 import stepSource from "#shaders/certificate-step.wgsl";
 import { together, type BufferScope, type CommandBatch, type ComputeBuffer } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
-import type { BatchPlan, BatchState, ColumnPool } from "./newton-batch.ts";
+import type { BatchPlan, BatchState, ColumnPool } from "./logistic-batch.ts";
 
 const librarySource = gridSource + logisticSource + doubleSource + reduceDoubleSource;
 

@@ -305,9 +305,9 @@ async function addSubsets(
   const sums = Math.floor(Math.min(PARTIAL_BYTES, maxBindingBytes) / rowBytes) - 1;
   const bits = 16 * Math.floor(maxBindingBytes / (2 * chunk.rows + 8));
   const most = Math.min(MOST_SUBSETS, sums, bits);
-  const together = Math.max(1, Math.floor(most / 2));
-  for (let from = 0; from < all.length; from += together) {
-    const features = all.slice(from, from + together);
+  const perRead = Math.max(1, Math.floor(most / 2));
+  for (let from = 0; from < all.length; from += perRead) {
+    const features = all.slice(from, from + perRead);
     if (await addFeatures(device, x, chunk, labels, features, false, moments, maxBindingBytes, pacer, signal))
       continue;
     // Something is not finite: differences would carry it from one class to the other.

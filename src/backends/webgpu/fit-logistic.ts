@@ -21,15 +21,14 @@ import { Pacer } from "../cpu/pacer.ts";
 import { together, type BufferScope, type ComputeDevice } from "./device.ts";
 import { gatherInto } from "./gather-columns.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
+import type { ColumnPool, GatheredColumns } from "./logistic-batch.ts";
 import {
   batchSize,
   poolChunkRows,
   runNewtonBatch,
   type BatchFit,
   type BatchProblem,
-  type ColumnPool,
   type NewtonBatchResult,
-  type GatheredColumns,
 } from "./newton-batch.ts";
 import type { WebGpuActivations } from "./webgpu-activations.ts";
 

@@ -200,9 +200,9 @@ export async function fitSingleNeurons(
   );
   const bytes = Math.min(limits.maxBindingBytes, limits.workBytes);
   const perFeature = 4 * neurons * Math.max(NEURON_WORDS, SUMS * slices * x.chunks.length);
-  const together = Math.max(1, Math.floor(bytes / perFeature));
-  for (let first = 0; first < features; first += together) {
-    const group = { first, count: Math.min(together, features - first), slices };
+  const groupSize = Math.max(1, Math.floor(bytes / perFeature));
+  for (let first = 0; first < features; first += groupSize) {
+    const group = { first, count: Math.min(groupSize, features - first), slices };
     const open = await runGroup(device, x, labels, group, options, fits, limits.maxBindingBytes, signal);
     await finishOnHost(device, x, labels, open, options, limits, fits, pacer);
     if (pacer.due) await pacer.turn();
@@ -488,10 +488,10 @@ async function finishOnHost(
   fits: MutableFits,
   pacer: Pacer,
 ): Promise<void> {
-  const together = Math.max(1, Math.floor(workBytes / (4 * x.rows)));
+  const perRead = Math.max(1, Math.floor(workBytes / (4 * x.rows)));
   const neurons = [...new Set(open.map((place) => place % x.neurons))];
-  for (let first = 0; first < neurons.length; first += together) {
-    const columns = Uint32Array.from(neurons.slice(first, first + together));
+  for (let first = 0; first < neurons.length; first += perRead) {
+    const columns = Uint32Array.from(neurons.slice(first, first + perRead));
     const host = await gatherColumns(device, x, columns, maxBindingBytes, options.signal);
     for (const place of open) {
       const column = columns.indexOf(place % x.neurons);

@@ -29,6 +29,7 @@ import {
   type ComputeDevice,
 } from "./device.ts";
 import { defineKernel, type Kernel, type Overrides } from "./kernel.ts";
+import type { BatchPlan, BatchState, ColumnPool, GatheredColumns, PoolChunk } from "./logistic-batch.ts";
 import {
   COLUMN_WORDS,
   ColumnWord,
@@ -205,31 +206,6 @@ export const newtonBatchKernels: readonly Kernel[] = [
   stepKernel,
 ];
 
-/** Columns, column-major, in one chunk of rows or, where a binding does not hold them, in several. */
-export interface GatheredColumns {
-  readonly rows: number;
-  /** All but the last have the same number of rows. */
-  readonly chunks: readonly {
-    readonly firstRow: number;
-    readonly rows: number;
-    /** [columns × rows] float32. */
-    readonly columns: ComputeBuffer;
-  }[];
-}
-
-/** The same, with labels. */
-export interface ColumnPool extends GatheredColumns {
-  readonly chunks: readonly PoolChunk[];
-}
-
-export interface PoolChunk {
-  readonly firstRow: number;
-  readonly rows: number;
-  readonly columns: ComputeBuffer;
-  /** [sets × 4·⌈rows of the first chunk/4⌉] bytes: the rows' labels in every set. */
-  readonly labels: ComputeBuffer;
-}
-
 /** One problem as the kernels see it. */
 export interface BatchProblem {
   /** Places of its columns in the pool. */
@@ -272,32 +248,6 @@ export interface NewtonBatchResult {
   readonly fits: readonly BatchFit[];
   /** Factor of the Hessian near θ of one problem [(k + 1) × (k + 1)]; zeros when there is none. */
   readonly factor: (problem: number) => Promise<Float32Array>;
-}
-
-/** How a batch is laid out. */
-export interface BatchPlan {
-  readonly count: number;
-  /** One more than the largest k. */
-  readonly stride: number;
-  /** Fitted by one workgroup each. */
-  readonly whole: boolean;
-  /** Slices of the Hessian, and of a chunk's gradient. */
-  readonly slices: number;
-  readonly gradientSlices: number;
-  /** Entries between two problems' factors. */
-  readonly factorStride: number;
-}
-
-/** Buffers of a batch. */
-export interface BatchState {
-  readonly problems: ComputeBuffer;
-  readonly support: ComputeBuffer;
-  /** [2 × problems × stride]: high parts, then low parts. */
-  readonly theta: ComputeBuffer;
-  readonly step: ComputeBuffer;
-  readonly trial: ComputeBuffer;
-  /** Hessians, in slices; slice 0 becomes the factor. */
-  readonly factor: ComputeBuffer;
 }
 
 /** Buffers of rounds of several kernels. */

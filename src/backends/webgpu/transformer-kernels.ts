@@ -77,7 +77,6 @@ export const linearKernel: Kernel<
     workgroup_size: number;
     workgroup_columns: number;
     rows_per_thread: number;
-    columns_per_thread: number;
     tile_inputs: number;
   }
 > = defineKernel({
@@ -104,7 +103,6 @@ export const linearKernel: Kernel<
     workgroup_size: 256,
     workgroup_columns: 16,
     rows_per_thread: 4,
-    columns_per_thread: 4,
     tile_inputs: 4,
   },
 });
@@ -213,6 +211,9 @@ export const ACTIVATION_CODE: Readonly<Record<TransformerSpec["activation"], num
   relu: 3,
 };
 
+/** Outputs of a row that a thread of the linear kernel computes. */
+const COLUMNS_PER_THREAD = 4;
+
 /** Overrides of the linear kernel, and the tile of the result that a workgroup then computes. */
 export interface LinearTile {
   readonly rows: number;
@@ -222,12 +223,12 @@ export interface LinearTile {
 
 /** Few rows get a low tile, so that threads do not work on rows that are not there. */
 export function linearTile(rows: number): LinearTile {
-  const { workgroup_size, workgroup_columns, columns_per_thread } = linearKernel.overrides;
+  const { workgroup_size, workgroup_columns } = linearKernel.overrides;
   const height = workgroup_size / workgroup_columns;
   const rows_per_thread = rows <= height ? 1 : rows < 16 * height ? 4 : 8;
   return {
     rows: rows_per_thread * height,
-    columns: columns_per_thread * workgroup_columns,
+    columns: COLUMNS_PER_THREAD * workgroup_columns,
     overrides: { rows_per_thread },
   };
 }
