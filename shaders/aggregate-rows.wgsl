@@ -1,21 +1,23 @@
 // Combines the rows of each segment into one row: mean, maximum or last.
 //
-//   out[r, j] = mean | max | last over i in members[offsets[r] .. offsets[r+1]) of x[i, j]
+//   out[r, j] = max | last over i in members[offsets[r] .. offsets[r+1]) of x[i, j],  or their sum/divisors[r]
 //
 // A matrix in several row chunks is combined chunk by chunk: each dispatch takes the members inside its chunk and adds
 // them to what earlier chunks left in out.
 //
-// x        [chunk rows × neurons] values in their storage type (lib/storage.wgsl)
-// code     [2 × neurons] scales, then offsets; read with unsigned bytes only
-// members  rows of the whole matrix, segment after segment
-// offsets  [segments + 1]
-// out      [segments × neurons]; only rows [0, segments) of this dispatch's part
+// x         [chunk rows × neurons] values in their storage type (lib/storage.wgsl)
+// code      [2 × neurons] scales, then offsets; read with unsigned bytes only
+// members   rows of the whole matrix, segment after segment
+// offsets   [segments + 1]
+// divisors  [segments] of a mean: the segment's rows, or those of the longer segment that it is a part of
+// out       [segments × neurons]; only rows [0, segments) of this dispatch's part
 
 @group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read> code: array<f32>;
 @group(0) @binding(2) var<storage, read> members: array<u32>;
 @group(0) @binding(3) var<storage, read> offsets: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read> divisors: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
 
 struct Params {
   neurons: u32,
@@ -28,7 +30,7 @@ struct Params {
   // 1 for the first chunk: out holds nothing yet.
   first_chunk: u32,
 }
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var<uniform> params: Params;
 
 override workgroup_size: u32 = 64u;
 // 0 mean, 1 maximum, 2 last.
@@ -83,7 +85,7 @@ fn aggregate_rows(
   }
   if (aggregation == 0u) {
     let before = select(out[place], 0.0, params.first_chunk == 1u);
-    out[place] = before + sum / f32(end - start);
+    out[place] = before + sum / divisors[params.first_segment + segment];
   } else {
     out[place] = select(last, highest, aggregation == 1u);
   }

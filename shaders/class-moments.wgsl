@@ -4,7 +4,8 @@
 //   partial[b, 0, j] = Σ_{i in block b} v      partial[b, 1, j] = Σ_{i in block b} v²
 //
 // One read of x serves every label set: rows with the same labels in all of them form one set, and the host adds sets
-// to classes. Four accumulators a thread keep loads in flight and the sums' depth at a quarter of the block.
+// to classes. Four rows at a time keep loads in flight and the sums' depth at a quarter of the block. Neighbouring threads
+// read neighbouring words; where rows are whole words, a thread takes all values of its word.
 //
 // x        [chunk rows × neurons] values in their storage type (lib/storage.wgsl)
 // code     [2 × neurons] scales, then offsets; read with unsigned bytes only
@@ -29,6 +30,19 @@ struct Params {
 @group(0) @binding(6) var<uniform> params: Params;
 
 override workgroup_size: u32 = 64u;
+// 1: rows are whole words, and a thread takes the 2^storage_type neurons of one; 0: one neuron.
+override whole_words: u32 = 1u;
+
+/// The stored values of a word, or the one value at an index.
+fn values_of(word: u32, index: u32) -> vec4<f32> {
+  if (whole_words == 0u || storage_type == 0u) {
+    return vec4<f32>(decode(word, index), 0.0, 0.0, 0.0);
+  }
+  if (storage_type == 1u) {
+    return vec4<f32>(unpack2x16float(word), 0.0, 0.0);
+  }
+  return vec4<f32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(0xffu));
+}
 
 @compute @workgroup_size(workgroup_size)
 fn class_moments(
@@ -37,42 +51,67 @@ fn class_moments(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let d = params.neurons;
-  let tiles = (d + workgroup_size - 1u) / workgroup_size;
+  let per_thread = select(1u, 1u << storage_type, whole_words == 1u);
+  let columns = d / per_thread;
+  let tiles = (columns + workgroup_size - 1u) / workgroup_size;
   let tile = linear_workgroup(group, grid);
   let b = tile / tiles;
-  let j = (tile % tiles) * workgroup_size + lane;
-  if (b >= params.block_count || j >= d) {
+  let column = (tile % tiles) * workgroup_size + lane;
+  if (b >= params.block_count || column >= columns) {
     return;
   }
+  let j = column * per_thread;
   let chunk = blocks[params.first_block + b];
-  var scale = 1.0;
-  var offset = 0.0;
-  if (storage_type == 2u) {
-    scale = code[j];
-    offset = code[d + j];
+  var scale = vec4<f32>(1.0);
+  var offset = vec4<f32>();
+  var pivot = vec4<f32>();
+  for (var c = 0u; c < per_thread; c++) {
+    pivot[c] = pivots[chunk.z * d + j + c];
+    if (storage_type == 2u) {
+      scale[c] = code[j + c];
+      offset[c] = code[d + j + c];
+    }
   }
-  let pivot = pivots[chunk.z * d + j];
-  var sums = vec4<f32>();
-  var squares = vec4<f32>();
+  var sums_0 = vec4<f32>();
+  var sums_1 = vec4<f32>();
+  var sums_2 = vec4<f32>();
+  var sums_3 = vec4<f32>();
+  var squares_0 = vec4<f32>();
+  var squares_1 = vec4<f32>();
+  var squares_2 = vec4<f32>();
+  var squares_3 = vec4<f32>();
   var m = chunk.x;
   for (; m + 4u <= chunk.y; m += 4u) {
     let index = vec4<u32>(members[m], members[m + 1u], members[m + 2u], members[m + 3u]) * d + j;
-    let stored = vec4<f32>(
-      decode(x[word_of(index.x)], index.x),
-      decode(x[word_of(index.y)], index.y),
-      decode(x[word_of(index.z)], index.z),
-      decode(x[word_of(index.w)], index.w),
+    let words = vec4<u32>(
+      x[word_of(index.x)],
+      x[word_of(index.y)],
+      x[word_of(index.z)],
+      x[word_of(index.w)],
     );
-    let v = fma(vec4<f32>(scale), stored, vec4<f32>(offset)) - pivot;
-    sums += v;
-    squares += v * v;
+    let v_0 = fma(scale, values_of(words.x, index.x), offset) - pivot;
+    let v_1 = fma(scale, values_of(words.y, index.y), offset) - pivot;
+    let v_2 = fma(scale, values_of(words.z, index.z), offset) - pivot;
+    let v_3 = fma(scale, values_of(words.w, index.w), offset) - pivot;
+    sums_0 += v_0;
+    sums_1 += v_1;
+    sums_2 += v_2;
+    sums_3 += v_3;
+    squares_0 += v_0 * v_0;
+    squares_1 += v_1 * v_1;
+    squares_2 += v_2 * v_2;
+    squares_3 += v_3 * v_3;
   }
   for (; m < chunk.y; m++) {
     let index = members[m] * d + j;
-    let v = fma(scale, decode(x[word_of(index)], index), offset) - pivot;
-    sums.x += v;
-    squares.x += v * v;
+    let v = fma(scale, values_of(x[word_of(index)], index), offset) - pivot;
+    sums_0 += v;
+    squares_0 += v * v;
   }
-  partial[2u * b * d + j] = (sums.x + sums.y) + (sums.z + sums.w);
-  partial[(2u * b + 1u) * d + j] = (squares.x + squares.y) + (squares.z + squares.w);
+  let sums = (sums_0 + sums_1) + (sums_2 + sums_3);
+  let squares = (squares_0 + squares_1) + (squares_2 + squares_3);
+  for (var c = 0u; c < per_thread; c++) {
+    partial[2u * b * d + j + c] = sums[c];
+    partial[(2u * b + 1u) * d + j + c] = squares[c];
+  }
 }

@@ -2,7 +2,8 @@
 //
 //   pivots[s, j] = x[i_0, j] + (1/m) Σ_t (x[i_t, j] − x[i_0, j]),  i_t evenly spaced in set s, m = min(|s|, samples)
 //
-// Differences to the first row make the pivot of a constant neuron exact, and with it its sum of squares zero.
+// Differences to the first row make the pivot of a constant neuron exact, and with it its sum of squares zero. Values that
+// are not finite are passed over: they spoil the sums of their own classes, not a pivot that others share.
 //
 // x        [chunk rows × neurons] values in their storage type (lib/storage.wgsl)
 // code     [2 × neurons] scales, then offsets; read with unsigned bytes only
@@ -51,13 +52,19 @@ fn class_pivots(
   let spacing = count / max(samples, 1u);
   var first = 0.0;
   var sum = 0.0;
+  var used = 0u;
   for (var t = 0u; t < samples; t++) {
     let index = members[start + t * spacing] * d + j;
-    let value = fma(scale, decode(x[word_of(index)], index), offset);
-    if (t == 0u) {
+    let word = x[word_of(index)];
+    if (!is_finite(word, index)) {
+      continue;
+    }
+    let value = fma(scale, decode(word, index), offset);
+    if (used == 0u) {
       first = value;
     }
     sum += value - first;
+    used++;
   }
-  pivots[row_set * d + j] = first + sum / f32(max(samples, 1u));
+  pivots[row_set * d + j] = first + sum / f32(max(used, 1u));
 }

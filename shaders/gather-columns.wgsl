@@ -2,6 +2,9 @@
 //
 //   out[first_out*row_stride + r*row_stride + c*column_stride] = x[rows[r], columns[c]]
 //
+// A workgroup moves a tile of rows and columns through its memory: threads that follow each other read along a row of x
+// and write along whatever lies close together in out.
+//
 // x        [chunk rows × neurons] values in their storage type (lib/storage.wgsl)
 // code     [2 × neurons] scales, then offsets; read with unsigned bytes only
 // rows     [row_count] rows of the chunk
@@ -24,7 +27,13 @@ struct Params {
 }
 @group(0) @binding(5) var<uniform> params: Params;
 
-override workgroup_size: u32 = 64u;
+override workgroup_size: u32 = 128u;
+
+// Values of a tile, and columns of it at most.
+const TILE: u32 = 512u;
+const MOST_ACROSS: u32 = 16u;
+// A full tile's rows have one value to spare, which keeps threads that go down a column in different banks.
+var<workgroup> values: array<f32, 544>;
 
 @compute @workgroup_size(workgroup_size)
 fn gather_columns(
@@ -32,20 +41,37 @@ fn gather_columns(
   @builtin(num_workgroups) grid: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let item = linear_workgroup(group, grid) * workgroup_size + lane;
-  if (item >= params.row_count * params.column_count) {
+  let across = min(params.column_count, MOST_ACROSS);
+  let down = TILE / across;
+  let pitch = across + across / MOST_ACROSS;
+  let tiles_across = (params.column_count + across - 1u) / across;
+  let tile = linear_workgroup(group, grid);
+  let first_row = (tile / tiles_across) * down;
+  let first_column = (tile % tiles_across) * across;
+  if (first_row >= params.row_count) {
     return;
   }
-  // Neighbouring threads write neighbouring places.
-  let by_row = params.column_stride == 1u;
-  let inner = select(params.row_count, params.column_count, by_row);
-  let r = select(item % inner, item / inner, by_row);
-  let c = select(item / inner, item % inner, by_row);
-  let column = columns[c];
-  let index = rows[r] * params.neurons + column;
-  var value = decode(x[word_of(index)], index);
-  if (storage_type == 2u) {
-    value = fma(code[column], value, code[params.neurons + column]);
+  for (var item = lane; item < down * across; item += workgroup_size) {
+    let r = first_row + item / across;
+    let c = first_column + item % across;
+    if (r < params.row_count && c < params.column_count) {
+      let column = columns[c];
+      let index = rows[r] * params.neurons + column;
+      var value = decode(x[word_of(index)], index);
+      if (storage_type == 2u) {
+        value = fma(code[column], value, code[params.neurons + column]);
+      }
+      values[(item / across) * pitch + item % across] = value;
+    }
   }
-  out[(params.first_out + r) * params.row_stride + c * params.column_stride] = value;
+  workgroupBarrier();
+  let by_row = params.column_stride == 1u;
+  for (var item = lane; item < down * across; item += workgroup_size) {
+    let r = select(item % down, item / across, by_row);
+    let c = select(item / down, item % across, by_row);
+    if (first_row + r < params.row_count && first_column + c < params.column_count) {
+      let place = (params.first_out + first_row + r) * params.row_stride + (first_column + c) * params.column_stride;
+      out[place] = values[r * pitch + c];
+    }
+  }
 }

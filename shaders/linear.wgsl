@@ -3,9 +3,10 @@
 //   y[m, first_output + n] = activated(Σ_k x[m, k]·weight[n, k] + bias[first_output + n])   (+ its old value)
 //
 // A weight in several parts takes one dispatch per part. A workgroup computes a tile of y: the rows and outputs that
-// thread (row, column) owns are rows_per_thread and columns_per_thread apart by the workgroup's height and width, so
-// that neighbouring threads store neighbouring values. Tiles of x and weight pass through workgroup memory with one
-// unused vector per row, which keeps the reads of neighbouring threads in different banks.
+// thread (row, column) owns, rows_per_thread and four of them, are apart by the workgroup's height and width, so that
+// neighbouring threads store neighbouring values; the four sums of a row are a vector of their own, which stays in
+// registers. Tiles of x and weight pass through workgroup memory with one unused vector per row, which keeps the reads of
+// neighbouring threads in different banks.
 //
 // x       [rows × inputs] vectors of four values
 // weight  [outputs × inputs] vectors of four values
@@ -36,9 +37,8 @@ struct Params {
 override workgroup_size: u32 = 256u;
 // Threads of a workgroup side by side; its height is workgroup_size / workgroup_columns.
 override workgroup_columns: u32 = 16u;
-// At most 8 each.
+// 1, 4 or 8.
 override rows_per_thread: u32 = 4u;
-override columns_per_thread: u32 = 4u;
 // Vectors of inputs that a tile holds.
 override tile_inputs: u32 = 4u;
 
@@ -46,7 +46,32 @@ var<workgroup> x_tile: array<
   vec4<f32>,
   rows_per_thread * (workgroup_size / workgroup_columns) * (tile_inputs + 1u)
 >;
-var<workgroup> weight_tile: array<vec4<f32>, columns_per_thread * workgroup_columns * (tile_inputs + 1u)>;
+var<workgroup> weight_tile: array<vec4<f32>, 4u * workgroup_columns * (tile_inputs + 1u)>;
+
+/// Four inputs of a row of x, times those of four outputs, `b` by input, added to their sums.
+fn accumulated(sums: vec4<f32>, at: u32, b: mat4x4<f32>) -> vec4<f32> {
+  let a = x_tile[at];
+  return fma(vec4<f32>(a.w), b[3], fma(vec4<f32>(a.z), b[2], fma(vec4<f32>(a.y), b[1], fma(vec4<f32>(a.x), b[0], sums))));
+}
+
+/// Finishes the four values of a row, `apart` columns apart, and stores them.
+fn finish(sums: vec4<f32>, row: u32, column: u32, apart: u32) {
+  if (row >= params.rows) {
+    return;
+  }
+  for (var j = 0u; j < 4u; j++) {
+    let n = column + j * apart;
+    if (n < params.outputs) {
+      let output = params.first_output + n;
+      let place = row * params.y_stride + output;
+      var value = activated(sums[j] + bias[output], params.activation);
+      if (params.accumulate == 1u) {
+        value += y[place];
+      }
+      y[place] = value;
+    }
+  }
+}
 
 @compute @workgroup_size(workgroup_size)
 fn linear(
@@ -57,12 +82,19 @@ fn linear(
   let thread_row = lane / workgroup_columns;
   let thread_column = lane % workgroup_columns;
   let tile_rows = rows_per_thread * height;
-  let tile_columns = columns_per_thread * workgroup_columns;
+  let tile_columns = 4u * workgroup_columns;
   let first_row = group.y * tile_rows;
   let first_column = group.x * tile_columns;
   let stride = tile_inputs + 1u;
 
-  var sums: array<f32, 64>;
+  var sums_0 = vec4<f32>();
+  var sums_1 = vec4<f32>();
+  var sums_2 = vec4<f32>();
+  var sums_3 = vec4<f32>();
+  var sums_4 = vec4<f32>();
+  var sums_5 = vec4<f32>();
+  var sums_6 = vec4<f32>();
+  var sums_7 = vec4<f32>();
   for (var start = 0u; start < params.inputs; start += tile_inputs) {
     for (var e = lane; e < tile_rows * tile_inputs; e += workgroup_size) {
       let m = e / tile_inputs;
@@ -84,37 +116,44 @@ fn linear(
     }
     workgroupBarrier();
     for (var k = 0u; k < tile_inputs; k++) {
-      var a: array<vec4<f32>, 8>;
-      for (var i = 0u; i < rows_per_thread; i++) {
-        a[i] = x_tile[(thread_row + i * height) * stride + k];
+      let apart = workgroup_columns * stride;
+      let at_weight = thread_column * stride + k;
+      let b = transpose(mat4x4<f32>(
+        weight_tile[at_weight],
+        weight_tile[at_weight + apart],
+        weight_tile[at_weight + 2u * apart],
+        weight_tile[at_weight + 3u * apart],
+      ));
+      let at = thread_row * stride + k;
+      let below = height * stride;
+      sums_0 = accumulated(sums_0, at, b);
+      if (rows_per_thread > 1u) {
+        sums_1 = accumulated(sums_1, at + below, b);
+        sums_2 = accumulated(sums_2, at + 2u * below, b);
+        sums_3 = accumulated(sums_3, at + 3u * below, b);
       }
-      for (var j = 0u; j < columns_per_thread; j++) {
-        let b = weight_tile[(thread_column + j * workgroup_columns) * stride + k];
-        for (var i = 0u; i < rows_per_thread; i++) {
-          var sum = sums[i * 8u + j];
-          sum = fma(a[i].x, b.x, sum);
-          sum = fma(a[i].y, b.y, sum);
-          sum = fma(a[i].z, b.z, sum);
-          sums[i * 8u + j] = fma(a[i].w, b.w, sum);
-        }
+      if (rows_per_thread > 4u) {
+        sums_4 = accumulated(sums_4, at + 4u * below, b);
+        sums_5 = accumulated(sums_5, at + 5u * below, b);
+        sums_6 = accumulated(sums_6, at + 6u * below, b);
+        sums_7 = accumulated(sums_7, at + 7u * below, b);
       }
     }
     workgroupBarrier();
   }
 
-  for (var i = 0u; i < rows_per_thread; i++) {
-    let m = first_row + thread_row + i * height;
-    for (var j = 0u; j < columns_per_thread; j++) {
-      let n = first_column + thread_column + j * workgroup_columns;
-      if (m < params.rows && n < params.outputs) {
-        let output = params.first_output + n;
-        let place = m * params.y_stride + output;
-        var value = activated(sums[i * 8u + j] + bias[output], params.activation);
-        if (params.accumulate == 1u) {
-          value += y[place];
-        }
-        y[place] = value;
-      }
-    }
+  let row = first_row + thread_row;
+  let column = first_column + thread_column;
+  finish(sums_0, row, column, workgroup_columns);
+  if (rows_per_thread > 1u) {
+    finish(sums_1, row + height, column, workgroup_columns);
+    finish(sums_2, row + 2u * height, column, workgroup_columns);
+    finish(sums_3, row + 3u * height, column, workgroup_columns);
+  }
+  if (rows_per_thread > 4u) {
+    finish(sums_4, row + 4u * height, column, workgroup_columns);
+    finish(sums_5, row + 5u * height, column, workgroup_columns);
+    finish(sums_6, row + 6u * height, column, workgroup_columns);
+    finish(sums_7, row + 7u * height, column, workgroup_columns);
   }
 }

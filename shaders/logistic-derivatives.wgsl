@@ -1,16 +1,16 @@
 // Loss and its first two derivatives by the decision value, row by row, at each problem's trial point.
 //
 //   z_i = w·x̃_i + b,  m_i = s_i·z_i
-//   losses[p, block] = Σ_{i in block} W_i·log(1 + exp(−m_i))
+//   losses[p, first_block + block] = Σ_{i in block} W_i·log(1 + exp(−m_i))
 //   derivatives[p, i] = (−s_i·W_i·σ(−m_i),  W_i·σ(m_i)·σ(−m_i))
 //
-// pool         [columns × n] gathered columns, column-major
+// pool         [columns × n] gathered columns of a chunk of n rows, column-major
 // problems     [problems]
 // support      columns, centres and scales of each problem's support, problem after problem
-// labels       [features × ⌈n/4⌉] four bytes a word
+// labels       [features × ⌈n/4⌉] of the chunk, four bytes a word
 // trial        [problems × stride] parameters to evaluate
 // derivatives  [problems × n]
-// losses       [problems × blocks], a block being workgroup_size rows
+// losses       [problems × all_blocks]; a block being workgroup_size rows
 
 @group(0) @binding(0) var<storage, read> pool: array<f32>;
 @group(0) @binding(1) var<storage, read> problems: array<Problem>;
@@ -24,7 +24,10 @@ struct Params {
   rows: u32,
   problem_count: u32,
   stride: u32,
+  // Blocks of this chunk, of all chunks, and of the chunks before.
   blocks: u32,
+  all_blocks: u32,
+  first_block: u32,
 }
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -59,17 +62,14 @@ fn logistic_derivatives(
       }
       let positive = label == 1u;
       let weight = select(problem.weight_negative, problem.weight_positive, positive);
-      let margin = select(-z, z, positive);
-      let e = exp(-abs(margin));
-      // σ(−m), from whichever form does not cancel.
-      let wrong = select(1.0, e, margin >= 0.0) / (1.0 + e);
-      loss = weight * (max(-margin, 0.0) + log_one_plus(e));
-      result = vec2<f32>(select(wrong, -wrong, positive), e / ((1.0 + e) * (1.0 + e))) * weight;
+      let terms = logistic_row(select(-z, z, positive));
+      loss = weight * terms.x;
+      result = weight * vec2<f32>(select(terms.y, -terms.y, positive), terms.z);
     }
     derivatives[p * params.rows + row] = result;
   }
   let sum = workgroup_sum(loss, lane);
   if (lane == 0u) {
-    losses[p * params.blocks + chunk] = sum;
+    losses[p * params.all_blocks + params.first_block + chunk] = sum;
   }
 }

@@ -1,9 +1,10 @@
-// Curvature matrix of each problem's loss at its accepted point, lower triangle, summed over slices of rows.
+// Curvature matrix of each problem's loss at its trial point, lower triangle, summed over slices of rows.
 //
 //   hessian[p, slice, a, b] = Σ_{i in slice} h_i·x̃_ia·x̃_ib,  b ≤ a,  x̃_ik = 1
 //
-// One workgroup computes one square tile of one slice, a thread reach × reach entries of it; rows pass through workgroup
-// memory. The penalty is not in it.
+// One workgroup computes one square tile of one slice, a thread reach × reach entries of it over a share of the rows; rows
+// pass through workgroup memory. A tile is as wide as few parameters need, and the shares then make up for the threads that
+// it lacks. The penalty is not in it.
 //
 // pool, problems, support  as in logistic_derivatives
 // derivatives  [problems × n] (residual, h_i)
@@ -34,6 +35,8 @@ override tile: u32 = 16u;
 override reach: u32 = 1u;
 // Rows in workgroup memory at a time.
 override depth: u32 = 32u;
+// Threads that share the rows of an entry, at most depth/tile, and 1 unless reach is 1.
+override shares: u32 = 1u;
 
 var<workgroup> left: array<f32, tile * reach * (depth + 1u)>;
 var<workgroup> right: array<f32, tile * reach * (depth + 1u)>;
@@ -47,7 +50,18 @@ fn design(problem: Problem, a: u32, row: u32) -> f32 {
   return (pool[s.column * params.rows + row] - s.center) * s.inverse_scale;
 }
 
-@compute @workgroup_size(tile, tile)
+// Stores a thread's entries of row a, a tile apart from column b on, where they belong to the lower triangle.
+fn keep(first: u32, last: u32, a: u32, b: u32, sums: vec4<f32>) {
+  for (var v = 0u; v < reach; v++) {
+    let column = b + v * tile;
+    if (a <= last && column <= a) {
+      let place = first + a * params.stride + column;
+      hessian[place] = sums[v] + select(0.0, hessian[place], params.accumulate == 1u);
+    }
+  }
+}
+
+@compute @workgroup_size(tile, tile, shares)
 fn logistic_hessian(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) grid: vec3<u32>,
@@ -73,15 +87,19 @@ fn logistic_hessian(
   let problem = problems[p];
   let a0 = tile_row * width;
   let b0 = tile_column * width;
-  if (problem.status != ACCEPTED || a0 > problem.columns) {
+  if (problem.status != TRIAL || a0 > problem.columns) {
     return;
   }
   let start = min(params.first_row + slice * params.slice_rows, params.rows);
   let end = min(start + params.slice_rows, params.rows);
-  var sums: array<vec4<f32>, 4>;
+  // Rows of a thread's 4 × 4 entries; with one entry, the first of the first.
+  var sums_0 = vec4<f32>();
+  var sums_1 = vec4<f32>();
+  var sums_2 = vec4<f32>();
+  var sums_3 = vec4<f32>();
   for (var top = start; top < end; top += depth) {
     workgroupBarrier();
-    for (var item_of_tile = lane; item_of_tile < width * depth; item_of_tile += tile * tile) {
+    for (var item_of_tile = lane; item_of_tile < width * depth; item_of_tile += tile * tile * shares) {
       let column = item_of_tile / depth;
       let i = item_of_tile % depth;
       let row = top + i;
@@ -98,12 +116,12 @@ fn logistic_hessian(
       right[column * (depth + 1u) + i] = x_right;
     }
     workgroupBarrier();
-    for (var i = 0u; i < depth; i++) {
+    for (var i = local.z; i < depth; i += shares) {
       // A thread's entries lie tile apart, so neighbouring threads read neighbouring columns.
       let at_left = local.y * (depth + 1u) + i;
       let at_right = local.x * (depth + 1u) + i;
       if (reach == 1u) {
-        sums[0].x += left[at_left] * right[at_right];
+        sums_0.x += left[at_left] * right[at_right];
       } else {
         let apart = tile * (depth + 1u);
         let r = vec4<f32>(
@@ -112,21 +130,34 @@ fn logistic_hessian(
           right[at_right + 2u * apart],
           right[at_right + 3u * apart],
         );
-        sums[0] += left[at_left] * r;
-        sums[1] += left[at_left + apart] * r;
-        sums[2] += left[at_left + 2u * apart] * r;
-        sums[3] += left[at_left + 3u * apart] * r;
+        sums_0 += left[at_left] * r;
+        sums_1 += left[at_left + apart] * r;
+        sums_2 += left[at_left + 2u * apart] * r;
+        sums_3 += left[at_left + 3u * apart] * r;
       }
     }
   }
-  for (var u = 0u; u < reach; u++) {
-    let a = a0 + local.y + u * tile;
-    for (var v = 0u; v < reach; v++) {
-      let b = b0 + local.x + v * tile;
-      if (a <= problem.columns && b <= a) {
-        let place = ((p * params.slices + slice) * params.stride + a) * params.stride + b;
-        hessian[place] = sums[u][v] + select(0.0, hessian[place], params.accumulate == 1u);
+  if (shares > 1u) {
+    // The sums of every share take the place of the rows.
+    workgroupBarrier();
+    left[lane] = sums_0.x;
+    workgroupBarrier();
+    if (local.z == 0u) {
+      for (var other = 1u; other < shares; other++) {
+        sums_0.x += left[other * tile * tile + lane];
       }
     }
+  }
+  if (local.z > 0u) {
+    return;
+  }
+  let first = (p * params.slices + slice) * params.stride * params.stride;
+  let a = a0 + local.y;
+  let b = b0 + local.x;
+  keep(first, problem.columns, a, b, sums_0);
+  if (reach > 1u) {
+    keep(first, problem.columns, a + tile, b, sums_1);
+    keep(first, problem.columns, a + 2u * tile, b, sums_2);
+    keep(first, problem.columns, a + 3u * tile, b, sums_3);
   }
 }

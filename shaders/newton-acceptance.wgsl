@@ -1,11 +1,11 @@
 // Decides about each problem's trial point: one workgroup per problem.
 //
-//   f = Σ losses + ½|w|²;  accepted when f ≤ objective − 10⁻⁴·step_length·slope + noise (Armijo)
+//   f = Σ losses + ½|w|², judged as lib/newton.wgsl says
 //
-// Otherwise the step is halved and a new trial point written. `noise` allows for the rounding of f in float32.
+// A point that is not accepted gives way to one half as far from theta.
 //
 // problems  [problems]
-// losses    [problems × blocks] of logistic_derivatives
+// losses    [problems × blocks of all chunks] of logistic_derivatives
 // theta     [problems × stride] accepted parameters
 // step      [problems × stride] Newton step from theta
 // trial     [problems × stride] parameters that losses belong to; the next ones to evaluate
@@ -22,10 +22,6 @@ struct Params {
   blocks: u32,
 }
 @group(0) @binding(5) var<uniform> params: Params;
-
-const ARMIJO: f32 = 1e-4;
-const NOISE: f32 = 2e-6;
-const MOST_HALVINGS: u32 = 20u;
 
 var<workgroup> current: Problem;
 
@@ -56,27 +52,15 @@ fn newton_acceptance(
     part += 0.5 * w * w;
   }
   let objective = workgroup_sum(part, lane);
-  let bound = problem.objective - ARMIJO * problem.step_length * problem.slope + NOISE * problem.objective;
-  let accepted = objective <= bound;
-  let shorter = problem.step_length * 0.5;
+  let after = judged(problem, objective);
   for (var j = lane; j <= problem.columns; j += workgroup_size) {
-    if (accepted) {
+    if (after.status == ACCEPTED) {
       theta[first + j] = trial[first + j];
     } else {
-      trial[first + j] = theta[first + j] + shorter * step[first + j];
+      trial[first + j] = theta[first + j] + after.step_length * step[first + j];
     }
   }
   if (lane == 0u) {
-    if (accepted) {
-      problems[p].status = ACCEPTED;
-      problems[p].objective = objective;
-      problems[p].halvings = 0u;
-      // The starting point is no step: its slope is zero.
-      problems[p].iterations = problem.iterations + select(0u, 1u, problem.slope > 0.0);
-    } else {
-      problems[p].step_length = shorter;
-      problems[p].halvings = problem.halvings + 1u;
-      problems[p].status = select(TRIAL, FINISHED, problem.halvings + 1u >= MOST_HALVINGS);
-    }
+    problems[p] = after;
   }
 }

@@ -1,45 +1,38 @@
 // Newton step of each problem: one workgroup per problem.
 //
 //   H = Σ_slices hessian + diag(1 … 1, 0) = L·Lᵀ,   step = −H⁻¹·gradient,   trial = theta + step
-//   slope = gradientᵀ·H⁻¹·gradient,   decrement = slope/(2·C·Σω)
+//   slope = gradientᵀ·H⁻¹·gradient
 //
 // A dispatch eliminates column_count columns from first_column on; the first also sums the slices and adds the penalty,
-// the one that reaches the last column solves. L replaces slice 0. A pivot that rounding has pushed below m·ε of its diagonal is raised to that. The problem is
-// finished when the decrement is small or, close to the end, no longer falls: float32 has given what it can.
+// the one that reaches the last column solves. L replaces slice 0.
 //
 // problems  [problems]
 // hessian   [problems × slices × stride × stride] of logistic_hessian; slice 0 becomes L (lower triangle)
-// gradient  [problems × stride]
+// gradient  [problems × stride × gradient_slices] of logistic_gradient; slice 0 becomes their sum, the penalty's included
 // theta     [problems × stride]
 // step      [problems × stride]
 // trial     [problems × stride]
-// weights   [problems] C·Σω
 
 @group(0) @binding(0) var<storage, read_write> problems: array<Problem>;
 @group(0) @binding(1) var<storage, read_write> hessian: array<f32>;
-@group(0) @binding(2) var<storage, read> gradient: array<f32>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(3) var<storage, read> theta: array<f32>;
 @group(0) @binding(4) var<storage, read_write> step: array<f32>;
 @group(0) @binding(5) var<storage, read_write> trial: array<f32>;
-@group(0) @binding(6) var<storage, read> weights: array<f32>;
 
 struct Params {
   problem_count: u32,
   stride: u32,
   slices: u32,
+  gradient_slices: u32,
   most_iterations: u32,
   // Decrement at which float32 stops.
   tolerance: f32,
   first_column: u32,
   column_count: u32,
 }
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(6) var<uniform> params: Params;
 
-const EPSILON: f32 = 1.1920929e-7;
-const TINY: f32 = 1e-30;
-const HUGE: f32 = 1e30;
-// Below this decrement steps converge quadratically, so a slower fall is rounding.
-const NEAR: f32 = 1e-4;
 // Threads along a row of the trailing matrix; workgroup_size is a multiple of it.
 const ACROSS: u32 = 16u;
 
@@ -86,6 +79,14 @@ fn newton_step(
         hessian[place] = sum;
       }
     }
+    for (var r = lane; r < m; r += workgroup_size) {
+      let place = (first + r) * params.gradient_slices;
+      var sum = select(theta[first + r], 0.0, r == k);
+      for (var slice = 0u; slice < params.gradient_slices; slice++) {
+        sum += gradient[place + slice];
+      }
+      gradient[place] = sum;
+    }
     storageBarrier();
   }
 
@@ -94,9 +95,7 @@ fn newton_step(
   for (var c = params.first_column; c < min(end, m); c++) {
     if (lane == 0u) {
       let place = base + c * stride + c;
-      let least = max(f32(m) * EPSILON * step[first + c], TINY);
-      let value = hessian[place];
-      pivot = sqrt(select(least, value, value > least));
+      pivot = pivot_root(hessian[place], step[first + c], m);
       hessian[place] = pivot;
     }
     workgroupBarrier();
@@ -121,7 +120,7 @@ fn newton_step(
 
   // L·y = −gradient, then Lᵀ·step = y, both in place in step.
   for (var r = lane; r < m; r += workgroup_size) {
-    step[first + r] = -gradient[first + r];
+    step[first + r] = -gradient[(first + r) * params.gradient_slices];
   }
   storageBarrier();
   for (var c = 0u; c < m; c++) {
@@ -154,18 +153,11 @@ fn newton_step(
 
   var part = 0.0;
   for (var r = lane; r < m; r += workgroup_size) {
-    part -= gradient[first + r] * step[first + r];
+    part -= gradient[(first + r) * params.gradient_slices] * step[first + r];
     trial[first + r] = theta[first + r] + step[first + r];
   }
   let slope = workgroup_sum(part, lane);
   if (lane == 0u) {
-    let decrement = slope / (2.0 * weights[p]);
-    let usable = slope > 0.0 && slope < HUGE;
-    let stalled = problem.decrement < NEAR && decrement > 0.25 * problem.decrement;
-    let done = !usable || stalled || decrement <= params.tolerance || problem.iterations >= params.most_iterations;
-    problems[p].slope = slope;
-    problems[p].decrement = decrement;
-    problems[p].step_length = 1.0;
-    problems[p].status = select(TRIAL, FINISHED, done);
+    problems[p] = advanced(problem, slope, params.tolerance, params.most_iterations);
   }
 }

@@ -21,3 +21,14 @@ fn decode(word: u32, index: u32) -> f32 {
   }
   return f32((word >> (8u * (index & 3u))) & 0xffu);
 }
+
+/// Whether a stored value is finite, by its bits: float comparisons mean nothing there.
+fn is_finite(word: u32, index: u32) -> bool {
+  if (storage_type == 0u) {
+    return (word & 0x7f800000u) != 0x7f800000u;
+  }
+  if (storage_type == 1u) {
+    return ((word >> (16u * (index & 1u))) & 0x7c00u) != 0x7c00u;
+  }
+  return true;
+}

@@ -90,7 +90,7 @@ export interface LogisticOptions extends CallOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** How a fit ended, evaluated in float64 whatever the backend. */
+/** How a fit ended, evaluated in float64, or on a GPU in pairs of float32 that keep 44 bits at least. */
 export interface Convergence {
   /** The Newton decrement is at or below the tolerance. */
   readonly converged: boolean;

@@ -4,6 +4,14 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { WgslReflect } from "wgsl_reflect/wgsl_reflect.module.js";
 import { ComputeDevice } from "../../src/backends/webgpu/device.ts";
+import {
+  COLUMN_WORDS,
+  ColumnWord,
+  NEURON_WORDS,
+  NeuronWord,
+  PROBLEM_WORDS,
+  ProblemWord,
+} from "../../src/backends/webgpu/logistic-layout.ts";
 import { paramBytes, type Kernel } from "../../src/backends/webgpu/kernel.ts";
 import { openNullDevice } from "../support/gpu.ts";
 
@@ -80,6 +88,20 @@ describe.each(kernels.map((kernel) => [kernel.label, kernel] as const))("%s", (_
     );
     const declared = reflection().overrides.map(({ name }) => [name, defaults.get(name)]);
     expect(Object.fromEntries(declared)).toEqual(kernel.overrides);
+  });
+});
+
+describe("the structs that the host fills", () => {
+  it.each([
+    ["Problem", ProblemWord, PROBLEM_WORDS],
+    ["SupportColumn", ColumnWord, COLUMN_WORDS],
+    ["NeuronProbe", NeuronWord, NEURON_WORDS],
+  ])("%s has its fields where its WGSL has them", (name, words, size) => {
+    const kernel = kernels.find(({ label }) => label === "single-neuron-step")!;
+    const struct = new WgslReflect(kernel.source).structs.find((item) => item.name === name)!;
+    const offsets = struct.members.map((member) => [member.name, member.offset / 4]);
+    expect(Object.fromEntries(offsets)).toEqual(words);
+    expect(struct.size / 4).toBe(size);
   });
 });
 

@@ -109,7 +109,7 @@ async function runLinear(
         },
         overrides: settings,
         workgroups: [
-          Math.ceil(outputs / (settings.columns_per_thread * settings.workgroup_columns)),
+          Math.ceil(outputs / (4 * settings.workgroup_columns)),
           Math.ceil(rows / (settings.rows_per_thread * height)),
           1,
         ],
@@ -135,7 +135,7 @@ describe("linear", () => {
       rows: 21,
       inputs: 37,
       outputs: 35,
-      overrides: { workgroup_size: 64, workgroup_columns: 8, columns_per_thread: 8, tile_inputs: 1 },
+      overrides: { workgroup_size: 64, workgroup_columns: 8, rows_per_thread: 8, tile_inputs: 1 },
     },
   ])("$rows × $inputs to $outputs", async (size) => {
     const { x, weight, bias, y } = await runLinear(size);

@@ -1,6 +1,7 @@
 /** What only a GPU backend has: memory to give back, devices to lose, and buffers that belong to someone else. */
 import { afterEach, describe, expect, it, vi } from "vitest";
-import type { LogisticOptions, LogisticProblem } from "../../src/backends/backend.ts";
+import type { LogisticOptions, LogisticProblem, SingleNeuronOptions } from "../../src/backends/backend.ts";
+import * as certify from "../../src/backends/cpu/reference/certify-fit.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { Usage } from "../../src/backends/webgpu/device.ts";
 import { WebGpuBackend, type WebGpuBackendOptions } from "../../src/backends/webgpu/webgpu-backend.ts";
@@ -11,6 +12,9 @@ import { requestNodeDevice } from "../../src/node/gpu.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { openTestBackend, openTestDevice } from "../support/gpu.ts";
 import { randomActivations, randomLabels } from "../support/random-data.ts";
+
+// Watched, not replaced.
+vi.mock("../../src/backends/cpu/reference/certify-fit.ts", { spy: true });
 
 const FIT: LogisticOptions = { C: 1, balanced: true, tolerance: 1e-16, maxIterations: 100 };
 
@@ -102,18 +106,250 @@ describe("limits", () => {
     expect(sizes.length).toBeGreaterThan(20);
   });
 
-  it.each([
-    ["Hessian", 4, 40],
-    ["derivatives", 600, 1],
-  ])("that a single problem's %s exceed are named, with a remedy", async (_, rows, k) => {
+  it("that a single problem's Hessian exceeds are named, with a remedy", async () => {
     const gpu = await backend({ maxBindingBytes: 4096 });
-    const wide = randomActivations(1, rows, k);
+    const wide = randomActivations(1, 4, 40);
     const device = await gpu.upload(wide);
-    const fit = gpu.fitLogistic(device, randomLabels(1, wide, 2), problems(1, k), FIT);
+    const fit = gpu.fitLogistic(device, randomLabels(1, wide, 2), problems(1, 40), FIT);
     await expect(fit).rejects.toThrow(OutOfMemoryError);
-    await expect(fit).rejects.toThrow(new RegExp(`${k} neurons to ${rows} rows.*CPU backend`));
+    await expect(fit).rejects.toThrow(/40 neurons to 4 rows.*CPU backend/);
     device.dispose();
     expect(gpu.device.liveBytes).toBe(0);
+  });
+
+  it("do not limit the rows of a problem: columns are cut by rows", async () => {
+    const gpu = await backend({ maxBindingBytes: 4096 });
+    const long = randomActivations(1, 700, 3);
+    const sets = randomLabels(1, long, 2);
+    const device = await gpu.upload(long);
+    const cpu = createCpuBackend();
+    for (const k of [1, 3]) {
+      const got = await gpu.fitLogistic(device, sets, problems(2, k), FIT);
+      const want = await cpu.fitLogistic(await cpu.upload(long), sets, problems(2, k), FIT);
+      for (const [p, fit] of got.entries()) expectClose(fit.coefficients, want[p].coefficients, 1e-9);
+    }
+  });
+});
+
+describe("fits that the host has to finish", () => {
+  /** Two copies of a neuron and a weak penalty: the Hessian's factor loses more digits than a certificate allows. */
+  const data = randomActivations(31, 200, 3).toFloat32();
+  for (let i = 0; i < 200; i++) data[3 * i + 2] = data[3 * i];
+  const twins = new Activations(data, [200, 3]);
+  const sets = randomLabels(31, twins, 2);
+  const weak = { ...FIT, C: 1e4 };
+
+  it("are those whose certificate was refused", async () => {
+    const gpu = await backend();
+    const cpu = createCpuBackend();
+    const finish = vi.mocked(certify.certifyFit).mockClear();
+    const asked = [0, 1].map((feature) => ({ feature, support: Uint32Array.of(0, 1, 2) }));
+    const got = await gpu.fitLogistic(await gpu.upload(twins), sets, asked, weak);
+    const want = await cpu.fitLogistic(await cpu.upload(twins), sets, asked, weak);
+    expect(finish).toHaveBeenCalledTimes(2);
+    for (const [p, fit] of got.entries()) {
+      expect(fit.convergence.converged).toBe(true);
+      expectClose(fit.coefficients, want[p].coefficients, 1e-7);
+    }
+    finish.mockClear();
+    await gpu.fitLogistic(await gpu.upload(x), labels, problems(6, 3), FIT);
+    expect(finish).not.toHaveBeenCalled();
+  });
+
+  it("are all of a batch, when the certificate that the host checks is wrong", async () => {
+    const gpu = await backend();
+    const cpu = createCpuBackend();
+    const device = await gpu.upload(x);
+    const honest = gpu.device.readFloats.bind(gpu.device);
+    const finish = vi.mocked(certify.certifyFit).mockClear();
+    const lie = vi.spyOn(gpu.device, "readFloats").mockImplementation(async (buffer, options) => {
+      const values = await honest(buffer, options);
+      return buffer.label === "theta" || buffer.label === "single-neuron results"
+        ? values.map((value) => value * 1.001)
+        : values;
+    });
+    const got = await gpu.fitLogistic(device, labels, problems(4, 3), FIT);
+    expect(finish).toHaveBeenCalledTimes(4);
+    const want = await cpu.fitLogistic(await cpu.upload(x), labels, problems(4, 3), FIT);
+    for (const [p, fit] of got.entries()) expectClose(fit.coefficients, want[p].coefficients, 1e-9);
+    finish.mockClear();
+    const singles = await gpu.fitSingleNeurons(device, labels, FIT);
+    expect(finish).toHaveBeenCalledTimes(24);
+    expect(singles.converged.every((flag) => flag === 1)).toBe(true);
+    lie.mockRestore();
+  });
+});
+
+describe("one probe of every neuron", () => {
+  const wide = randomActivations(41, 130, 21);
+  const sets = randomLabels(41, wide, 3, 0.1);
+  const size = 3 * 21;
+  const center = Float64Array.from({ length: size }, (_, at) => 0.1 * (at % 7) - 0.3);
+  const scale = Float64Array.from({ length: size }, (_, at) => 0.5 + 0.1 * (at % 5));
+  const each = Array.from({ length: size }, (_, at) => ({
+    feature: Math.floor(at / 21),
+    support: Uint32Array.of(at % 21),
+    center: center.slice(at, at + 1),
+    scale: scale.slice(at, at + 1),
+  }));
+
+  it.each(["f32", "f16", "u8"] as const)("is what fitLogistic makes of it: %s", async (dtype) => {
+    const stored = wide.toStorage(dtype);
+    const cpu = createCpuBackend();
+    const want = await cpu.fitLogistic(await cpu.upload(stored), sets, each, FIT);
+    // A small binding cuts rows into chunks and features into groups.
+    for (const options of [{}, { maxBindingBytes: 4096, workBytes: 4096 }]) {
+      const gpu = await backend(options);
+      const seen: number[] = [];
+      const onProgress = (done: number, total: number): void => void seen.push(done / total);
+      const got = await gpu.fitSingleNeurons(await gpu.upload(stored), sets, {
+        ...FIT,
+        center,
+        scale,
+        onProgress,
+      });
+      expect([got.features, got.neurons, seen.at(-1)]).toEqual([3, 21, 1]);
+      expect([...got.converged]).toEqual(new Array(size).fill(1));
+      expectClose(
+        got.coefficients,
+        want.map(({ coefficients }) => coefficients[0]),
+        1e-9,
+        "coefficients",
+      );
+      expectClose(
+        got.intercepts,
+        want.map(({ intercept }) => intercept),
+        1e-9,
+        "intercepts",
+      );
+      const objectives = want.map(({ convergence }) => convergence.objective);
+      expectClose(got.objectives, objectives, (at) => 1e-12 * objectives[at], "objectives");
+      expect(Math.max(...got.newtonDecrements)).toBeLessThanOrEqual(FIT.tolerance);
+    }
+  });
+
+  it("is NaN for neurons that are not finite in a row with a label, and right for the others", async () => {
+    const gpu = await backend();
+    const values = Float32Array.from(wide.data);
+    const labelled = sets.of(0).findIndex((label, i) => label <= 1 && sets.of(1)[i] > 1);
+    values[labelled * 21 + 4] = Infinity;
+    const spoilt = new Activations(values, [130, 21]);
+    const got = await gpu.fitSingleNeurons(await gpu.upload(spoilt), sets, FIT);
+    const clean = await gpu.fitSingleNeurons(await gpu.upload(wide), sets, FIT);
+    for (const f of [0, 1, 2]) {
+      const isSpoilt = sets.of(f)[labelled] <= 1;
+      for (let j = 0; j < 21; j++) {
+        const at = f * 21 + j;
+        const nan = isSpoilt && j === 4;
+        expect(got.converged[at]).toBe(nan ? 0 : 1);
+        if (nan) expect([got.coefficients[at], got.objectives[at]]).toEqual([NaN, NaN]);
+        else expect(Math.abs(got.coefficients[at] - clean.coefficients[at])).toBeLessThan(1e-9);
+      }
+    }
+  });
+
+  it("copes with constant neurons and separated classes", async () => {
+    const gpu = await backend();
+    const cpu = createCpuBackend();
+    const values = Float32Array.from({ length: 200 }, (_, at) =>
+      at % 2 === 0 ? 3 : at < 100 ? -1 - at : at,
+    );
+    const few = new Activations(values, [100, 2]);
+    const y = new LabelMatrix(
+      ["f"],
+      100,
+      Uint8Array.from({ length: 100 }, (_, i) => (i < 50 ? 0 : 1)),
+    );
+    const got = await gpu.fitSingleNeurons(await gpu.upload(few), y, FIT);
+    const alone = [0, 1].map((j) => ({ feature: 0, support: Uint32Array.of(j) }));
+    const want = await cpu.fitLogistic(await cpu.upload(few), y, alone, FIT);
+    expect([...got.converged]).toEqual([1, 1]);
+    expectClose(
+      got.coefficients,
+      want.map(({ coefficients }) => coefficients[0]),
+      1e-8,
+    );
+  });
+
+  it("refuses what does not fit, and stops when asked to", async () => {
+    const gpu = await backend();
+    const device = await gpu.upload(wide);
+    const refused = (options: Partial<SingleNeuronOptions>): Promise<unknown> =>
+      gpu.fitSingleNeurons(device, sets, { ...FIT, ...options });
+    await expect(refused({ center: new Float64Array(3) })).rejects.toMatchObject({ code: "shape" });
+    await expect(refused({ scale: new Float64Array(size) })).rejects.toMatchObject({ code: "option" });
+    await expect(refused({ C: -1 })).rejects.toMatchObject({ code: "option" });
+    const signal = AbortSignal.abort(new Error("enough"));
+    await expect(refused({ signal })).rejects.toThrow("enough");
+    const { liveBytes } = gpu.device;
+    await refused({});
+    expect(gpu.device.liveBytes).toBe(liveBytes);
+  });
+});
+
+describe("many label sets at once", () => {
+  const wide = randomActivations(51, 150, 19);
+  const full = randomLabels(51, wide, 20);
+  const gaps = randomLabels(52, wide, 20, 0.2);
+
+  it.each(["f32", "f16", "u8"] as const)("have the moments of each alone: %s", async (dtype) => {
+    const stored = wide.toStorage(dtype);
+    const cpu = createCpuBackend();
+    for (const sets of [full, gaps]) {
+      const want = await cpu.classMoments(await cpu.upload(stored), sets);
+      for (const options of [{}, { maxBindingBytes: 4096 }]) {
+        const gpu = await backend(options);
+        const got = await gpu.classMoments(await gpu.upload(stored), sets);
+        expect(got.count).toEqual(want.count);
+        // Values below 16, at most 150 roundings on a path; a difference has the errors of two sums.
+        const bound = 3 * 160 * 2 ** -24;
+        expectClose(got.mean, want.mean, bound * 16, "mean");
+        const squares = want.sumOfSquares!;
+        expectClose(got.sumOfSquares!, squares, (at) => bound * (squares[at] + 150 * 16), "squares");
+      }
+    }
+  });
+
+  it("keep a value that is not finite in the classes of its row", async () => {
+    const gpu = await backend();
+    const values = Float32Array.from(wide.data);
+    values[7 * 19 + 3] = NaN;
+    const moments = await gpu.classMoments(await gpu.upload(new Activations(values, [150, 19])), full);
+    for (let f = 0; f < 20; f++) {
+      for (const c of [0, 1]) {
+        const means = moments.mean.subarray((2 * f + c) * 19, (2 * f + c + 1) * 19);
+        const spoilt = full.of(f)[7] === c;
+        expect(Array.from(means, Number.isFinite)).toEqual(Array.from(means, (_, j) => !(spoilt && j === 3)));
+      }
+    }
+  });
+});
+
+describe("long segments", () => {
+  it.each(["mean", "max", "last"] as const)("are combined in parts: %s", async (aggregation) => {
+    const long = randomActivations(61, 1300, 5);
+    const named = new Activations(long.data, [1300, 5], {
+      groups: Array.from({ length: 1300 }, (_, i) => i),
+    });
+    const segments = {
+      rows: Uint32Array.from({ length: 1300 }, (_, i) => (i * 7) % 1300),
+      offsets: Uint32Array.of(0, 3, 1203, 1300),
+    };
+    const cpu = createCpuBackend();
+    const host = await cpu.aggregateRows(await cpu.upload(named), aggregation, segments);
+    const want = await host.read();
+    for (const options of [{}, { maxBindingBytes: 4096 }]) {
+      const gpu = await backend(options);
+      const device = await gpu.upload(named);
+      const { liveBytes } = gpu.device;
+      const combined = await gpu.aggregateRows(device, aggregation, segments);
+      const got = await combined.read();
+      // Sums of 128 rows and of ten parts, of values below 16.
+      expectClose(got.toFloat32(), want.toFloat32(), aggregation === "mean" ? 140 * 2 ** -24 * 16 : 0);
+      expect([got.groups, got.provenance]).toEqual([want.groups, want.provenance]);
+      combined.dispose();
+      expect(gpu.device.liveBytes).toBe(liveBytes);
+    }
   });
 });
 

@@ -122,6 +122,7 @@ type Command =
 export class BufferScope {
   readonly #device: ComputeDevice;
   readonly #buffers = new Set<{ dispose(): void }>();
+  #disposed = false;
 
   constructor(device: ComputeDevice) {
     this.#device = device;
@@ -137,9 +138,10 @@ export class BufferScope {
     return this.add(await this.#device.allocateFrom(label, data, signal));
   }
 
-  /** Makes the scope responsible for freeing something. */
+  /** Makes the scope responsible for freeing something; a scope that is disposed of frees it at once. */
   add<T extends { dispose(): void }>(owned: T): T {
-    this.#buffers.add(owned);
+    if (this.#disposed) owned.dispose();
+    else this.#buffers.add(owned);
     return owned;
   }
 
@@ -155,9 +157,21 @@ export class BufferScope {
   }
 
   dispose(): void {
+    this.#disposed = true;
     for (const buffer of this.#buffers) buffer.dispose();
     this.#buffers.clear();
   }
+}
+
+/**
+ * Waits for every promise, and only then for the first failure: what a scope holds is all there when it is disposed of.
+ * Allocations go side by side, since in a browser each is a message to another process and back.
+ */
+export async function together<const T extends readonly Promise<unknown>[]>(
+  pending: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(pending);
+  return Promise.all(pending);
 }
 
 /**
@@ -264,6 +278,7 @@ export class ComputeDevice {
   readonly description: string;
   readonly #owned: boolean;
   readonly #pipelines = new Map<Kernel, Map<string, Pipeline>>();
+  readonly #underway = new Map<Kernel, Map<string, Promise<void>>>();
   readonly #layouts = new Map<Kernel, GPUBindGroupLayout>();
   readonly #modules = new Map<Kernel, GPUShaderModule>();
   readonly #staging: GPUBuffer[] = [];
@@ -497,36 +512,50 @@ export class ComputeDevice {
     }: { offset?: number; byteLength?: number; signal?: AbortSignal | undefined } = {},
   ): Promise<ArrayBuffer> {
     const out = new Uint8Array(byteLength);
-    for (let at = 0; at < byteLength; at += PIECE) {
-      signal?.throwIfAborted();
-      this.assertUsable();
-      const length = Math.min(PIECE, byteLength - at);
-      const padded = Math.ceil(length / 4) * 4;
-      const label = `read ${buffer.label}`;
-      const staging = this.#checked(label, () => this.#takeStaging(padded));
-      try {
-        const mapped = this.guard(
-          this.#checked(label, () => {
-            const encoder = this.gpu.createCommandEncoder({ label });
-            encoder.copyBufferToBuffer(buffer.gpu, offset + at, staging, 0, padded);
-            this.gpu.queue.submit([encoder.finish()]);
-            return staging.mapAsync(MAP_MODE_READ, 0, padded);
-          }),
-        );
-        // What went wrong earlier is the better news: nobody awaits the map then.
-        mapped.catch(() => undefined);
-        await this.settled();
-        await mapped;
-        out.set(new Uint8Array(staging.getMappedRange(0, padded), 0, length), at);
-        staging.unmap();
-      } catch (error) {
-        staging.destroy();
-        throw error;
+    // One piece is copied to the host while the next is on its way.
+    const underway: Promise<void>[] = [];
+    try {
+      for (let at = 0; at < byteLength; at += PIECE) {
+        signal?.throwIfAborted();
+        this.assertUsable();
+        const length = Math.min(PIECE, byteLength - at);
+        const piece = this.#readPiece(buffer, offset + at, out.subarray(at, at + length));
+        piece.catch(() => undefined);
+        underway.push(piece);
+        if (underway.length > 1) await underway.shift();
       }
-      this.#giveStaging(staging);
+    } finally {
+      await Promise.all(underway);
     }
     await this.settled();
     return out.buffer;
+  }
+
+  /** Copies up to {@link PIECE} bytes into `out`. */
+  async #readPiece(buffer: ComputeBuffer, offset: number, out: Uint8Array): Promise<void> {
+    const padded = Math.ceil(out.byteLength / 4) * 4;
+    const label = `read ${buffer.label}`;
+    const staging = this.#checked(label, () => this.#takeStaging(padded));
+    try {
+      const mapped = this.guard(
+        this.#checked(label, () => {
+          const encoder = this.gpu.createCommandEncoder({ label });
+          encoder.copyBufferToBuffer(buffer.gpu, offset, staging, 0, padded);
+          this.gpu.queue.submit([encoder.finish()]);
+          return staging.mapAsync(MAP_MODE_READ, 0, padded);
+        }),
+      );
+      // What went wrong earlier is the better news: nobody awaits the map then.
+      mapped.catch(() => undefined);
+      await this.settled();
+      await mapped;
+      out.set(new Uint8Array(staging.getMappedRange(0, padded), 0, out.byteLength));
+      staging.unmap();
+    } catch (error) {
+      staging.destroy();
+      throw error;
+    }
+    this.#giveStaging(staging);
   }
 
   /** {@link read} as float32. */
@@ -625,6 +654,47 @@ export class ComputeDevice {
     });
   }
 
+  /**
+   * Compiles kernels that were not compiled yet, side by side and without holding up the thread that asks for it. What is
+   * not prepared is compiled at its first dispatch.
+   * @throws DeviceError when a kernel does not compile, or needs a feature that the device lacks
+   */
+  async prepare(
+    variants: readonly (readonly [kernel: Kernel, overrides?: Partial<Overrides>])[],
+  ): Promise<void> {
+    this.assertUsable();
+    const pending: Promise<void>[] = [];
+    for (const [kernel, changed] of variants) {
+      this.requireFeatures(kernel);
+      const overrides = { ...kernel.overrides, ...changed } as Overrides;
+      const key = JSON.stringify(overrides);
+      if (this.#variants(kernel).has(key)) continue;
+      const compiling = this.#compiling(kernel);
+      let compiled = compiling.get(key);
+      if (!compiled) {
+        compiled = this.#compileAsync(kernel, overrides, key).finally(() => compiling.delete(key));
+        compiling.set(key, compiled);
+      }
+      pending.push(compiled);
+    }
+    await this.guard(Promise.all(pending));
+  }
+
+  async #compileAsync(kernel: Kernel, overrides: Overrides, key: string): Promise<void> {
+    const { descriptor, layout } = this.#checked(`compile ${kernel.label}`, () =>
+      this.#pipelineDescriptor(kernel, overrides, key),
+    );
+    try {
+      const gpu = await this.gpu.createComputePipelineAsync(descriptor);
+      this.#variants(kernel).set(key, { gpu, layout });
+    } catch (error) {
+      await this.settled();
+      throw new DeviceError(`Kernel "${kernel.label}" does not compile: ${describe(error)}`, REPORT, {
+        cause: error,
+      });
+    }
+  }
+
   /** Compiles a kernel now rather than at its first dispatch. */
   compile(kernel: Kernel, overrides: Overrides = kernel.overrides): void {
     this.assertUsable();
@@ -634,20 +704,42 @@ export class ComputeDevice {
 
   #pipeline(kernel: Kernel, overrides: Overrides): Pipeline {
     const key = JSON.stringify(overrides);
-    let variants = this.#pipelines.get(kernel);
-    if (!variants) this.#pipelines.set(kernel, (variants = new Map<string, Pipeline>()));
+    const variants = this.#variants(kernel);
     let pipeline = variants.get(key);
     if (!pipeline) {
-      const layout = this.#layout(kernel);
-      const label = `${kernel.label} ${key}`;
-      const gpu = this.gpu.createComputePipeline({
-        label,
-        layout: this.gpu.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
-        compute: { module: this.#module(kernel), entryPoint: kernel.entryPoint, constants: { ...overrides } },
-      });
-      variants.set(key, (pipeline = { gpu, layout }));
+      const { descriptor, layout } = this.#pipelineDescriptor(kernel, overrides, key);
+      variants.set(key, (pipeline = { gpu: this.gpu.createComputePipeline(descriptor), layout }));
     }
     return pipeline;
+  }
+
+  #pipelineDescriptor(
+    kernel: Kernel,
+    overrides: Overrides,
+    key: string,
+  ): { descriptor: GPUComputePipelineDescriptor; layout: GPUBindGroupLayout } {
+    const layout = this.#layout(kernel);
+    const label = `${kernel.label} ${key}`;
+    const descriptor: GPUComputePipelineDescriptor = {
+      label,
+      layout: this.gpu.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+      compute: { module: this.#module(kernel), entryPoint: kernel.entryPoint, constants: { ...overrides } },
+    };
+    return { descriptor, layout };
+  }
+
+  /** Compiled variants of a kernel, by their overrides. */
+  #variants(kernel: Kernel): Map<string, Pipeline> {
+    let variants = this.#pipelines.get(kernel);
+    if (!variants) this.#pipelines.set(kernel, (variants = new Map<string, Pipeline>()));
+    return variants;
+  }
+
+  /** Variants of a kernel that are being compiled. */
+  #compiling(kernel: Kernel): Map<string, Promise<void>> {
+    let compiling = this.#underway.get(kernel);
+    if (!compiling) this.#underway.set(kernel, (compiling = new Map<string, Promise<void>>()));
+    return compiling;
   }
 
   #module(kernel: Kernel): GPUShaderModule {

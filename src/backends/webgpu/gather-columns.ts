@@ -28,11 +28,17 @@ const gatherKernel = defineKernel({
     row_stride: "u32",
     column_stride: "u32",
   },
-  overrides: { storage_type: 0, workgroup_size: 64 },
+  overrides: { storage_type: 0, workgroup_size: 128 },
 });
 
 /** The kernels of this file, for the tests that check every kernel. */
 export const gatherColumnsKernels: readonly Kernel[] = [gatherKernel];
+
+/** Workgroups that cover rows × columns: one per tile, as the kernel lays them out. */
+export function gatherTiles(rows: number, columns: number): number {
+  const across = Math.min(columns, 16);
+  return Math.ceil(rows / Math.floor(512 / across)) * Math.ceil(columns / across);
+}
 
 /** Where the values go: element (r, c) at r·rowStride + c·columnStride. */
 export interface GatherLayout {
@@ -50,9 +56,14 @@ export async function gatherInto(
   { rowStride, columnStride }: GatherLayout,
   signal?: AbortSignal,
 ): Promise<void> {
+  const overrides = { storage_type: STORAGE_CODE[x.dtype] };
+  const compiled = device.prepare([[gatherKernel, overrides]]);
+  // The columns travel while the kernel compiles; a failure of either is reported below.
+  compiled.catch(() => undefined);
   const scope = device.scope();
   try {
     const columnBuffer = await scope.allocateFrom("columns", columns, signal);
+    await compiled;
     let firstOut = 0;
     for (const chunk of x.chunks) {
       const inside = rowsInside(rows, chunk.firstRow, chunk.rows);
@@ -70,8 +81,8 @@ export async function gatherInto(
             row_stride: rowStride,
             column_stride: columnStride,
           },
-          overrides: { storage_type: STORAGE_CODE[x.dtype] },
-          workgroups: Math.ceil((inside.length * columns.length) / gatherKernel.overrides.workgroup_size),
+          overrides,
+          workgroups: gatherTiles(inside.length, columns.length),
         })
         .submit();
       firstOut += inside.length;

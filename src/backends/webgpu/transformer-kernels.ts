@@ -11,7 +11,7 @@ import linearSource from "#shaders/linear.wgsl";
 import rotarySource from "#shaders/rotary.wgsl";
 import { UnsupportedModelError } from "../../errors.ts";
 import type { TransformerSpec } from "../backend.ts";
-import { defineKernel, type Kernel } from "./kernel.ts";
+import { defineKernel, type Kernel, type Overrides } from "./kernel.ts";
 
 export const gatherRowsKernel: Kernel<
   { table: "storage-read"; indices: "storage-read"; out: "storage-read-write"; params: "uniform" },
@@ -77,7 +77,6 @@ export const linearKernel: Kernel<
     workgroup_size: number;
     workgroup_columns: number;
     rows_per_thread: number;
-    columns_per_thread: number;
     tile_inputs: number;
   }
 > = defineKernel({
@@ -104,7 +103,6 @@ export const linearKernel: Kernel<
     workgroup_size: 256,
     workgroup_columns: 16,
     rows_per_thread: 4,
-    columns_per_thread: 4,
     tile_inputs: 4,
   },
 });
@@ -189,12 +187,32 @@ export const transformerKernels: readonly Kernel[] = [
   activateKernel,
 ];
 
+/** Every variant that a forward pass of a model can run. */
+export function transformerVariants(
+  { dHead }: Pick<TransformerSpec, "dHead">,
+  limits: Parameters<typeof attentionTile>[1],
+): (readonly [kernel: Kernel, overrides?: Overrides])[] {
+  return [
+    [gatherRowsKernel],
+    [layerNormKernel],
+    // One row, few and many: see linearTile.
+    ...[1, 64, 1024].map((rows) => [linearKernel, linearTile(rows).overrides] as const),
+    [rotaryKernel],
+    [causalAttentionKernel, attentionTile(dHead, limits).overrides],
+    [addKernel],
+    [activateKernel],
+  ];
+}
+
 /** Value of the `activation` param; 0 is none. */
 export const ACTIVATION_CODE: Readonly<Record<TransformerSpec["activation"], number>> = {
   gelu: 1,
   "gelu-tanh": 2,
   relu: 3,
 };
+
+/** Outputs of a row that a thread of the linear kernel computes. */
+const COLUMNS_PER_THREAD = 4;
 
 /** Overrides of the linear kernel, and the tile of the result that a workgroup then computes. */
 export interface LinearTile {
@@ -205,12 +223,12 @@ export interface LinearTile {
 
 /** Few rows get a low tile, so that threads do not work on rows that are not there. */
 export function linearTile(rows: number): LinearTile {
-  const { workgroup_size, workgroup_columns, columns_per_thread } = linearKernel.overrides;
+  const { workgroup_size, workgroup_columns } = linearKernel.overrides;
   const height = workgroup_size / workgroup_columns;
   const rows_per_thread = rows <= height ? 1 : rows < 16 * height ? 4 : 8;
   return {
     rows: rows_per_thread * height,
-    columns: columns_per_thread * workgroup_columns,
+    columns: COLUMNS_PER_THREAD * workgroup_columns,
     overrides: { rows_per_thread },
   };
 }

@@ -13,7 +13,13 @@ import type {
 import { hookPointsByLayer, hookWidth, type HookName } from "../hook-points.ts";
 import { assertTokenBatch } from "../token-batch.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
-import type { BufferScope, CommandBatch, ComputeBuffer, ComputeDevice } from "./device.ts";
+import {
+  together,
+  type BufferScope,
+  type CommandBatch,
+  type ComputeBuffer,
+  type ComputeDevice,
+} from "./device.ts";
 import {
   ACTIVATION_CODE,
   activateKernel,
@@ -25,6 +31,7 @@ import {
   linearKernel,
   linearTile,
   rotaryKernel,
+  transformerVariants,
 } from "./transformer-kernels.ts";
 import {
   loadTransformerWeights,
@@ -41,6 +48,8 @@ import { allocateActivations, type WebGpuActivations } from "./webgpu-activation
 const WORK_BYTES = 256 * 2 ** 20;
 /** Bytes of logits that are computed before they are read back. */
 const LOGIT_BYTES = 64 * 2 ** 20;
+/** Multiplications of one submission, a layer of a group: no driver takes it for a hang. */
+const MOST_OPERATIONS = 4e10;
 /** Layers submitted before the pass waits for the first of them: abortion is prompt and the queue never runs dry. */
 const LAYERS_AHEAD = 4;
 
@@ -180,6 +189,7 @@ class GptNeoX implements Transformer {
     const logitRows = wanted === "none" ? 0 : wanted === "last" ? sequences : tokens;
     const logits = wanted === "none" ? null : new Float32Array(logitRows * spec.vocabulary);
 
+    await device.prepare(transformerVariants(spec, device.gpu.limits));
     const groups = this.#groups(batch);
     const work = await this.#workspace(Math.max(...groups.map((group) => group.tokens.length)), scope);
     const ahead: Promise<void>[] = [];
@@ -257,7 +267,13 @@ class GptNeoX implements Transformer {
   #groups({ tokens, offsets }: TokenBatch): Group[] {
     const widths = Object.values(this.#widths);
     const together = this.#workBytes / 4 / widths.reduce((sum, width) => sum + width);
-    const room = Math.min(together, this.#maxBindingBytes / 4 / Math.max(...widths));
+    const { dModel, dMlp } = this.spec;
+    const perToken = dModel * (4 * dModel + 2 * dMlp);
+    const room = Math.min(
+      together,
+      this.#maxBindingBytes / 4 / Math.max(...widths),
+      MOST_OPERATIONS / perToken,
+    );
     const groups: Group[] = [];
     for (let s = 0; s + 1 < offsets.length;) {
       const firstSequence = s++;
@@ -284,13 +300,15 @@ class GptNeoX implements Transformer {
     }
     const matrix = (name: keyof Workspace): Promise<ComputeBuffer> =>
       scope.allocate(name, tokens * widths[name] * 4);
-    return {
-      residual: await matrix("residual"),
-      normed: await matrix("normed"),
-      qkv: await matrix("qkv"),
-      mixed: await matrix("mixed"),
-      neurons: await matrix("neurons"),
-    };
+    // All at once: in a browser each allocation is a message to another process and back.
+    const [residual, normed, qkv, mixed, neurons] = await together([
+      matrix("residual"),
+      matrix("normed"),
+      matrix("qkv"),
+      matrix("mixed"),
+      matrix("neurons"),
+    ]);
+    return { residual, normed, qkv, mixed, neurons };
   }
 
   async #tables(group: Group, scope: BufferScope, signal: AbortSignal | undefined): Promise<GroupTables> {

@@ -31,9 +31,10 @@ import { aggregateRows } from "./aggregate-rows.ts";
 import { classMoments } from "./class-moments.ts";
 import { ComputeDevice, Usage } from "./device.ts";
 import { fitLogistic } from "./fit-logistic.ts";
+import { fitSingleNeurons } from "./fit-single-neurons.ts";
 import { gatherColumns } from "./gather-columns.ts";
 import type { LoadOptions } from "./transformer-weights.ts";
-import { fitSingleNeurons, neuronRoc } from "./single-neurons.ts";
+import { neuronRoc } from "./neuron-roc.ts";
 import { loadWebGpuTransformer } from "./transformer.ts";
 import {
   deviceMatrix,
@@ -224,18 +225,20 @@ export class WebGpuBackend implements Backend {
     return fitLogisticL1OnHost(await this.#matrix(x), labels, problems, options);
   }
 
+  async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
+    const matrix = await this.#matrix(x);
+    return neuronRoc(this.device, matrix, labels, options, this.#maxBindingBytes);
+  }
+
+  /** One probe of every neuron for every feature, each neuron alone; results in f64. */
   async fitSingleNeurons(
     x: DeviceActivations,
     labels: LabelMatrix,
     options: SingleNeuronOptions,
   ): Promise<SingleNeuronFits> {
     const matrix = await this.#matrix(x);
-    return fitSingleNeurons(this.device, matrix, labels, options, this.#maxBindingBytes);
-  }
-
-  async neuronRoc(x: DeviceActivations, labels: LabelMatrix, options: CallOptions = {}): Promise<NeuronRoc> {
-    const matrix = await this.#matrix(x);
-    return neuronRoc(this.device, matrix, labels, options, this.#maxBindingBytes);
+    const limits = { maxBindingBytes: this.#maxBindingBytes, workBytes: this.#workBytes };
+    return fitSingleNeurons(this.device, matrix, labels, options, limits);
   }
 
   async loadTransformer(

@@ -14,8 +14,10 @@ import { neuronRoc } from "./neuron-roc.ts";
 
 export function simdStatistics(pool: KernelPool): CpuStatistics {
   return {
-    classMoments: async (x, labels, { signal, squares }) =>
-      classMoments(x, labels, new Pacer(signal), squares),
+    classMoments: async (x, labels, { signal, squares }) => {
+      signal?.throwIfAborted();
+      return classMoments(pool, x, labels, squares, signal);
+    },
     gatherColumns: (x, columns, { signal }) => gatherColumns(pool, x, columns, signal),
     aggregateRows: async (x, aggregation, segments, { signal }) =>
       aggregateRows(x, aggregation, segments, new Pacer(signal)),
