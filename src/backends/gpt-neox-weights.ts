@@ -93,3 +93,13 @@ export function assertTensors(spec: TransformerSpec, source: TensorSource): void
     problems.slice(0, 6).join("; ") + (problems.length > 6 ? `; and ${problems.length - 6} more` : "");
   throw new MissingTensorError(`The checkpoint does not fit its config: ${shown}.`, REMEDY);
 }
+
+/** A checkpoint that holds its embedding once, for both ends. */
+export function withTiedEmbeddings(source: TensorSource): TensorSource {
+  const embedding = source.tensors.get(EMBEDDING);
+  if (!embedding || source.tensors.has(UNEMBEDDING)) return source;
+  return {
+    tensors: new Map(source.tensors).set(UNEMBEDDING, embedding),
+    read: (name, options) => source.read(name === UNEMBEDDING ? EMBEDDING : name, options),
+  };
+}

@@ -1,6 +1,6 @@
 /** Texts as tokens, and which tokens become which rows of activations. */
 import type { Aggregation, CallOptions, RowSegments, TokenBatch } from "../backends/backend.ts";
-import { assertAggregation } from "../backends/cpu/reference/aggregate-rows.ts";
+import { assertAggregation } from "../backends/row-segments.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { GroupId } from "../data/activations.ts";
 import { LabelMatrix } from "../data/labels.ts";

@@ -3,7 +3,7 @@ import type { TensorType } from "../data/tensor.ts";
 import { FormatError, OptionError } from "../errors.ts";
 import { readNpy, writeNpy } from "./npy.ts";
 import { entriesOf, type Named, type RawArray, type RawTensor } from "./raw-tensor.ts";
-import { crc32, readZipDirectory, type ZipMember } from "./zip-directory.ts";
+import type { ZipMember } from "./zip-directory.ts";
 
 /** Most that deflate can shrink anything: 258 bytes from two bits. */
 const MAX_DEFLATE_RATIO = 1032;
@@ -27,6 +27,7 @@ export async function readNpz(
   options: ReadNpzOptions = {},
 ): Promise<Map<string, RawTensor>> {
   const { maxBytes = DEFAULT_MAX_BYTES, names } = options;
+  const { readZipDirectory } = await import("./zip-directory.ts");
   const members = readZipDirectory(bytes)
     .map((member) => [arrayNameOf(member), member] as const)
     .filter(([name]) => names?.includes(name) ?? true);
@@ -79,6 +80,7 @@ async function inflate({ name, deflated, crc32: expected, size, stored }: ZipMem
       });
     }
   }
+  const { crc32 } = await import("./zip-directory.ts");
   if (bytes.length !== size || crc32(bytes) !== expected) {
     throw new FormatError(`${name} in the archive fails its checksum.`, "Save or download it again.");
   }

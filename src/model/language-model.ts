@@ -1,10 +1,8 @@
 /** A language model ready to run: its shape, its tokenizer and its transformer on a backend. */
 import type { Backend, CallOptions, Transformer, TransformerSpec } from "../backends/backend.ts";
-import { assertTensors, EMBEDDING, UNEMBEDDING } from "../backends/gpt-neox-weights.ts";
 import type { TensorSource } from "../data/tensor.ts";
 import { NonFiniteError, ShapeError } from "../errors.ts";
-import { readModelConfig } from "./config.ts";
-import { Tokenizer } from "./tokenizer.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 /** Where a model's files come from: a folder, a server, memory. */
 export interface ModelFiles {
@@ -65,6 +63,12 @@ export async function loadModel(
   options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
   const { signal, onProgress } = options;
+  // Who fits probes to activations of their own needs none of this.
+  const [{ readModelConfig }, { Tokenizer }, { assertTensors, withTiedEmbeddings }] = await Promise.all([
+    import("./config.ts"),
+    import("./tokenizer.ts"),
+    import("../backends/gpt-neox-weights.ts"),
+  ]);
   const config = await files.json("config.json", { signal });
   const { spec, tiedEmbeddings } = readModelConfig(config);
   const tokenizer = await Tokenizer.fromJson(
@@ -103,15 +107,5 @@ function checked(source: TensorSource): TensorSource {
       }
       return tensor;
     },
-  };
-}
-
-/** A checkpoint that holds its embedding once, for both ends. */
-function withTiedEmbeddings(source: TensorSource): TensorSource {
-  const embedding = source.tensors.get(EMBEDDING);
-  if (!embedding || source.tensors.has(UNEMBEDDING)) return source;
-  return {
-    tensors: new Map(source.tensors).set(UNEMBEDDING, embedding),
-    read: (name, options) => source.read(name === UNEMBEDDING ? EMBEDDING : name, options),
   };
 }

@@ -1,6 +1,6 @@
 /** What can be chosen about a probe, its defaults, and the record of the choice. */
 import type { CallOptions } from "../backends/backend.ts";
-import { DEFAULT_TOLERANCE } from "../backends/cpu/reference/newton.ts";
+import { DEFAULT_TOLERANCE } from "../backends/tolerance.ts";
 import { STANDARDISATIONS, type Standardisation } from "../data/standardisation.ts";
 import type { MomentSquares } from "../data/class-moments.ts";
 import { OptionError } from "../errors.ts";

@@ -10,6 +10,7 @@ import type {
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { classWeights } from "../../src/backends/cpu/reference/logistic-loss.ts";
 import { Activations, type StorageType } from "../../src/data/activations.ts";
+import type { ClassMoments, MomentSquares } from "../../src/data/class-moments.ts";
 import { LabelMatrix, UNLABELLED } from "../../src/data/labels.ts";
 import { SparseProbe } from "../../src/probes/sparse-probe.ts";
 import { rankNeurons } from "../../src/ranking/ranking.ts";
@@ -97,6 +98,30 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
         (at) => 1e4 * unit * want.sumOfSquares[at],
         "squares",
       );
+    });
+
+    // Many label sets may take another path than few.
+    it.each([1, 20])("have the squares that were asked for, %i label sets", async (features) => {
+      const x = randomActivations(5, 150, 9);
+      const labels = randomLabels(5, x, features, 0.2);
+      const device = await backend.upload(x);
+      const of = (squares: MomentSquares): Promise<ClassMoments> =>
+        backend.classMoments(device, labels, { squares });
+      const [all, within, none] = [await of("class"), await of("within"), await of("none")];
+      const want = bruteMoments(x, labels);
+      const inBoth = Array.from({ length: 9 * features }, (_, at) => {
+        const f = Math.floor(at / 9);
+        return want.sumOfSquares[(f * 2 + 0) * 9 + (at % 9)] + want.sumOfSquares[(f * 2 + 1) * 9 + (at % 9)];
+      });
+      const gamma = 4 * unit * (chain(150) + 16);
+      expectClose(within.withinSquares!, inBoth, (at) => gamma * inBoth[at] + gamma, "within");
+      expectClose(all.withinSquares!, inBoth, (at) => gamma * inBoth[at] + gamma, "within, of each class");
+      expect(all.sumOfSquares).toHaveLength(2 * 9 * features);
+      expect([within.sumOfSquares, none.sumOfSquares, none.withinSquares]).toEqual([null, null, null]);
+      for (const { count, mean } of [all, within, none]) {
+        expect([...count]).toEqual([...want.count]);
+        expectClose(mean, want.mean, (at) => gamma * want.meanMagnitude[at], "mean");
+      }
     });
 
     it("refuse labels for another number of rows", async () => {

@@ -1,7 +1,7 @@
 /** Token rows combined into one row per text, in WebGL2 textures. */
 import { NonFiniteError } from "../../errors.ts";
 import type { Aggregation, RowSegments } from "../backend.ts";
-import { assertSegments } from "../cpu/reference/aggregate-rows.ts";
+import { assertSegments } from "../row-segments.ts";
 import { SPLIT_RESULTS, type GpuJsDevice, type GpuJsKernel } from "./device.ts";
 import { GpuJsActivations, rowParts, type RowPart } from "./gpujs-activations.ts";
 

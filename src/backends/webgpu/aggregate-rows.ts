@@ -4,7 +4,7 @@ import storageSource from "#shaders/lib/storage.wgsl";
 import kernelSource from "#shaders/aggregate-rows.wgsl";
 import type { GroupId, Provenance } from "../../data/activations.ts";
 import type { Aggregation, RowSegments } from "../backend.ts";
-import { assertAggregation, assertSegments } from "../cpu/reference/aggregate-rows.ts";
+import { assertAggregation, assertSegments } from "../row-segments.ts";
 import { together, type ComputeDevice } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import {

@@ -156,7 +156,7 @@ export async function classMoments(
     for (const chunk of x.chunks) {
       await addSubsets(device, x, chunk, labels, moments, maxBindingBytes, pacer, signal);
     }
-    return moments;
+    return keepSquares(moments, squares);
   }
   for (const group of groups) {
     for (const chunk of x.chunks) {

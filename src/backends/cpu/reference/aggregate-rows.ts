@@ -1,7 +1,7 @@
 /** Token rows combined into one row per text: the mean, the maximum or the last of a segment's rows. */
 import { Activations } from "../../../data/activations.ts";
-import { EmptyDataError, OptionError, ShapeError } from "../../../errors.ts";
 import type { Aggregation, RowSegments } from "../../backend.ts";
+import { assertAggregation, assertSegments } from "../../row-segments.ts";
 import type { Pacer } from "../pacer.ts";
 
 /**
@@ -61,44 +61,4 @@ export async function aggregateRows(
     provenance: { ...provenance, ...kept, aggregation },
     ...(x.groups && { groups: Array.from({ length: outputs }, (_, r) => x.groups![rows[offsets[r]]]) }),
   });
-}
-
-/** @throws OptionError when an aggregation is unknown */
-export function assertAggregation(aggregation: Aggregation): void {
-  if (["token", "mean", "max", "last"].includes(aggregation)) return;
-  throw new OptionError(
-    `The aggregation ${JSON.stringify(aggregation)} is not known.`,
-    'Use "token", "mean", "max" or "last".',
-  );
-}
-
-export function assertSegments(available: number, rows: Uint32Array, offsets: Uint32Array): void {
-  if (offsets.length < 2) {
-    throw new EmptyDataError("There are no segments.", "Give at least one row for each text.");
-  }
-  for (const [at, i] of rows.entries()) {
-    if (i >= available) {
-      throw new ShapeError(
-        `Segment row ${at} is ${i}, but there are ${available} rows.`,
-        `Rows run from 0 to ${available - 1}.`,
-      );
-    }
-  }
-  if (offsets[0] !== 0 || offsets[offsets.length - 1] !== rows.length) {
-    throw new ShapeError(
-      `The offsets run from ${offsets[0]} to ${offsets[offsets.length - 1]}, but ${rows.length} rows are listed.`,
-      "Start the offsets at 0 and end them at the number of rows listed.",
-    );
-  }
-  for (let r = 0; r + 1 < offsets.length; r++) {
-    if (offsets[r + 1] < offsets[r]) {
-      throw new ShapeError(`Offset ${r + 1} is smaller than the one before.`, "Give rising offsets.");
-    }
-    if (offsets[r + 1] === offsets[r]) {
-      throw new EmptyDataError(
-        `Segment ${r} has no rows.`,
-        "Leave out texts that keep no token, and their labels.",
-      );
-    }
-  }
 }

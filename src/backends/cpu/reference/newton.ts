@@ -10,14 +10,12 @@
  * Optimization, section 7.1.
  */
 import type { Convergence } from "../../backend.ts";
+import { DEFAULT_TOLERANCE } from "../../tolerance.ts";
 import { choleskyFactor, choleskySolve } from "./cholesky.ts";
 import { finish, type LogisticLoss } from "./logistic-loss.ts";
 
 /** A lower-triangular L with L·Lᵀ ≈ Hessian, row-major [(k + 1) × (k + 1)], intercept last. */
 export type Preconditioner = Float64Array | Float32Array;
-
-/** Newton decrement at which a fit counts as converged, unless the caller says otherwise. */
-export const DEFAULT_TOLERANCE = 1e-16;
 
 export interface NewtonOptions {
   /** λ²/(2·C·Σω) to reach. Default 1e-16. */

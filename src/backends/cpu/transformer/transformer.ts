@@ -21,8 +21,8 @@ import {
   UNEMBEDDING,
 } from "../../gpt-neox-weights.ts";
 import { hookPointsByLayer, hookWidth, type HookName } from "../../hook-points.ts";
+import { assertAggregation, assertSegments } from "../../row-segments.ts";
 import { assertTokenBatch } from "../../token-batch.ts";
-import { assertAggregation, assertSegments } from "../reference/aggregate-rows.ts";
 import { KernelPool } from "../wasm/kernel-pool.ts";
 import { supportedVariant } from "../wasm/kernel-variant.ts";
 import { javascriptKernels } from "./javascript-kernels.ts";
