@@ -173,7 +173,7 @@ function ask(worker: WorkerThread, message: unknown): Promise<void> {
     const settle = (error: unknown): void => {
       worker.hold(false);
       if (error === null) resolve();
-      else reject(error instanceof Error ? error : new Error(`${error as string}`));
+      else reject(error instanceof Error ? error : new Error(error as string));
     };
     worker.listen(settle, (error) => settle(error ?? new Error("The worker stopped.")));
     worker.postMessage(message);
