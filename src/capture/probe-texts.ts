@@ -367,12 +367,15 @@ function evaluateOn(
 ): Metrics {
   const { coefficients, intercept } = probe.rawCoefficients();
   const x = columns.toFloat32();
-  const at = probe.support.map((neuron) => place.get(neuron)!);
-  const scores = Float64Array.from(rows, (i) => {
+  const at = Uint32Array.from(probe.support, (neuron) => place.get(neuron)!);
+  const scores = new Float64Array(rows.length);
+  // A plain loop: this is every probe times every row times k.
+  for (let r = 0; r < rows.length; r++) {
+    const row = rows[r] * columns.neurons;
     let z = intercept;
-    for (const [c, column] of at.entries()) z += coefficients[c] * x[i * columns.neurons + column];
-    return z;
-  });
+    for (let c = 0; c < at.length; c++) z += coefficients[c] * x[row + at[c]];
+    scores[r] = z;
+  }
   const probabilities = scores.map((z) => 1 / (1 + Math.exp(-z)));
   return evaluateBinary(
     Uint8Array.from(rows, (i) => labels[i]),

@@ -11,8 +11,9 @@ import {
   recall,
 } from "./confusion.ts";
 import { logLoss } from "./log-loss.ts";
-import { averagePrecision, precisionRecallAuc, precisionRecallCurve } from "./precision-recall.ts";
-import { rocAuc } from "./roc.ts";
+import { averagePrecision, curveOfCounts, precisionRecallAuc } from "./precision-recall.ts";
+import { assertFiniteScores, countsByScore } from "./predictions.ts";
+import { areaOfCounts } from "./roc.ts";
 
 /** Names of the metrics, in the order of tables. */
 export const METRIC_NAMES = [
@@ -79,7 +80,9 @@ export function evaluateBinary(
 ): Metrics {
   const predictions = Uint8Array.from(scores, (score) => (score > 0 ? 1 : 0));
   const counts = confusionCounts(labels, predictions);
-  const curve = precisionRecallCurve(labels, scores);
+  assertFiniteScores(scores);
+  const byScore = countsByScore(labels, scores);
+  const curve = curveOfCounts(byScore);
   const values: Record<MetricName, number | null> = {
     accuracy: accuracy(counts),
     balancedAccuracy: balancedAccuracy(counts),
@@ -91,7 +94,7 @@ export function evaluateBinary(
     mcc: matthewsCorrelation(counts),
     kappa: cohenKappa(counts),
     fowlkesMallows: fowlkesMallows(counts),
-    rocAuc: rocAuc(labels, scores),
+    rocAuc: areaOfCounts(byScore),
     prAuc: curve && precisionRecallAuc(curve),
     averagePrecision: curve && averagePrecision(curve),
     logLoss: probabilities ? logLoss(labels, probabilities) : null,

@@ -1,5 +1,5 @@
 /** The precision–recall curve and its two summaries, with scikit-learn's conventions. */
-import { assertFiniteScores, assertPaired, byScore } from "./predictions.ts";
+import { assertFiniteScores, assertPaired, countsByScore, type ScoreCount } from "./predictions.ts";
 
 /**
  * Points by rising threshold. `precision` and `recall` have one point more than `thresholds`: (1, 0), where nothing is
@@ -26,27 +26,29 @@ export function precisionRecallCurve(
 ): PrecisionRecallCurve | null {
   assertPaired(labels, scores);
   assertFiniteScores(scores);
-  const order = byScore(scores);
-  const hits: number[] = [];
-  const called: number[] = [];
-  const thresholds: number[] = [];
-  let positive = 0;
-  for (let at = 0; at < order.length; at++) {
-    const score = scores[order[at]];
-    positive += labels[order[at]];
-    if (at + 1 < order.length && scores[order[at + 1]] === score) continue;
-    hits.push(positive);
-    called.push(at + 1);
-    thresholds.push(score);
+  return curveOfCounts(countsByScore(labels, scores));
+}
+
+/** {@link precisionRecallCurve} of rows that are counted. */
+export function curveOfCounts(counts: readonly ScoreCount[]): PrecisionRecallCurve | null {
+  const positives = counts.reduce((sum, { positive }) => sum + positive, 0);
+  if (positives === 0) return null;
+  const size = counts.length;
+  const precision = new Float64Array(size + 1);
+  const recall = new Float64Array(size + 1);
+  const thresholds = new Float64Array(size);
+  precision[size] = 1;
+  let hits = 0;
+  let called = 0;
+  for (const [c, { score, positive, negative }] of counts.entries()) {
+    hits += positive;
+    called += positive + negative;
+    const t = size - 1 - c;
+    precision[t] = hits / called;
+    recall[t] = hits / positives;
+    thresholds[t] = score;
   }
-  if (positive === 0) return null;
-  const precision = hits.map((tp, t) => tp / called[t]).reverse();
-  const recall = hits.map((tp) => tp / positive).reverse();
-  return {
-    precision: Float64Array.from([...precision, 1]),
-    recall: Float64Array.from([...recall, 0]),
-    thresholds: Float64Array.from(thresholds.reverse()),
-  };
+  return { precision, recall, thresholds };
 }
 
 /** Area under the curve by trapezoids. It interpolates between thresholds, so it is the rosier of the two summaries. */

@@ -1,5 +1,5 @@
 /** Area under the receiver operating characteristic. */
-import { assertFiniteScores, assertPaired, byScore } from "./predictions.ts";
+import { assertFiniteScores, assertPaired, countsByScore, type ScoreCount } from "./predictions.ts";
 
 /**
  * ROC-AUC: the chance that a positive row scores above a negative one, ties counting half; equal to scikit-learn's
@@ -13,20 +13,18 @@ import { assertFiniteScores, assertPaired, byScore } from "./predictions.ts";
 export function rocAuc(labels: ArrayLike<number>, scores: ArrayLike<number>): number | null {
   assertPaired(labels, scores);
   assertFiniteScores(scores);
-  const order = byScore(scores);
-  let positive = 0;
-  let negative = 0;
+  return areaOfCounts(countsByScore(labels, scores));
+}
+
+/** {@link rocAuc} of rows that are counted. */
+export function areaOfCounts(counts: readonly ScoreCount[]): number | null {
+  let positives = 0;
+  let negatives = 0;
   let pairs = 0;
-  for (let start = 0; start < order.length;) {
-    let tiedPositive = 0;
-    let end = start;
-    for (; end < order.length && scores[order[end]] === scores[order[start]]; end++)
-      tiedPositive += labels[order[end]];
-    const tiedNegative = end - start - tiedPositive;
-    pairs += tiedNegative * (positive + tiedPositive / 2);
-    positive += tiedPositive;
-    negative += tiedNegative;
-    start = end;
+  for (const { positive, negative } of counts) {
+    pairs += negative * (positives + positive / 2);
+    positives += positive;
+    negatives += negative;
   }
-  return positive === 0 || negative === 0 ? null : pairs / (positive * negative);
+  return positives === 0 || negatives === 0 ? null : pairs / (positives * negatives);
 }

@@ -65,6 +65,46 @@ describe.each([1, 2, 3])("a pool of %i threads", (threads) => {
   });
 });
 
+describe.each([1, 2, 3])("programs on %i threads", (threads) => {
+  it("do a step when what it reads is there", async () => {
+    const pool = await open(threads);
+    const { memory } = pool;
+    const [rows, d, steps] = [64, 500, 40];
+    // Each step moves every row one place up, from one buffer to the other.
+    const buffers = [memory.allocate(4 * rows * d), memory.allocate(4 * rows * d)];
+    const x = randomActivations(7, rows, d).data as Float32Array;
+    memory.f32(buffers[0], x.length).set(x);
+    const list = memory.allocate(4 * rows);
+    memory.u32(list, rows).set(Uint32Array.from({ length: rows }, (_, r) => (r + 1) % rows));
+    const offsets = memory.allocate(4 * (rows + 1));
+    memory.u32(offsets, rows + 1).set(Uint32Array.from({ length: rows + 1 }, (_, r) => r));
+    const program = Array.from({ length: steps }, (_, s) => ({
+      job: "aggregateRows",
+      items: rows,
+      args: [buffers[s % 2], d, list, offsets, buffers[(s + 1) % 2], 2],
+    }));
+    for (let round = 1; round <= 5; round++) {
+      await pool.runProgram(program);
+      const got = memory.f32(buffers[0], x.length);
+      const shift = (round * steps) % rows;
+      const want = Float32Array.of(...x.subarray(shift * d), ...x.subarray(0, shift * d));
+      expect(got.every((value, i) => value === want[i])).toBe(true);
+    }
+  });
+
+  it("of pools that share threads do not meet", async () => {
+    const pool = await open(threads);
+    const others = await Promise.all([pool.sibling(), pool.sibling()]);
+    const all = [pool, ...others];
+    expect(new Set(all.map(({ memory }) => memory.memory)).size).toBe(3);
+    const x = randomActivations(6, 100_000, 7);
+    const gather = () => Promise.all(all.map((each, j) => gatherColumns(each, x, Uint32Array.of(j, 6))));
+    for (const [j, got] of (await gather()).entries()) expect(got.data).toSatisfy(sameBytes(x, [j, 6]));
+    others[1].release();
+    for (const [j, got] of (await gather()).entries()) expect(got.data).toSatisfy(sameBytes(x, [j, 6]));
+  });
+});
+
 describe("when threads fail", () => {
   // Enough work to be worth other threads.
   const x = randomActivations(5, 120_000, 3);

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import type { HookPoint, TokenBatch, TransformerSpec } from "../../src/backends/backend.ts";
 import { loadCpuTransformer, type CpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
+import type { KernelPool } from "../../src/backends/cpu/wasm/kernel-pool.ts";
 import { openSafetensors } from "../../src/io/safetensors.ts";
 import { readModelConfig } from "../../src/model/config.ts";
 import type { LanguageModel } from "../../src/model/language-model.ts";
@@ -31,10 +32,11 @@ export async function loadFixture(folder: Folder): Promise<LanguageModel> {
 export async function loadTransformer(
   folder: "parallel" | "sequential",
   kernels: "wasm" | "javascript",
+  pool?: KernelPool,
 ): Promise<CpuTransformer> {
   const weights = await openTensorFolder(fixturePath(folder));
   try {
-    return await loadCpuTransformer(fixtureSpec(folder), weights, { kernels });
+    return await loadCpuTransformer(fixtureSpec(folder), weights, { kernels, pool });
   } finally {
     await weights.close();
   }

@@ -189,6 +189,20 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     expect(got.every(Number.isFinite)).toBe(true);
   });
 
+  it.each([1, 3, 8, 13, 40])("rows combined, %i neurons wide, to the bit", async (width) => {
+    const x = normals(new Random(width), 50 * width).map((value) => 1000 * value);
+    const rows = Uint32Array.from({ length: 60 }, (_, i) => (i * 7) % 50);
+    const segments = { rows, offsets: Uint32Array.of(0, 1, 3, 10, 60) };
+    for (const how of ["mean", "max", "last"] as const) {
+      const [got, want] = await onBoth(SPEC, (kernels) => {
+        const out = filled(kernels, new Float32Array(6 * width));
+        kernels.aggregate(filled(kernels, x), width, how, segments, out, 2);
+        return out;
+      });
+      expect(got, how).toEqual(want);
+    }
+  });
+
   it.each(["gelu", "gelu-tanh", "relu"] as const)("%s", async (activation) => {
     const x = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100);
     x[0] = -200;

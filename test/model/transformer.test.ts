@@ -1,5 +1,10 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import type { HookPoint } from "../../src/backends/backend.ts";
+import type { HookPoint, TokenBatch } from "../../src/backends/backend.ts";
+import { Pacer } from "../../src/backends/cpu/pacer.ts";
+import { aggregateRows } from "../../src/backends/cpu/reference/aggregate-rows.ts";
+import { KernelPool } from "../../src/backends/cpu/wasm/kernel-pool.ts";
+import { supportedVariant } from "../../src/backends/cpu/wasm/load-kernels.ts";
+import { spawnWorker } from "../../src/node/spawn-worker.ts";
 import type { CpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
 import { loadCpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
 import {
@@ -26,6 +31,18 @@ import {
 } from "./fixtures.ts";
 
 const KERNELS = ["wasm", "javascript"] as const;
+
+/** A batch over and over. */
+function repeated({ tokens, offsets }: TokenBatch, copies: number): TokenBatch {
+  const sequences = offsets.length - 1;
+  return {
+    tokens: Uint32Array.from({ length: copies * tokens.length }, (_, i) => tokens[i % tokens.length]),
+    offsets: Uint32Array.from(
+      { length: copies * sequences + 1 },
+      (_, s) => Math.floor(s / sequences) * tokens.length + offsets[s % sequences],
+    ),
+  };
+}
 
 describe.each(FOLDERS)("the %s model against torch", (folder) => {
   it("gives every hook point and the last logits", async () => {
@@ -84,15 +101,9 @@ describe.each(["parallel", "sequential"] as const)("the %s model", (folder) => {
 
   it("gives the same values whichever other hook points are asked for, in batches of many chunks", async () => {
     const hookPoints = [...golden.points.keys()];
-    const copies = 20;
-    const { tokens, offsets } = golden.batch;
-    const many = {
-      tokens: Uint32Array.from({ length: copies * tokens.length }, (_, i) => tokens[i % tokens.length]),
-      offsets: Uint32Array.from(
-        { length: copies * (offsets.length - 1) + 1 },
-        (_, s) => Math.floor(s / (offsets.length - 1)) * tokens.length + offsets[s % (offsets.length - 1)],
-      ),
-    };
+    const copies = 80;
+    const { tokens } = golden.batch;
+    const many = repeated(golden.batch, copies);
     const all = await wasm.forward(golden.batch, { hookPoints, logits: "last" });
     for (const point of hookPoints) {
       const { activations, logits } = await wasm.forward(many, { hookPoints: [point] });
@@ -149,6 +160,57 @@ describe.each(["parallel", "sequential"] as const)("the %s model", (folder) => {
       expect(got.rows).toBe(aggregation === "token" ? 6 : 3);
       expect(worstShare(got.toFloat32(), expected[aggregation]), aggregation).toBeLessThan(1);
     }
+  });
+
+  it("aggregates segments that span chunks or come in another order", async () => {
+    const point: HookPoint = "blocks.1.mlp.hook_post";
+    const batch = repeated(golden.batch, 160);
+    const count = batch.tokens.length;
+    expect(count).toBeGreaterThan(2 * 2048);
+    const whole = await wasm.forward(batch, { hookPoints: [point] });
+    const x = await whole.activations.get(point)!.read();
+    for (const segments of [
+      { rows: Uint32Array.of(3, count - 1, 5, 9), offsets: Uint32Array.of(0, 2, 4) },
+      { rows: Uint32Array.of(count - 2, 7, 8, count - 1), offsets: Uint32Array.of(0, 1, 3, 4) },
+      { rows: Uint32Array.of(7, 8, count - 1), offsets: Uint32Array.of(0, 2, 3) },
+    ]) {
+      const aggregate = { aggregation: "mean", segments } as const;
+      const { activations } = await wasm.forward(batch, { hookPoints: [point], aggregate });
+      const want = await aggregateRows(x, "mean", segments, new Pacer(undefined));
+      expect((await activations.get(point)!.read()).data).toEqual(want.data);
+    }
+  });
+
+  it("gives the same bits on several threads, and gives its memory back", async () => {
+    const pool = await KernelPool.open(supportedVariant()!, 3, spawnWorker);
+    const siblings = vi.spyOn(pool, "sibling");
+    const threaded = await loadTransformer(folder, "wasm", pool);
+    const own = (await siblings.mock.results[0].value) as KernelPool;
+    const used: number[] = [];
+    const hookPoints = [...golden.points.keys()];
+    const batch = repeated(golden.batch, 160);
+    const last = {
+      rows: batch.offsets.slice(1).map((end) => end - 1),
+      offsets: batch.offsets.map((_, s) => s),
+    };
+    const means = { aggregation: "mean", segments: last } as const;
+    for (const aggregate of [undefined, means, undefined]) {
+      const request = { hookPoints, logits: "last", ...(aggregate && { aggregate }) } as const;
+      const [one, several] = [await wasm.forward(batch, request), await threaded.forward(batch, request)];
+      expect(several.logits).toEqual(one.logits);
+      for (const point of hookPoints) {
+        const [want, got] = await Promise.all(
+          [one, several].map(async ({ activations }) => (await activations.get(point)!.read()).data),
+        );
+        expect(Buffer.compare(Buffer.from(got.buffer), Buffer.from(want.buffer)), point).toBe(0);
+      }
+      for (const x of [...one.activations.values(), ...several.activations.values()]) x.dispose();
+      used.push(own.memory.used);
+    }
+    expect(used[2]).toBe(used[1]);
+    expect(pool.threads).toBe(3);
+    threaded.dispose();
+    pool.close();
   });
 
   it("runs calls that overlap one after the other", async () => {
