@@ -61,9 +61,16 @@ describe("class moments", () => {
   it("merge with the squares that were asked for, and refuse moments that lack them", () => {
     const merge = (squares: MomentSquares) =>
       mergeClassMoments(emptyClassMoments(1, 1, squares), momentsOf([1], [2, 4]));
-    expect(merge("class")).toMatchObject({ sumOfSquares: Float64Array.of(0, 2), withinSquares: Float64Array.of(2) });
+    expect(merge("class")).toMatchObject({
+      sumOfSquares: Float64Array.of(0, 2),
+      withinSquares: Float64Array.of(2),
+    });
     expect(merge("within")).toMatchObject({ sumOfSquares: null, withinSquares: Float64Array.of(2) });
-    expect(merge("none")).toMatchObject({ mean: Float64Array.of(1, 3), sumOfSquares: null, withinSquares: null });
+    expect(merge("none")).toMatchObject({
+      mean: Float64Array.of(1, 3),
+      sumOfSquares: null,
+      withinSquares: null,
+    });
     const refused = expect.objectContaining({ code: "option" }) as Error;
     const bare = emptyClassMoments(1, 1, "none");
     expect(() => mergeClassMoments(emptyClassMoments(1, 1, "within"), bare)).toThrow(refused);
