@@ -6,8 +6,8 @@
 import { F16, F32, loadCodes, loadHalves, loadValue, U8 } from "./storage";
 import { addWidened, mulAdd } from "./vector";
 
-/** Bytes from one tile of 64 rows × 16 columns to the next: a line more than it takes, or all would fall on one cache set. */
-const TILE: usize = 4160;
+/** Bytes of a tile of 64 rows × 16 columns. */
+const TILE: usize = 4096;
 /** Bytes of the tables of a tile: 16 groups of four rows × 16 subsets × 16 columns. */
 const TABLES: usize = 16384;
 
@@ -60,35 +60,49 @@ function load4(dtype: i32, p: usize): v128 {
   return loadCodes(p);
 }
 
-/** Copies one row, less the pilot, into the tiles. */
+/** Copies a tile, less the pilot: 16 columns at `offset` of 64 rows. Each line of x is read once, many at the same time. */
 @inline
-function packRow(dtype: i32, p: usize, columns: usize, pilot: usize, to: usize): void {
+function loadTile(dtype: i32, rows: usize, offset: usize, pilot: usize, tile: usize): void {
   const step: usize = 16 >> dtype;
-  for (const end = pilot + ((columns & ~15) << 2); pilot < end; pilot += 64) {
-    v128.store(to, f32x4.sub(load4(dtype, p), v128.load(pilot)));
-    v128.store(to, f32x4.sub(load4(dtype, p + step), v128.load(pilot, 16)), 16);
-    v128.store(to, f32x4.sub(load4(dtype, p + 2 * step), v128.load(pilot, 32)), 32);
-    v128.store(to, f32x4.sub(load4(dtype, p + 3 * step), v128.load(pilot, 48)), 48);
-    p += 4 * step;
-    to += TILE;
+  const m0 = v128.load(pilot), m1 = v128.load(pilot, 16), m2 = v128.load(pilot, 32), m3 = v128.load(pilot, 48);
+  for (const end = tile + TILE; tile < end; tile += 64) {
+    const p = <usize>load<u32>(rows) + offset;
+    v128.store(tile, f32x4.sub(load4(dtype, p), m0));
+    v128.store(tile, f32x4.sub(load4(dtype, p + step), m1), 16);
+    v128.store(tile, f32x4.sub(load4(dtype, p + 2 * step), m2), 32);
+    v128.store(tile, f32x4.sub(load4(dtype, p + 3 * step), m3), 48);
+    rows += 4;
   }
 }
 
-function packFloats(p: usize, columns: usize, pilot: usize, to: usize): void {
-  packRow(F32, p, columns, pilot, to);
+function loadFloats(rows: usize, offset: usize, pilot: usize, tile: usize): void {
+  loadTile(F32, rows, offset, pilot, tile);
 }
 
-function packHalves(p: usize, columns: usize, pilot: usize, to: usize): void {
-  packRow(F16, p, columns, pilot, to);
+function loadHalfTile(rows: usize, offset: usize, pilot: usize, tile: usize): void {
+  loadTile(F16, rows, offset, pilot, tile);
 }
 
-function packCodes(p: usize, columns: usize, pilot: usize, to: usize): void {
-  packRow(U8, p, columns, pilot, to);
+function loadCodeTile(rows: usize, offset: usize, pilot: usize, tile: usize): void {
+  loadTile(U8, rows, offset, pilot, tile);
+}
+
+/** A tile of fewer columns, zeros beyond them. */
+function loadRest(dtype: i32, rows: usize, offset: usize, columns: usize, pilot: usize, tile: usize): void {
+  memory.fill(tile, 0, TILE);
+  for (const end = tile + TILE; tile < end; tile += 64) {
+    const p = <usize>load<u32>(rows) + offset;
+    for (let c: usize = 0; c < columns; c++) {
+      const v = dtype == U8 ? <f32>load<u8>(p + c) : loadValue(dtype, p, c, 0, 0);
+      store<f32>(tile + (c << 2), v - load<f32>(pilot + (c << 2)));
+    }
+    rows += 4;
+  }
 }
 
 /** Squares what was packed. */
 function square(tile: usize): void {
-  for (const end = tile + 4096; tile < end; tile += 16) {
+  for (const end = tile + TILE; tile < end; tile += 16) {
     const v = v128.load(tile);
     v128.store(tile, f32x4.mul(v, v));
   }
@@ -207,34 +221,33 @@ export function sumSubsets(item: i32, a: usize, thread: i32): void {
   const K = load<i32>(a, 44);
   const tiles = (columns + 15) >> 4;
   const tables = <usize>load<u32>(a, 52) + <usize>thread * <usize>load<u32>(a, 56);
-  const pack = tables + TABLES;
+  const tile = tables + TABLES;
+  const list = tile + TILE;
   const tileSums = <usize>(K + 2) << 6;
   const pending = <usize>load<u32>(a, 60) + (first >> 4) * tileSums;
   const sums = <usize>load<u32>(a, 64) + (first << 3);
   const power = load<i32>(a, 72);
-  const whole = columns & ~15;
   memory.fill(tables, 0, 64);
-  memory.fill(pack + (tiles - 1) * TILE, 0, 4096);
   for (let b = 0, blocks = load<i32>(a, 32); b < blocks; b++) {
     const block = load<i32>(a, 28) + b;
     for (let r = 0; r < 64; r++) {
       const i = (block << 6) + r;
       const row = i < rows && load<u8>(used + <usize>i) ? x + <usize>i * rowBytes : blank;
-      const to = pack + <usize>(r << 6);
-      if (dtype == F32) packFloats(row, columns, pilot, to);
-      else if (dtype == F16) packHalves(row, columns, pilot, to);
-      else packCodes(row, columns, pilot, to);
-      for (let c = whole; c < columns; c++) {
-        const v = dtype == U8 ? <f32>load<u8>(row + c) : loadValue(dtype, row, c, 0, 0);
-        store<f32>(to + (tiles - 1) * TILE + ((c - whole) << 2), v - load<f32>(pilot + (c << 2)));
-      }
+      store<u32>(list + <usize>(r << 2), <u32>row);
     }
     const entries = <usize>load<u32>(a, 36) + <usize>(b * K << 5);
     const counts = <usize>load<u32>(a, 40) + <usize>(b * K);
     for (let t: usize = 0; t < tiles; t++) {
+      const left = columns - (t << 4);
+      const offset = t << (4 + shift);
+      const shifts = pilot + (t << 6);
+      if (left < 16) loadRest(dtype, list, offset, left, shifts, tile);
+      else if (dtype == F32) loadFloats(list, offset, shifts, tile);
+      else if (dtype == F16) loadHalfTile(list, offset, shifts, tile);
+      else loadCodeTile(list, offset, shifts, tile);
+      if (power == 2) square(tile);
       const to = pending + t * tileSums;
-      if (power == 2) square(pack + t * TILE);
-      addTile(pack + t * TILE, tables, entries, counts, K, to, to + 128, load<i32>(a, 68));
+      addTile(tile, tables, entries, counts, K, to, to + 128, load<i32>(a, 68));
     }
     if ((block & 7) != 7 && (block + 1) << 6 < rows) continue;
     for (let t: usize = 0; t < tiles; t++) {
