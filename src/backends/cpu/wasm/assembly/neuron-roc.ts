@@ -185,7 +185,9 @@ export function neuronRoc(item: i32, a: usize, thread: i32): void {
 
   // The walk: (TPR − FPR)·pairs of the rule "at or above the value in turn", and its negative, in two lanes of f64.
   const n0 = <f64>negatives, n1 = <f64>positives;
-  const ofNegative = f64x2(n1, -n1), ofPositive = f64x2(-n0, n0);
+  // What a negative and a positive row change, where the counts were.
+  v128.store(counts, f64x2(n1, -n1));
+  v128.store(counts, f64x2(-n0, n0), 16);
   let gain = f64x2.splat(0);
   let best: f64 = 0, bestGain = gain, bestAt = sorted, bestBefore: u32 = 0xffffffff;
   let below: u32 = 0, belowGroup: u32 = 0, before: u32 = 0xffffffff;
@@ -204,7 +206,7 @@ export function neuronRoc(item: i32, a: usize, thread: i32): void {
         most = f64x2.pmax(most, gain);
         before = key;
       }
-      gain = f64x2.add(gain, v128.bitselect(ofPositive, ofNegative, i32x4.splat(<i32>positive)));
+      gain = f64x2.add(gain, v128.load(counts + (<usize>(u & 1) << 4)));
       // Pairs with a negative row below count twice, equal ones once.
       area += <u64>((below + belowGroup) & positive);
       below += 1 + positive;
@@ -228,7 +230,7 @@ export function neuronRoc(item: i32, a: usize, thread: i32): void {
       atThreshold = here;
     }
     bestBefore = u >> 1;
-    gain = f64x2.add(gain, (u & 1) == 1 ? ofPositive : ofNegative);
+    gain = f64x2.add(gain, v128.load(counts + (<usize>(u & 1) << 4)));
   }
   const m = <i32>threshold - <i32>base;
   const magnitude = m == 0 ? 0 : (<u32>abs(m) + less) << dropped;
