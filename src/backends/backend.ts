@@ -128,7 +128,7 @@ export interface SingleNeuronFits {
   /** On the centred and scaled neuron. */
   readonly coefficients: Float64Array;
   readonly intercepts: Float64Array;
-  /** The objective's value. */
+  /** The objective's value; to about 2⁻²³·C·Σω where it was computed in float32. */
   readonly objectives: Float64Array;
   /** λ²/(2·C·Σω), or a bound of it where the result was computed in float32. */
   readonly newtonDecrements: Float64Array;

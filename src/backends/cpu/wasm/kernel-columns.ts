@@ -9,7 +9,7 @@ import { STORAGE_CODES } from "./kernel-rows.ts";
 
 /** Bytes of columns copied at a time, and of panels: wide enough that rows are read in runs of some KB. */
 const COPY_BYTES = 256 * 2 ** 20;
-const PANEL_BYTES = 48 * 2 ** 20;
+const PANEL_BYTES = 96 * 2 ** 20;
 
 /** Rows of an item of `packPanels`. */
 const ITEM_ROWS = 1024;

@@ -9,6 +9,8 @@
 const BUCKETS: i32 = 2048;
 /** Most bits of one pass. */
 const DIGIT: i32 = 11;
+/** Rows up to which two digits order nearly all of them. */
+const FEW: i32 = 65536;
 /** Elements of the walk between two looks at the largest gain. */
 const STRETCH: i32 = 64;
 
@@ -33,6 +35,72 @@ function scatter(from: usize, end: usize, starts: usize, shift: u32, mask: u32):
     store<u32>(<usize>to, u);
     store<u32>(start, to + 4);
   }
+}
+
+/**
+ * Sorts by some digits of `width` bits from bit `shift` on, lowest digit first; equal elements keep their order. The result is
+ * in `to` after an odd number of digits.
+ */
+function sortDigits(from: usize, to: usize, n: i32, counts: usize, shift: u32, digits: i32, width: i32): void {
+  const buckets = 1 << width;
+  const mask = <u32>buckets - 1;
+  const counts1 = counts + (BUCKETS << 2), counts2 = counts1 + (BUCKETS << 2);
+  const shift1 = shift + width, shift2 = shift1 + width;
+  const end = from + (<usize>n << 2);
+  memory.fill(counts, 0, 3 * (BUCKETS << 2));
+  // One look at each element counts all digits.
+  if (digits > 2) {
+    for (let p = from; p < end; p += 4) {
+      const u = load<u32>(p);
+      count(counts, (u >> shift) & mask);
+      count(counts1, (u >> shift1) & mask);
+      count(counts2, (u >> shift2) & mask);
+    }
+  } else {
+    for (let p = from; p < end; p += 4) {
+      const u = load<u32>(p);
+      count(counts, (u >> shift) & mask);
+      if (digits > 1) count(counts1, (u >> shift1) & mask);
+    }
+  }
+  startsOf(counts, buckets, to);
+  scatter(from, end, counts, shift, mask);
+  if (digits > 1) {
+    startsOf(counts1, buckets, from);
+    scatter(to, to + (<usize>n << 2), counts1, shift1, mask);
+  }
+  if (digits > 2) {
+    startsOf(counts2, buckets, to);
+    scatter(from, end, counts2, shift2, mask);
+  }
+}
+
+@inline
+function count(counts: usize, digit: u32): void {
+  const at = counts + (<usize>digit << 2);
+  store<u32>(at, load<u32>(at) + 1);
+}
+
+/** Moves elements that are out of order, at the price of `most` moves; false when that was not enough. */
+function insertionSort(from: usize, end: usize, most: i32): bool {
+  let before = load<u32>(from);
+  for (let p = from + 4; p < end; p += 4) {
+    const u = load<u32>(p);
+    // Labels do not count: equal keys stay as they are, and negative rows come first among them.
+    if (u >> 1 >= before >> 1) {
+      before = u;
+      continue;
+    }
+    let to = p;
+    do {
+      store<u32>(to, load<u32>(to - 4));
+      to -= 4;
+      most--;
+    } while (to > from && load<u32>(to - 4) >> 1 > u >> 1);
+    store<u32>(to, u);
+    if (most < 0) return false;
+  }
+  return true;
 }
 
 /**
@@ -90,7 +158,7 @@ export function neuronRoc(item: i32, a: usize, thread: i32): void {
     return;
   }
 
-  // Keys, without the label; in one pass over them the counts of all digits, and the labels of the positive rows.
+  // Keys, and the labels of the positive rows.
   for (let p = values; p < end; p += 16) {
     const v = v128.load(p);
     const sign = i32x4.shr_s(v, 31);
@@ -102,42 +170,24 @@ export function neuronRoc(item: i32, a: usize, thread: i32): void {
     v128.store(p, i32x4.shl(i32x4.add(signed, i32x4.splat(<i32>base)), 1));
   }
   const keyBits = <i32>(32 - clz(2 * base + 1));
-  const passes = (keyBits + DIGIT - 1) / DIGIT;
-  const width = <u32>((keyBits + passes - 1) / passes);
-  const mask: u32 = (1 << width) - 1;
-  const buckets = 1 << width;
-  const counts1 = counts + (BUCKETS << 2), counts2 = counts1 + (BUCKETS << 2);
-  const shift1 = 1 + width, shift2 = min<u32>(31, 1 + 2 * width);
-  memory.fill(counts, 0, 3 * (BUCKETS << 2));
-  const firstPositive = values + (<usize>negatives << 2);
-  for (let p = values; p < end; p += 4) {
-    const u = load<u32>(p);
-    const c0 = counts + (<usize>((u >> 1) & mask) << 2);
-    store<u32>(c0, load<u32>(c0) + 1);
-    const c1 = counts1 + (<usize>((u >> shift1) & mask) << 2);
-    store<u32>(c1, load<u32>(c1) + 1);
-    const c2 = counts2 + (<usize>((u >> shift2) & mask) << 2);
-    store<u32>(c2, load<u32>(c2) + 1);
+  for (let p = values + (<usize>negatives << 2); p < end; p += 4) store<u32>(p, load<u32>(p) | 1);
+  let sorted: usize = 0;
+  if (keyBits > 2 * DIGIT && n <= FEW) {
+    // Two digits leave few elements out of order when there are few: they are moved one by one.
+    sortDigits(values, other, n, counts, 1 + keyBits - 2 * DIGIT, 2, DIGIT);
+    if (insertionSort(values, end, n << 1)) sorted = values;
   }
-  for (let p = firstPositive; p < end; p += 4) store<u32>(p, load<u32>(p) | 1);
-  const otherEnd = other + (<usize>n << 2);
-  startsOf(counts, buckets, other);
-  scatter(values, end, counts, 1, mask);
-  let sorted = other;
-  if (passes > 1) {
-    startsOf(counts1, buckets, values);
-    scatter(other, otherEnd, counts1, shift1, mask);
-    sorted = values;
-  }
-  if (passes > 2) {
-    startsOf(counts2, buckets, other);
-    scatter(values, end, counts2, shift2, mask);
-    sorted = other;
+  if (sorted == 0) {
+    const passes = (keyBits + DIGIT - 1) / DIGIT;
+    sortDigits(values, other, n, counts, 1, passes, (keyBits + passes - 1) / passes);
+    sorted = (passes & 1) == 1 ? other : values;
   }
 
   // The walk: (TPR − FPR)·pairs of the rule "at or above the value in turn", and its negative, in two lanes of f64.
   const n0 = <f64>negatives, n1 = <f64>positives;
-  const ofNegative = f64x2(n1, -n1), ofPositive = f64x2(-n0, n0);
+  // What a negative and a positive row change, where the counts were.
+  v128.store(counts, f64x2(n1, -n1));
+  v128.store(counts, f64x2(-n0, n0), 16);
   let gain = f64x2.splat(0);
   let best: f64 = 0, bestGain = gain, bestAt = sorted, bestBefore: u32 = 0xffffffff;
   let below: u32 = 0, belowGroup: u32 = 0, before: u32 = 0xffffffff;
@@ -156,7 +206,7 @@ export function neuronRoc(item: i32, a: usize, thread: i32): void {
         most = f64x2.pmax(most, gain);
         before = key;
       }
-      gain = f64x2.add(gain, v128.bitselect(ofPositive, ofNegative, i32x4.splat(<i32>positive)));
+      gain = f64x2.add(gain, v128.load(counts + (<usize>(u & 1) << 4)));
       // Pairs with a negative row below count twice, equal ones once.
       area += <u64>((below + belowGroup) & positive);
       below += 1 + positive;
@@ -180,7 +230,7 @@ export function neuronRoc(item: i32, a: usize, thread: i32): void {
       atThreshold = here;
     }
     bestBefore = u >> 1;
-    gain = f64x2.add(gain, (u & 1) == 1 ? ofPositive : ofNegative);
+    gain = f64x2.add(gain, v128.load(counts + (<usize>(u & 1) << 4)));
   }
   const m = <i32>threshold - <i32>base;
   const magnitude = m == 0 ? 0 : (<u32>abs(m) + less) << dropped;
