@@ -1,6 +1,12 @@
 /** What every backend must do, one line per implementation. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Backend, L1Fit, L1Problem, LogisticOptions, LogisticProblem } from "../../src/backends/backend.ts";
+import type {
+  Backend,
+  L1Fit,
+  L1Problem,
+  LogisticOptions,
+  LogisticProblem,
+} from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { classWeights } from "../../src/backends/cpu/reference/logistic-loss.ts";
 import { Activations, type StorageType } from "../../src/data/activations.ts";

@@ -5,4 +5,4 @@ export { add, erf, gelu, geluTanh, relu } from "./activation";
 export { attend, rotate } from "./attention";
 export { gatherRows } from "./gather-rows";
 export { denseDouble, denseFloat } from "./dense-logistic";
-export { gatherPanels, panelGram, panelSums } from "./panels";
+export { gatherPanels, movePanels, panelGram, panelSums } from "./panels";
