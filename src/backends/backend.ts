@@ -142,6 +142,10 @@ export interface L1Convergence {
   readonly objective: number;
   /** The objective minus a lower bound of its minimum: never negative. */
   readonly dualityGap: number;
+  /** Euclidean norm of the objective's shortest subgradient at the result. */
+  readonly gradientNorm: number;
+  /** Every weighted row lies strictly on its side. */
+  readonly separated: boolean;
 }
 
 export interface L1Fit {

@@ -30,8 +30,10 @@ export interface ProbeSettings {
   readonly C: number;
   readonly classWeight: ClassWeight;
   readonly standardise: Standardisation;
-  /** The ranking's name; that of the function, or `"custom"`, where one was given. */
+  /** The ranking's name; that of the function, or `"custom"`, where one was given. `"l1"` where the penalty chose. */
   readonly ranking: string;
+  /** Present where the coefficients carry an L1 penalty; absent: ½‖w‖². */
+  readonly penalty?: "l1";
   readonly tolerance: number;
   readonly maxIterations: number;
 }

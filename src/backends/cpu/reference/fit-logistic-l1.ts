@@ -240,7 +240,14 @@ async function solve(
             support: Uint32Array.from(kept, (at) => columns[at]),
             coefficients: Float64Array.from(kept, (at) => theta[at]),
             intercept: theta[k],
-            convergence: { converged, iterations, objective: solved.value, dualityGap: gap },
+            convergence: {
+              converged,
+              iterations,
+              objective: solved.value,
+              dualityGap: gap,
+              gradientNorm: subgradientNorm(correlations, C, columns, solved),
+              separated: separates(design),
+            },
           },
           end: { w: new Map(kept.map((at) => [columns[at], theta[at]])), b: theta[k] },
         };
@@ -411,6 +418,28 @@ async function descend(
     } else everything = false;
   }
   return target;
+}
+
+/** ‖·‖ of the shortest subgradient of P: the conditions of {@link violation}, over all columns. */
+function subgradientNorm(
+  correlations: Float64Array,
+  C: number,
+  columns: Uint32Array,
+  { theta, gradient }: WorkingPoint,
+): number {
+  const k = columns.length;
+  const off = correlations.map((c) => Math.max(0, C * Math.abs(c) - 1));
+  for (const [at, j] of columns.entries()) {
+    if (theta[at] !== 0) off[j] = C * correlations[j] + Math.sign(theta[at]);
+  }
+  const sum = off.reduce((squares, v) => (Number.isFinite(v) ? squares + v * v : squares), 0);
+  return Math.sqrt(sum + (C * gradient[k]) ** 2);
+}
+
+/** A row on its side of the boundary has less than half of its weight as residual. */
+function separates(design: L1Design): boolean {
+  const residuals = design.residuals();
+  return design.signedWeights.every((a, i) => 2 * Math.abs(residuals[i]) < Math.abs(a));
 }
 
 /** D at κ times the residuals of the point evaluated last. */

@@ -54,14 +54,14 @@ export function movePanels(item: i32, a: usize, thread: i32): void {
   const from = <usize>load<u32>(a, 8);
   const sources = <usize>load<u32>(a, 16);
   const targets = <usize>load<u32>(a, 20);
-  for (let r = item * BLOCK, end = min(r + BLOCK, n); r < end; r++) {
-    const at = <usize>r << 5;
-    const to = <usize>load<u32>(a) + at;
-    store<f32>(to, 1);
-    for (let c: usize = 0; c < bytes; c += 4) {
-      const value = load<f32>(from + at + columnOffset(<usize>load<u32>(sources + c), panelBytes));
-      store<f32>(to + columnOffset(<usize>load<u32>(targets + c), panelBytes), value);
-    }
+  const first = <usize>(item * BLOCK) << 5;
+  const end = <usize>min((item + 1) * BLOCK, n) << 5;
+  const to = <usize>load<u32>(a);
+  for (let at = first; at < end; at += ROW) store<f32>(to + at, 1);
+  for (let c: usize = 0; c < bytes; c += 4) {
+    const source = from + columnOffset(<usize>load<u32>(sources + c), panelBytes);
+    const target = to + columnOffset(<usize>load<u32>(targets + c), panelBytes);
+    for (let at = first; at < end; at += ROW) store<f32>(target + at, load<f32>(source + at));
   }
 }
 
