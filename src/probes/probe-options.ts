@@ -19,7 +19,7 @@ export interface ProbeOptions extends CallOptions {
   readonly ranking?: RankingName | RankingFunction;
   /** Newton decrement per unit weight at which a fit has converged. Default 1e-16. */
   readonly tolerance?: number;
-  /** Newton steps at most. Default 100. */
+  /** Newton steps at most; on more than 512 neurons steps of any kind. Default 100. */
   readonly maxIterations?: number;
   /** Called as fits finish. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
