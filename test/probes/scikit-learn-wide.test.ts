@@ -11,13 +11,31 @@ import { SparseProbe } from "../../src/probes/sparse-probe.ts";
 import fixture from "../fixtures/sklearn/wide.json" with { type: "json" };
 import { expectClose } from "../support/expect-close.ts";
 
-const bytes = (text: string): Uint8Array => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const { rows, neurons, labels } = fixture;
-const x = new Activations(bytes(fixture.codes), [rows, neurons], {
+
+/** The codes of `wide_codes` in the script: a linear congruential generator, and three factors that columns share. */
+function wideCodes(): Uint8Array {
+  let state = 1;
+  const draw = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 24;
+  };
+  const codes = new Uint8Array(rows * neurons);
+  for (let i = 0; i < rows; i++) {
+    const factors = [draw(), draw(), draw()];
+    for (let j = 0; j < neurons; j++) {
+      const shared = factors.reduce((sum, factor, r) => sum + factor * ((j >> r) & 1), 0);
+      codes[i * neurons + j] = Math.floor((draw() + shared) / 4);
+    }
+  }
+  return codes;
+}
+
+const x = new Activations(wideCodes(), [rows, neurons], {
   dtype: "u8",
   code: {
-    scale: new Float32Array(bytes(fixture.scale).buffer),
-    offset: new Float32Array(bytes(fixture.offset).buffer),
+    scale: Float32Array.from({ length: neurons }, (_, j) => 2 ** ((j % 3) - 5)),
+    offset: Float32Array.from({ length: neurons }, (_, j) => (j % 7) - 3),
   },
 });
 
