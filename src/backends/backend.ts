@@ -84,7 +84,7 @@ export interface LogisticOptions extends CallOptions {
   readonly balanced: boolean;
   /** Newton decrement λ²/(2·C·Σω) at which a fit counts as converged. */
   readonly tolerance: number;
-  /** Newton steps at most. */
+  /** Newton steps at most; on more than 512 columns steps of any kind, and ten times as many passes over the data. */
   readonly maxIterations: number;
   /** Called after each finished part of the batch with the number of finished problems. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -98,7 +98,10 @@ export interface Convergence {
   readonly iterations: number;
   /** Euclidean norm of the objective's gradient at the result. */
   readonly gradientNorm: number;
-  /** λ²/(2·C·Σω): an estimate of the mean loss per unit weight still to be gained; unchanged by scaling X. */
+  /**
+   * λ²/(2·C·Σω): an estimate of the mean loss per unit weight still to be gained; unchanged by scaling X. On more than 512
+   * columns an upper estimate, taken before the last step.
+   */
   readonly newtonDecrement: number;
   /** The objective's value. */
   readonly objective: number;
@@ -184,6 +187,10 @@ export interface L1Convergence {
   readonly objective: number;
   /** The objective minus a lower bound of its minimum: never negative. */
   readonly dualityGap: number;
+  /** Euclidean norm of the objective's shortest subgradient at the result. */
+  readonly gradientNorm: number;
+  /** Every weighted row lies strictly on its side. */
+  readonly separated: boolean;
 }
 
 export interface L1Fit {

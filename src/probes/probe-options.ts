@@ -20,7 +20,7 @@ export interface ProbeOptions extends CallOptions {
   readonly ranking?: RankingName | RankingFunction;
   /** Newton decrement per unit weight at which a fit has converged. Default 1e-16. */
   readonly tolerance?: number;
-  /** Newton steps at most. Default 100. */
+  /** Newton steps at most; on more than 512 neurons steps of any kind. Default 100. */
   readonly maxIterations?: number;
   /** Called as fits finish. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -31,8 +31,10 @@ export interface ProbeSettings {
   readonly C: number;
   readonly classWeight: ClassWeight;
   readonly standardise: Standardisation;
-  /** The ranking's name; that of the function, or `"custom"`, where one was given. */
+  /** The ranking's name; that of the function, or `"custom"`, where one was given. `"l1"` where the penalty chose. */
   readonly ranking: string;
+  /** Present where the coefficients carry an L1 penalty; absent: ½‖w‖². */
+  readonly penalty?: "l1";
   readonly tolerance: number;
   readonly maxIterations: number;
 }

@@ -26,6 +26,7 @@ import {
   type ProbeOrigin,
   type SelectedSupport,
 } from "./fit-supports.ts";
+import { fitLassoRecords } from "./fit-lasso.ts";
 import { momentSquares, probeSettings, type ProbeOptions, type ProbeSettings } from "./probe-options.ts";
 import {
   recordFromJson,
@@ -163,6 +164,48 @@ export class SparseProbe implements ProbeRecord {
     if (labelSets instanceof LabelMatrix) return fitBatch(acts, labelSets, ks, options);
     const { labels, positives, failures } = readLabelSets(labelSets);
     return fitBatch(acts, labels, ks, options, positives, failures);
+  }
+
+  /**
+   * Fits all neurons of one feature with an L1 penalty, min C·Σ ω·loss + ‖w‖₁, which leaves most coefficients at zero: the
+   * probe's support is the others, strongest first, and its scores are the coefficients. `convergence.newtonDecrement` is the
+   * duality gap per unit of weight, which bounds what is still to be gained.
+   *
+   * @param Cs inverse regularisation strengths; a larger one leaves more neurons
+   * @param options tolerance is that of the duality gap, 1e-10 by default; maxIterations 1000
+   * @returns one probe per C, in the order given
+   * @throws SupportSizeError when a C is so small that no neuron is left
+   * @throws what `fit` throws
+   */
+  static async lasso(
+    acts: ActivationSource,
+    labels: ProbeLabels,
+    Cs: readonly number[],
+    options: Omit<FitOptions, "C" | "ranking"> = {},
+  ): Promise<SparseProbe[]> {
+    const { matrix, positive } = oneFeature(labels, options);
+    const { signal, rows, backend = createCpuBackend() } = options;
+    signal?.throwIfAborted();
+    const source = await openActivations(acts, backend, { signal });
+    try {
+      assertLabelled(matrix.rows, source.rows);
+      const chosen = rows ? matrix.restrictedTo(rows) : matrix;
+      const moments = await source.classMoments(chosen, { signal });
+      const [failure] = selectSupports(moments, chosen, [1]).failures;
+      if (failure as ProbeFailure | undefined) throw failure.error;
+      const all = Uint32Array.from({ length: source.neurons }, (_, j) => j);
+      const columns = await source.columns(all, { signal });
+      const origin: ProbeOrigin = {
+        backend: backend.info.kind,
+        neurons: source.neurons,
+        ...originOf({ ...source.provenance, ...options.provenance }),
+        positives: [positive],
+      };
+      const records = await fitLassoRecords(backend, columns, chosen, Cs, moments, origin, options);
+      return records.map((record) => new SparseProbe(record));
+    } finally {
+      source.close();
+    }
   }
 
   /**

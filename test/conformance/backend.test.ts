@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type {
   Backend,
+  L1Fit,
+  L1Problem,
   LogisticOptions,
   LogisticProblem,
   SingleNeuronFits,
@@ -300,6 +302,121 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
     });
   });
 
+  describe("logistic fits on more columns than a Hessian has room for", () => {
+    it.each(STORAGE)("satisfy the optimality conditions on %s, beside narrow ones", async (dtype) => {
+      const x = randomActivations(31, 60, 640).toStorage(dtype);
+      const labels = randomLabels(31, x, 2, 0.1);
+      // Some columns in descending order, all of them in another order, and three.
+      const supports = [
+        Uint32Array.from({ length: 600 }, (_, j) => 630 - j),
+        Uint32Array.from({ length: 640 }, (_, j) => (j * 7) % 640),
+        Uint32Array.of(5, 1, 600),
+      ];
+      const problems = supports.map((support, p) => ({
+        feature: p % 2,
+        support,
+        center: Float64Array.from(support, (j) => 0.01 * (j % 50) - 0.3),
+        scale: Float64Array.from(support, (j) => 0.5 + 0.01 * (j % 90)),
+      }));
+      const device = await backend.upload(x);
+      for (const C of dtype === "f32" ? [1, 0.01, 100] : [1]) {
+        const options = { ...FIT, C };
+        const seen: number[] = [];
+        const fits = await backend.fitLogistic(device, labels, problems, {
+          ...options,
+          onProgress: (done) => seen.push(done),
+        });
+        expect(seen).toEqual([1, 2, 3]);
+        for (const [p, fit] of fits.entries()) {
+          expect(fit.convergence.converged).toBe(true);
+          // The bounds of narrow fits: the decrement bounds each entry of the gradient.
+          const { gradient, scale } = plainGradient(x, labels, problems[p], options, fit);
+          const none = gradient.map(() => 0);
+          expectClose(gradient, none, (j) => scale[j], `gradient, C = ${C}, k = ${supports[p].length}`);
+        }
+      }
+    });
+
+    it("do not read unlabelled rows, and say so when a labelled one is not finite", async () => {
+      const x = randomActivations(32, 40, 520);
+      const labels = randomLabels(32, x, 1);
+      labels.values[7] = UNLABELLED;
+      const spoilt = x.data.slice() as Float32Array;
+      spoilt.fill(NaN, 7 * 520, 8 * 520);
+      const acts = new Activations(spoilt, [40, 520]);
+      const problems = [{ feature: 0, support: Uint32Array.from({ length: 520 }, (_, j) => j) }];
+      if (backend.info.kind !== "gpujs") {
+        const [fit] = await backend.fitLogistic(await backend.upload(acts), labels, problems, FIT);
+        expect(fit.convergence.converged).toBe(true);
+      }
+      const [stopped] = await backend.fitLogistic(await backend.upload(x), labels, problems, {
+        ...FIT,
+        maxIterations: 1,
+        tolerance: 1e-30,
+      });
+      expect(stopped.convergence.converged).toBe(false);
+      expect(stopped.coefficients.every(Number.isFinite)).toBe(true);
+    });
+  });
+
+  describe("logistic fits with an L1 penalty", () => {
+    const L1 = { balanced: true, tolerance: 1e-10, maxIterations: 200 };
+
+    it.each(STORAGE)("satisfy the optimality conditions on %s", async (dtype) => {
+      const x = randomActivations(33, 120, 90).toStorage(dtype);
+      const labels = randomLabels(33, x, 2, 0.1);
+      const center = Float64Array.from({ length: 90 }, (_, j) => 0.1 * (j % 7) - 0.3);
+      const scale = Float64Array.from({ length: 90 }, (_, j) => 0.5 + 0.1 * (j % 5));
+      const problems = [
+        { feature: 0, C: 1, center, scale },
+        { feature: 1, C: 0.1 },
+        { feature: 0, C: 0.05, center, scale },
+        { feature: 1, C: 1e-6 },
+      ];
+      const device = await backend.upload(x);
+      for (const balanced of dtype === "f32" ? [true, false] : [true]) {
+        const options = { ...L1, balanced };
+        const fits = await backend.fitLogisticL1(device, labels, problems, options);
+        for (const [p, fit] of fits.entries()) {
+          expectOptimalL1(x, labels, problems[p], options, fit);
+        }
+        expect(fits[3].support.length).toBe(0);
+        expect(fits[0].support.length).toBeGreaterThan(fits[2].support.length);
+      }
+    });
+
+    it("leave out neurons that are not finite in a labelled row", async () => {
+      if (backend.info.kind === "gpujs") return;
+      const x = randomActivations(34, 80, 30);
+      const labels = randomLabels(34, x, 1);
+      const spoilt = x.data.slice() as Float32Array;
+      for (let i = 0; i < 80; i += 9) spoilt[i * 30 + 4] = i % 2 === 0 ? NaN : Infinity;
+      const kept = Array.from({ length: 29 }, (_, j) => (j < 4 ? j : j + 1));
+      const fitTo = async (acts: Activations) =>
+        (await backend.fitLogisticL1(await backend.upload(acts), labels, [{ feature: 0, C: 0.3 }], L1))[0];
+      const got = await fitTo(new Activations(spoilt, [80, 30]));
+      const want = await fitTo(x.gatherColumns(kept));
+      expect([...got.support]).toEqual(Array.from(want.support, (j) => kept[j]));
+      expect(got.convergence.converged).toBe(true);
+      expectClose(got.coefficients, want.coefficients, 1e-5);
+    });
+
+    it("refuse what does not fit, stop when asked to, and say when they ran out of steps", async () => {
+      const x = await backend.upload(randomActivations(35, 30, 12));
+      const labels = randomLabels(35, randomActivations(35, 30, 12), 1);
+      const refused = (bad: object, options: object = {}) =>
+        backend.fitLogisticL1(x, labels, [{ feature: 0, C: 1, ...bad }], { ...L1, ...options });
+      await expect(refused({ feature: 1 })).rejects.toMatchObject({ code: "shape" });
+      await expect(refused({ C: 0 })).rejects.toMatchObject({ code: "option" });
+      await expect(refused({ center: new Float64Array(3) })).rejects.toMatchObject({ code: "shape" });
+      await expect(refused({ scale: new Float64Array(12) })).rejects.toMatchObject({ code: "option" });
+      await expect(refused({}, { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+      const [fit] = await refused({}, { maxIterations: 1, tolerance: 1e-14 });
+      expect(fit.convergence.converged).toBe(false);
+      expect(fit.convergence.dualityGap).toBeGreaterThan(0);
+    });
+  });
+
   describe("probes of single neurons", () => {
     it.each(STORAGE)("end where they say they do on %s", async (dtype) => {
       const x = randomActivations(41, 150, 21).toStorage(dtype);
@@ -491,6 +608,57 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
     }
   });
 });
+
+/**
+ * The L1 problem's conditions by their formula, in float64: the objective is what the fit says, the gap is within the tolerance,
+ * and each gradient entry is ±1 on the support and within it elsewhere. An entry that is off by v leaves v²/(2L) to be gained
+ * along its coordinate, L = C·Σω·x̃²/4 being the most its curvature can be, so v ≤ √(2·L·gap).
+ */
+function expectOptimalL1(
+  x: Activations,
+  labels: LabelMatrix,
+  { feature, C, center, scale }: L1Problem,
+  { balanced, tolerance }: { readonly balanced: boolean; readonly tolerance: number },
+  { support, coefficients, intercept, convergence }: L1Fit,
+): void {
+  const d = x.neurons;
+  const values = x.toFloat32();
+  const y = labels.of(feature);
+  const weights = classWeights(y, balanced);
+  const w = new Float64Array(d);
+  for (const [at, j] of support.entries()) w[j] = coefficients[at];
+  const gradient = new Float64Array(d + 1);
+  const curvature = new Float64Array(d + 1);
+  let objective = w.reduce((sum, v) => sum + Math.abs(v), 0);
+  let total = 0;
+  for (const [i, label] of y.entries()) {
+    if (label === UNLABELLED) continue;
+    const row = [...w.keys()].map((j) => (values[i * d + j] - (center?.[j] ?? 0)) / (scale?.[j] ?? 1));
+    row.push(1);
+    const z = row.reduce((sum, v, j) => sum + v * (j < d ? w[j] : intercept), 0);
+    total += C * weights[i];
+    objective += C * weights[i] * Math.log1p(Math.exp(label === 1 ? -z : z));
+    for (const [j, v] of row.entries()) {
+      gradient[j] += C * weights[i] * (1 / (1 + Math.exp(-z)) - label) * v;
+      curvature[j] += (C * weights[i] * v * v) / 4;
+    }
+  }
+  expect(convergence.converged).toBe(true);
+  expect(convergence.dualityGap).toBeGreaterThanOrEqual(0);
+  expect(convergence.dualityGap).toBeLessThanOrEqual(tolerance * total);
+  expectClose([convergence.objective], [objective], 1e-12 * objective, "objective");
+  const off = Array.from(gradient, (g, j) => {
+    if (j === d) return g;
+    return w[j] === 0 ? Math.max(0, Math.abs(g) - 1) : g + Math.sign(w[j]);
+  });
+  const gap = convergence.dualityGap + 1e-13 * objective;
+  expectClose(
+    off,
+    off.map(() => 0),
+    (j) => Math.sqrt(2 * curvature[j] * gap),
+    "condition",
+  );
+}
 
 /** A problem on columns 0 … k − 1 with a centre and a scale. */
 function problem(feature: number, k: number): Required<LogisticProblem> {

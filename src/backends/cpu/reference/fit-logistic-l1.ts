@@ -35,6 +35,9 @@ const GAP_SHARE = 0.3;
 /** Columns that join the working set in a round: as many as are in use, and this many at least. */
 const LEAST_ADDED = 64;
 
+/** A Hessian is used again after a step that left less than this share of the violation. */
+const REUSE = 0.25;
+
 const ARMIJO = 1e-4;
 const MAX_HALVINGS = 40;
 const MAX_SWEEPS = 1000;
@@ -237,7 +240,14 @@ async function solve(
             support: Uint32Array.from(kept, (at) => columns[at]),
             coefficients: Float64Array.from(kept, (at) => theta[at]),
             intercept: theta[k],
-            convergence: { converged, iterations, objective: solved.value, dualityGap: gap },
+            convergence: {
+              converged,
+              iterations,
+              objective: solved.value,
+              dualityGap: gap,
+              gradientNorm: subgradientNorm(correlations, C, columns, solved),
+              separated: separates(design),
+            },
           },
           end: { w: new Map(kept.map((at) => [columns[at], theta[at]])), b: theta[k] },
         };
@@ -283,37 +293,41 @@ async function solveWorkingSet(
   pacer: Pacer,
 ): Promise<{ readonly point: WorkingPoint; readonly steps: number }> {
   let point = await pointAt(design, C, start);
+  let off = violation(point.theta, C, point.gradient);
+  let hessian: Float64Array | undefined;
   let steps = 0;
-  while (steps < maxSteps) {
+  while (steps < maxSteps && off > accuracy) {
     const { theta, value } = point;
     const gradient = point.gradient.map((g) => C * g);
-    const off = violation(theta, gradient);
-    if (!(off > accuracy)) break;
-    const hessian = await design.hessian();
-    for (let i = 0; i < hessian.length; i++) hessian[i] *= C;
+    hessian ??= (await design.hessian()).map((h) => C * h);
     // Solved better and better as the end comes near, so that steps go on squaring the distance.
     const target = await descend(hessian, gradient, theta, off * Math.min(0.1, off), pacer);
     let promised = sizeOf(target) - sizeOf(theta);
     for (let j = 0; j < theta.length; j++) promised += gradient[j] * (target[j] - theta[j]);
+    // Near the end rounding hides what a step gains: there the conditions have to come closer instead.
+    const visible = -promised > noise(value);
     let next: WorkingPoint | undefined;
-    for (let halving = 0, length = 1; halving <= MAX_HALVINGS && promised < 0; halving++, length /= 2) {
+    for (let halving = 0, length = 1; halving <= MAX_HALVINGS; halving++, length /= 2) {
       const tried = await pointAt(
         design,
         C,
         length === 1 ? target : theta.map((t, j) => t + length * (target[j] - t)),
       );
-      if (tried.value <= value + ARMIJO * length * promised + noise(value)) {
-        next = tried;
-        break;
-      }
+      const falls = tried.value <= value + ARMIJO * length * Math.min(0, promised) + noise(value);
+      if (falls && (visible || violation(tried.theta, C, tried.gradient) < off)) next = tried;
+      if (next || !visible) break;
     }
     if (!next) {
-      // Rounding hides what is left; the design's sums must belong to θ again.
+      // The design's sums must belong to θ again.
       point = await pointAt(design, C, theta);
       break;
     }
     point = next;
     steps++;
+    const before = off;
+    off = violation(point.theta, C, point.gradient);
+    // A Hessian serves for as long as its steps contract well.
+    if (!(off < REUSE * before)) hessian = undefined;
   }
   return { point, steps };
 }
@@ -323,12 +337,12 @@ function sizeOf(theta: Float64Array): number {
   return theta.subarray(0, -1).reduce((sum, v) => sum + Math.abs(v), 0);
 }
 
-/** How far the worst condition is from being met: 0 ∈ g_j + ∂|w_j|, and g_b = 0. */
-function violation(theta: Float64Array, gradient: Float64Array): number {
+/** How far the worst condition is from being met: 0 ∈ C·g_j + ∂|w_j|, and g_b = 0. */
+function violation(theta: Float64Array, C: number, gradient: Float64Array): number {
   const k = theta.length - 1;
-  let worst = Math.abs(gradient[k]);
+  let worst = Math.abs(C * gradient[k]);
   for (let j = 0; j < k; j++) {
-    const g = gradient[j];
+    const g = C * gradient[j];
     const off = theta[j] === 0 ? Math.abs(g) - 1 : Math.abs(g + Math.sign(theta[j]));
     if (off > worst) worst = off;
   }
@@ -404,6 +418,28 @@ async function descend(
     } else everything = false;
   }
   return target;
+}
+
+/** ‖·‖ of the shortest subgradient of P: the conditions of {@link violation}, over all columns. */
+function subgradientNorm(
+  correlations: Float64Array,
+  C: number,
+  columns: Uint32Array,
+  { theta, gradient }: WorkingPoint,
+): number {
+  const k = columns.length;
+  const off = correlations.map((c) => Math.max(0, C * Math.abs(c) - 1));
+  for (const [at, j] of columns.entries()) {
+    if (theta[at] !== 0) off[j] = C * correlations[j] + Math.sign(theta[at]);
+  }
+  const sum = off.reduce((squares, v) => (Number.isFinite(v) ? squares + v * v : squares), 0);
+  return Math.sqrt(sum + (C * gradient[k]) ** 2);
+}
+
+/** A row on its side of the boundary has less than half of its weight as residual. */
+function separates(design: L1Design): boolean {
+  const residuals = design.residuals();
+  return design.signedWeights.every((a, i) => 2 * Math.abs(residuals[i]) < Math.abs(a));
 }
 
 /** D at κ times the residuals of the point evaluated last. */

@@ -29,6 +29,9 @@ const FLOAT_NOISE = 2e-7;
 /** Products after which the least Ritz value is believed. */
 const SETTLED = 4;
 
+/** L-BFGS sees less to gain than there is, and sees it waver: in three steps running, this share of the tolerance at most. */
+const LBFGS_SHARE = 0.1;
+
 /** Passes over the data, as a multiple of the steps allowed. */
 const PASSES_PER_STEP = 10;
 
@@ -92,6 +95,7 @@ class Search {
     const memory: { s: Float64Array; y: Float64Array; rho: number }[] = [];
     const { maxIterations, tolerance } = this.#options;
     const scratch = new Float64Array(m);
+    const slopes: number[] = [];
     let idle = 0;
     while (2 * this.#steps < maxIterations && this.#affordable() && Number.isFinite(this.#value)) {
       this.#updatePreconditioner();
@@ -112,7 +116,8 @@ class Search {
         addScaled(step, -alphas[i] - beta, s);
       }
       const slope = -dot(this.#gradient, step);
-      if (!(slope / (2 * this.#objective.totalWeight) > tolerance)) return;
+      slopes.push(slope / (2 * this.#objective.totalWeight));
+      if (slopes.length >= 3 && !(Math.max(...slopes.slice(-3)) > LBFGS_SHARE * tolerance)) return;
       const before = { theta: this.theta, gradient: this.#gradient, value: this.#value };
       if (!(await this.#move(step, slope, false))) return;
       this.#steps++;

@@ -25,8 +25,7 @@ export class KernelL1Design implements L1Design {
   readonly #curvatures: number;
   readonly #scratch: number;
   /** What belongs to the working set. */
-  #gathered:
-    { scope: Scope; columns: Uint32Array; panels: Panels; factors: number; sums: number } | undefined;
+  #gathered: { scope: Scope; panels: Panels; factors: number; sums: number } | undefined;
 
   /** @param list labelled rows */
   constructor(
@@ -57,15 +56,23 @@ export class KernelL1Design implements L1Design {
   }
 
   async gather(columns: Uint32Array): Promise<void> {
-    this.#gathered?.scope.close();
-    this.#gathered = undefined;
+    const before = this.#gathered;
     const scope = new Scope(this.#pool.memory);
     try {
-      const panels = await gatherPanels(this.#pool, scope, this.#x, this.#list, columns, this.#signal);
+      const panels = await gatherPanels(
+        this.#pool,
+        scope,
+        this.#x,
+        this.#list,
+        columns,
+        before?.panels,
+        this.#signal,
+      );
       const items = Math.ceil(panels.rows / BLOCK_ROWS);
       const factors = scope.allocate(8 * PANEL * panels.count);
       const sums = scope.allocate(8 * items * (HEAD + PANEL * panels.count));
-      this.#gathered = { scope, columns, panels, factors, sums };
+      this.#gathered = { scope, panels, factors, sums };
+      before?.scope.close();
     } catch (error) {
       scope.close();
       throw error;
@@ -73,7 +80,8 @@ export class KernelL1Design implements L1Design {
   }
 
   async evaluate(theta: Float64Array): Promise<L1Sums> {
-    const { columns, panels, factors, sums } = this.#gathered!;
+    const { panels, factors, sums } = this.#gathered!;
+    const { columns } = panels;
     const { memory } = this.#pool;
     const k = columns.length;
     const width = PANEL * panels.count;
@@ -121,7 +129,8 @@ export class KernelL1Design implements L1Design {
   }
 
   async hessian(): Promise<Float64Array> {
-    const { columns, panels } = this.#gathered!;
+    const { panels } = this.#gathered!;
+    const { columns } = panels;
     const k = columns.length;
     const m = k + 1;
     const size = PANEL * panels.count;

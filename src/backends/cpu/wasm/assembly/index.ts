@@ -17,3 +17,4 @@ export {
 export { neuronRoc } from "./neuron-roc";
 export { addSlots, sumPatterns } from "./class-moments";
 export { listSubsets, sumSubsets } from "./subset-sums";
+export { gatherPanels, movePanels, panelGram, panelSums } from "./panels";

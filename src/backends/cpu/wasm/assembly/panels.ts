@@ -12,39 +12,56 @@ const BLOCK: i32 = 512;
 /** Bytes of a panel's row. */
 const ROW: usize = 32;
 
+/** Where column c of a row lies, from the row's place in panel 0. */
+@inline
+function columnOffset(c: usize, panelBytes: usize): usize {
+  return (c >> 3) * panelBytes + ((c & 7) << 2);
+}
+
 /**
  * Copies columns as they are, without centre or scale. Item: 64 rows of x.
  * Words: 0 x, 1 storage type, 2 neurons d, 3 rows of x here, 4 index of the first, 5 place of each row u32 (2³² − 1: none),
- * 6 columns u32[k], 7 k, 8 scale f32[d], 9 offset f32[d] (u8 only), 10 panels, 11 n.
+ * 6 columns u32[k], 7 k, 8 scale f32[d], 9 offset f32[d] (u8 only), 10 panels, 11 n, 12 the panels' column of each u32[k].
  */
 export function gatherPanels(item: i32, a: usize, thread: i32): void {
   const dtype = load<i32>(a, 4);
   const rowBytes = <usize>load<u32>(a, 8) << storageShift(dtype);
-  const rows = load<i32>(a, 12);
   const columns = <usize>load<u32>(a, 24);
-  const k = <usize>load<u32>(a, 28);
+  const bytes = <usize>load<u32>(a, 28) << 2;
+  const targets = <usize>load<u32>(a, 48);
   const panelBytes = <usize>load<u32>(a, 44) << 5;
-  const end = ((k + 8) & ~7) << 2;
-  for (let r = item << 6, last = min(r + 64, rows); r < last; r++) {
+  for (let r = item << 6, end = min(r + 64, load<i32>(a, 12)); r < end; r++) {
     const place = load<u32>(<usize>load<u32>(a, 20) + (<usize>(load<i32>(a, 16) + r) << 2));
     if (place == 0xffffffff) continue;
     const row = <usize>load<u32>(a) + <usize>r * rowBytes;
-    let to = <usize>load<u32>(a, 40) + (<usize>place << 5);
-    store<f32>(to, 1);
-    let at: usize = 4;
-    for (let c: usize = 0; c < k; c++) {
-      if (at == ROW) {
-        at = 0;
-        to += panelBytes;
-      }
-      const j = <usize>load<u32>(columns + (c << 2));
-      store<f32>(to + at, loadValue(dtype, row, j, <usize>load<u32>(a, 32), <usize>load<u32>(a, 36)));
-      at += 4;
+    const to = <usize>load<u32>(a, 40) + (<usize>place << 5);
+    for (let c: usize = 0; c < bytes; c += 4) {
+      const value = loadValue(
+        dtype, row, <usize>load<u32>(columns + c), <usize>load<u32>(a, 32), <usize>load<u32>(a, 36));
+      store<f32>(to + columnOffset(<usize>load<u32>(targets + c), panelBytes), value);
     }
-    for (let c = (k + 1) << 2; c < end; c += 4) {
-      store<f32>(to + at, 0);
-      at += 4;
-    }
+  }
+}
+
+/**
+ * Copies columns from other panels of the same rows, and writes the ones of column 0. Item: 512 rows.
+ * Words: 0 panels, 1 n, 2 other panels, 3 k, 4 their columns u32[k], 5 columns here u32[k].
+ */
+export function movePanels(item: i32, a: usize, thread: i32): void {
+  const n = load<i32>(a, 4);
+  const panelBytes = <usize>n << 5;
+  const bytes = <usize>load<u32>(a, 12) << 2;
+  const from = <usize>load<u32>(a, 8);
+  const sources = <usize>load<u32>(a, 16);
+  const targets = <usize>load<u32>(a, 20);
+  const first = <usize>(item * BLOCK) << 5;
+  const end = <usize>min((item + 1) * BLOCK, n) << 5;
+  const to = <usize>load<u32>(a);
+  for (let at = first; at < end; at += ROW) store<f32>(to + at, 1);
+  for (let c: usize = 0; c < bytes; c += 4) {
+    const source = from + columnOffset(<usize>load<u32>(sources + c), panelBytes);
+    const target = to + columnOffset(<usize>load<u32>(targets + c), panelBytes);
+    for (let at = first; at < end; at += ROW) store<f32>(target + at, load<f32>(source + at));
   }
 }
 
