@@ -20,8 +20,8 @@ const GATHER_BYTES = 128 * 2 ** 20;
 const MOST_COLUMNS = 512;
 
 /** Rows of the subset that a fit starts on: at least, and per parameter. */
-const SUBSET_ROWS = 1280;
-const SUBSET_ROWS_PER_PARAMETER = 50;
+const SUBSET_ROWS = 4096;
+const SUBSET_ROWS_PER_PARAMETER = 60;
 
 /** Elementary operations of an item, about 1 ms, and of the items between two reports of progress. */
 const ITEM_OPERATIONS = 10_000_000;

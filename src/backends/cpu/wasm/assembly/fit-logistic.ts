@@ -171,7 +171,7 @@ export function fitStateBytes(m: usize, chunks: usize, copies: bool): usize {
 
 /** Bytes of scratch of one thread beside states. */
 export function fitWorkBytes(m: usize): usize {
-  return 512 + (m << 4) + ((m + 2) << 8);
+  return 1024 + (m << 4) + ((m + 2) << 8);
 }
 
 /** Sets a state up for a problem, before its first pass. */
@@ -253,7 +253,10 @@ export function chunksOfPass(s: usize): i32 {
 /** The subset's Hessian is made of the subset; the small problem's one of whatever rows it is on. */
 @inline
 function hessianChunks(s: usize): i32 {
-  return count(s, LEVEL) == ON_SUBSET ? count(word(s, PROBLEM), SUBSET) : count(s, HESSIAN_CHUNKS);
+  if (count(s, LEVEL) != ON_SUBSET) return count(s, HESSIAN_CHUNKS);
+  const subset = count(word(s, PROBLEM), SUBSET);
+  // The first one only shows the way to the subset's optimum.
+  return count(s, HESSIANS) == 0 ? (subset + 2) / 3 : subset;
 }
 
 function ask(s: usize, task: i32): void {
@@ -315,7 +318,7 @@ function keepsCurvature(s: usize): bool {
 /** Rows first … end − 1 of the Hessian's sums over the pass's chunks. */
 export function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
   const m = sizeOf(s);
-  const scaled = work + 512 + (m << 4);
+  const scaled = work + 1024 + (m << 4);
   hessianRows(
     word(s, COLUMNS), word(s, OWN_ADVANCE), m, first, end, chunksOfPass(s), word(s, CURVATURE), scaled, word(s, SUMS), word(s, HESSIAN),
   );
@@ -347,6 +350,10 @@ export function advance(s: usize): void {
   const ridge = word(word(s, PROBLEM), RIDGE);
   if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
     const hessian = word(s, HESSIAN);
+    if (count(s, LEVEL) == ON_SUBSET && count(s, HESSIANS) == 0) {
+      const share = <f64>count(word(s, PROBLEM), SUBSET) / <f64>hessianChunks(s);
+      for (let p = hessian, end = hessian + ((m * m) << 3); p < end; p += 8) store<f64>(p, share * load<f64>(p));
+    }
     for (let j: usize = 0; j < m; j++) {
       const at = hessian + ((j * m + j) << 3);
       store<f64>(at, load<f64>(at) + load<f64>(ridge + (j << 3)));
@@ -503,14 +510,14 @@ function decide(s: usize, m: usize): void {
   }
   if (!fresh && count(s, AGE) > 1 && !count(s, LAST)) {
     if (isSlow(s, m, ratio, target) && !(level == ON_ALL && decrement < FLOOR * 100 * unit)) {
-      if (count(s, HESSIANS) > 2) setCount(s, HESSIAN_CHUNKS, chunkCount(s));
+      setCount(s, HESSIAN_CHUNKS, chunkCount(s));
       askForHessian(s);
       return;
     }
   }
   if (level == ON_ALL) {
     const next = fresh ? decrement * min(1, 4 * decrement / unit) : decrement * min(ratio, 1);
-    if (next <= max(0.25 * target, FLOOR * unit) || (ratio > 0.5 && decrement < 1e-11 * unit)) setCount(s, LEVEL, IN_F64);
+    if (next <= max(0.4 * target, FLOOR * unit) || (ratio > 0.5 && decrement < 1e-11 * unit)) setCount(s, LEVEL, IN_F64);
   }
   step(s, m);
   ask(s, count(s, LEVEL) == IN_F64 ? TO_EVALUATE : TO_SUM_GRADIENT);
@@ -518,10 +525,9 @@ function decide(s: usize, m: usize): void {
 
 /** Whether the passes that are left to `target` at the present pace cost more than a new Hessian. */
 function isSlow(s: usize, m: usize, ratio: f64, target: f64): bool {
-  const chunks = chunkCount(s);
-  const passes = <f64>m * (1 / 4.5 + <f64>m / <f64>(hessianChunks(s) << 8));
-  const share = count(s, LEVEL) == ON_SUBSET ? 1 : <f64>hessianChunks(s) / <f64>chunks;
-  return log(load<f64>(s + DECREMENT) / target) > (3 + passes * share) * -log(min(ratio, 0.99));
+  const chunks = count(s, LEVEL) == ON_SUBSET ? hessianChunks(s) : chunkCount(s);
+  const passes = <f64>m * (0.2 + <f64>m / <f64>(chunks << 8));
+  return log(load<f64>(s + DECREMENT) / target) > (3 + passes) * -log(min(ratio, 0.99));
 }
 
 /** θ −= direction. */
