@@ -270,7 +270,7 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
     );
     await expect(backend.gatherColumns(x, Uint32Array.of(0), { signal })).rejects.toThrow("enough");
     const controller = new AbortController();
-    const many = Array.from({ length: 400 }, () => problem(0, 8));
+    const many = Array.from({ length: 8000 }, () => problem(0, 8));
     setTimeout(() => controller.abort(new Error("later")), 5);
     await expect(backend.fitLogistic(x, labels, many, { ...FIT, signal: controller.signal })).rejects.toThrow(
       "later",

@@ -204,7 +204,10 @@ class BatchOfFits {
         part.map((p) => problems[p]),
       );
       const args = [...batch.args, scope.copyOf(Uint32Array.from(items))];
-      await this.#pool.run("fitSupports", items.length - 1, args, { signal: this.#options.signal, operations });
+      await this.#pool.run("fitSupports", items.length - 1, args, {
+        signal: this.#options.signal,
+        operations,
+      });
       for (const [at, p] of part.entries()) {
         fits[p] = await this.#finish(problems[p], batch.results[at]);
         if (this.#pacer.due) await this.#pacer.turn();
@@ -310,7 +313,13 @@ class BatchOfFits {
     const numbers = Float64Array.of(this.#weight[1], this.#weight[0], 2 * this.#totalWeight, tolerance);
     const args = [
       ...[scope.copyOf(words), design.centred, design.raw - design.centred, design.stride, design.pilots],
-      ...[design.chunkWords, design.chunks, scope.copyOf(numbers), scope.allocate(threads * scratch), scratch],
+      ...[
+        design.chunkWords,
+        design.chunks,
+        scope.copyOf(numbers),
+        scope.allocate(threads * scratch),
+        scratch,
+      ],
       design.advance,
     ];
     return { args, results };

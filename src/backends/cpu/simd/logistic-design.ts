@@ -113,7 +113,10 @@ export class LogisticDesign {
     const kept: number[] = [];
     for (let i = 0; i < rows.length; i++) if (rows[i] !== NO_ROW) kept.push(i);
     const labels = Uint8Array.from(kept, (i) => chunks[Math.floor(i / CHUNK_ROWS)] >> 8);
-    const all = this.#pool.memory.f32(this.raw, (this.columns * this.stride) / 4 + (this.chunks * this.advance) / 4);
+    const all = this.#pool.memory.f32(
+      this.raw,
+      (this.columns * this.stride) / 4 + (this.chunks * this.advance) / 4,
+    );
     const columns = Array.from(support, (j) => {
       const column = (this.place.get(j)! * this.stride) / 4;
       return Float32Array.from(
@@ -252,7 +255,11 @@ export function orderOfRows(y: Uint8Array): RowOrder {
   const rarer = left[1] < left[0] ? 1 : 0;
   const share = Math.max(left[rarer] / total, LEAST_SHARE);
   const steps = counts.map(coprimeStep);
-  const order = { rows: new Uint32Array(total * CHUNK_ROWS).fill(NO_ROW), chunks: new Uint32Array(total), counts };
+  const order = {
+    rows: new Uint32Array(total * CHUNK_ROWS).fill(NO_ROW),
+    chunks: new Uint32Array(total),
+    counts,
+  };
   const taken = [0, 0];
   const position = [0, 0];
   for (let c = 0, owed = share; c < total; c++, owed += share) {

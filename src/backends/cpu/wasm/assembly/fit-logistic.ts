@@ -106,8 +106,9 @@ const SUBSET_STEPS: i32 = 12;
 const COPY_FROM: usize = 9;
 /** Size up to which the Hessian of all rows costs little more than a gradient. */
 const SMALL: usize = 6;
-/** λ²/(2·C·Σω) below which f32 gradients are rounding errors. */
-const FLOOR: f64 = 1e-15;
+/** λ²/(2·C·Σω) at which f32 gradients are no longer worth having, and at which they are not to be judged by. */
+const FLOOR: f64 = 1e-14;
+const NOISE: f64 = 1e-12;
 const LEAST_PIVOT: f64 = 1e-7;
 const MOST_EVALUATIONS: i32 = 12;
 const MOST_OVERSHOTS: i32 = 12;
@@ -399,9 +400,11 @@ function takeMove(s: usize, m: usize): bool {
   const move = word(s, MOVE);
   const before = load<f64>(s + SLOPE);
   const after = dot(gradient, move, m);
-  // Where a step's gain is at the noise of f32, so is its slope.
-  const noise = count(s, LEVEL) == ON_ALL && -before < 1e-12 * option(s, 2);
-  if (!noise && !(after <= -0.9 * before)) {
+  setCount(s, MOVED, 0);
+  // Where a step's gain is near the noise of f32, so are its slope and the change of the gradient.
+  const fromF32 = count(s, LEVEL) == ON_ALL || count(s, EVALUATIONS) == 1;
+  if (fromF32 && -before < NOISE * option(s, 2) && after < Infinity) return true;
+  if (!(after <= -0.9 * before)) {
     if (increment(s, OVERSHOTS) > MOST_OVERSHOTS) {
       finish(s, GAVE_UP);
       return false;
@@ -411,10 +414,10 @@ function takeMove(s: usize, m: usize): bool {
     addScaled(word(s, THETA), share - 1, move, m);
     for (let j: usize = 0; j < m << 3; j += 8) store<f64>(move + j, share * load<f64>(move + j));
     store<f64>(s + SLOPE, share * before);
+    setCount(s, MOVED, 1);
     ask(s, count(s, TASK));
     return false;
   }
-  setCount(s, MOVED, 0);
   const curve = after - before;
   if (curve > -1e-9 * before) {
     const vector = aligned(m << 3);
@@ -492,7 +495,7 @@ function decide(s: usize, m: usize): void {
   if (level == IN_F64) {
     if (count(s, LAST) || (decrement <= 0.5 * target && ratio <= 0.25)) {
       if (tolerance >= 1e-12 || count(s, LAST)) {
-        finish(s, decrement <= target ? CONVERGED : GAVE_UP);
+        finish(s, decrement <= 0.5 * target ? CONVERGED : GAVE_UP);
         return;
       }
       // The decrement bounds the objective; the coefficients' error goes with its root. One step more gives them the digits
