@@ -2,7 +2,7 @@
  * Batches of logistic fits by the SIMD kernels (assembly/fit-logistic.ts): the columns of one label set's problems are gathered
  * once, each fit runs within one item of a job, and what the kernels give up goes to the float64 reference.
  */
-import type { Activations } from "../../../data/activations.ts";
+import { Activations } from "../../../data/activations.ts";
 import type { LabelMatrix } from "../../../data/labels.ts";
 import type { LogisticFit, LogisticOptions, LogisticProblem } from "../../backend.ts";
 import { Pacer } from "../pacer.ts";
@@ -10,11 +10,15 @@ import { assertProblems, chunksOfColumns, fitLogistic as fitByReference } from "
 import { LogisticLoss } from "../reference/logistic-loss.ts";
 import { newtonSteps } from "../reference/newton.ts";
 import type { KernelPool } from "../wasm/kernel-pool.ts";
+import { inPlace } from "../wasm/kernel-rows.ts";
 import { CHUNK_ROWS, gatherDesign, orderOfRows, type LogisticDesign } from "./logistic-design.ts";
 import { Scope } from "../wasm/kernel-memory.ts";
 
 /** Bytes of gathered columns held at once; twice, when they have to be centred. */
 const GATHER_BYTES = 128 * 2 ** 20;
+
+/** Bytes of a matrix that are copied once for all label sets. */
+const COPY_BYTES = 32 * 2 ** 20;
 
 /** Columns beyond which a Hessian is too dear. */
 const MOST_COLUMNS = 512;
@@ -67,32 +71,47 @@ export async function fitLogistic(
     done += more;
     options.onProgress?.(done, problems.length);
   };
-  for (const [feature, members] of byFeature(problems)) {
-    const narrow = members.filter((p) => problems[p].support.length <= MOST_COLUMNS);
-    left.push(...members.filter((p) => problems[p].support.length > MOST_COLUMNS));
-    if (narrow.length === 0) continue;
-    const order = orderOfRows(labels.of(feature));
-    const rows = order.counts[0] + order.counts[1];
-    const isLarge = (p: number): boolean => operationsOf(rows, problems[p].support.length) > LARGE_OPERATIONS;
-    const small = narrow.filter((p) => !isLarge(p));
-    for (const chunk of [
-      ...chunksOfColumns(problems, small, rows, GATHER_BYTES),
-      ...narrow.filter(isLarge).map((p) => [p]),
-    ]) {
-      const layout = chunk.length === 1 ? "chunks" : "columns";
-      const design = await gatherDesign(pool, x, order, unionOf(problems, chunk), layout, options.signal);
-      try {
-        const fit = new BatchOfFits(pool, design, options, pacer);
-        const usable = chunk.filter((p) => problems[p].support.every((j) => design.finite.has(j)));
-        left.push(...chunk.filter((p) => !usable.includes(p)));
-        if (usable.some(isLarge)) {
-          for (const p of usable) fits[p] = await fit.runOverRows(problems[p]);
-          report(usable.length);
-        } else await fit.run(problems, usable, fits, report);
-      } finally {
-        design.close();
+  const features = byFeature(problems);
+  const scope = new Scope(pool.memory);
+  try {
+    const near = features.size > 1 ? copyToKernels(pool, scope, x) : x;
+    for (const [feature, members] of features) {
+      const narrow = members.filter((p) => problems[p].support.length <= MOST_COLUMNS);
+      left.push(...members.filter((p) => problems[p].support.length > MOST_COLUMNS));
+      if (narrow.length === 0) continue;
+      const order = orderOfRows(labels.of(feature));
+      const rows = order.counts[0] + order.counts[1];
+      const isLarge = (p: number): boolean =>
+        operationsOf(rows, problems[p].support.length) > LARGE_OPERATIONS;
+      const small = narrow.filter((p) => !isLarge(p));
+      for (const chunk of [
+        ...chunksOfColumns(problems, small, rows, GATHER_BYTES),
+        ...narrow.filter(isLarge).map((p) => [p]),
+      ]) {
+        const layout = chunk.length === 1 ? "chunks" : "columns";
+        const design = await gatherDesign(
+          pool,
+          near,
+          order,
+          unionOf(problems, chunk),
+          layout,
+          options.signal,
+        );
+        try {
+          const fit = new BatchOfFits(pool, design, options, pacer);
+          const usable = chunk.filter((p) => problems[p].support.every((j) => design.finite.has(j)));
+          left.push(...chunk.filter((p) => !usable.includes(p)));
+          if (usable.some(isLarge)) {
+            for (const p of usable) fits[p] = await fit.runOverRows(problems[p]);
+            report(usable.length);
+          } else await fit.run(problems, usable, fits, report);
+        } finally {
+          design.close();
+        }
       }
     }
+  } finally {
+    scope.close();
   }
   if (left.length > 0) {
     const before = done;
@@ -106,6 +125,22 @@ export async function fitLogistic(
     for (const [at, p] of left.entries()) fits[p] = rest[at];
   }
   return fits;
+}
+
+/** The matrix in memory that the kernels read, where it is small and not there already: each label set reads it. */
+function copyToKernels(pool: KernelPool, scope: Scope, x: Activations): Activations {
+  const { memory } = pool;
+  const { data, rows, neurons, dtype, code } = x;
+  // Memory that is not shared moves when it grows.
+  if (inPlace(pool, x) || !memory.shared || data.byteLength > COPY_BYTES) return x;
+  const at = scope.copyOf(data);
+  const copy =
+    dtype === "f32"
+      ? memory.f32(at, data.length)
+      : dtype === "f16"
+        ? memory.u16(at, data.length)
+        : memory.u8(at, data.length);
+  return new Activations(copy, [rows, neurons], { dtype, ...(code && { code }) });
 }
 
 function byFeature(problems: readonly LogisticProblem[]): Map<number, number[]> {
@@ -343,6 +378,9 @@ class BatchOfFits {
     const m = k + 1;
     const numbers = this.#pool.memory.f64(result, 2 * m + EVALUATION + REPORT);
     const [decrement, status, steps] = numbers.subarray(2 * m + EVALUATION);
+      ...numbers.subarray(2 * m + EVALUATION + 3, 2 * m + EVALUATION + 7),
+      status,
+    ]);
     const coefficients = new Float64Array(k);
     let intercept = numbers[k];
     for (let j = 0; j < k; j++) {

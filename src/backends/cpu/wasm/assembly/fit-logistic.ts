@@ -104,6 +104,8 @@ const MEMORY: i32 = 8;
 const SUBSET_STEPS: i32 = 12;
 /** Size from which a fit has its columns copied chunk by chunk: more streams than that are not fetched ahead of their use. */
 const COPY_FROM: usize = 9;
+/** Rows of the Hessian that are summed together. */
+const PANEL: usize = 32;
 /** Size up to which the Hessian of all rows costs little more than a gradient. */
 const SMALL: usize = 6;
 /** λ²/(2·C·Σω) at which f32 gradients are no longer worth having, and at which they are not to be judged by. */
@@ -111,6 +113,8 @@ const FLOOR: f64 = 1e-14;
 const NOISE: f64 = 1e-12;
 const LEAST_PIVOT: f64 = 1e-7;
 const MOST_EVALUATIONS: i32 = 12;
+/** Chunks times columns below which an evaluation costs next to nothing. */
+const FEW_VALUES: usize = 256;
 const MOST_OVERSHOTS: i32 = 12;
 
 @inline
@@ -336,7 +340,8 @@ function solve(s: usize, work: usize): void {
       addPass(s, 0, chunksOfPass(s), work, out);
     }
     if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
-      addHessianRows(s, 0, m, work);
+      // Rows whose sums stay in the cache.
+      for (let first: usize = 0; first < m; first += PANEL) addHessianRows(s, first, min(first + PANEL, m), work);
     }
     advance(s);
   }
@@ -404,7 +409,7 @@ function takeMove(s: usize, m: usize): bool {
   // Where a step's gain is near the noise of f32, so are its slope and the change of the gradient.
   const fromF32 = count(s, LEVEL) == ON_ALL || count(s, EVALUATIONS) == 1;
   if (fromF32 && -before < NOISE * option(s, 2) && after < Infinity) return true;
-  if (!(after <= -0.9 * before)) {
+  if (!(after <= -0.9 * before) && count(s, LAST) == 0) {
     if (increment(s, OVERSHOTS) > MOST_OVERSHOTS) {
       finish(s, GAVE_UP);
       return false;
@@ -494,15 +499,14 @@ function decide(s: usize, m: usize): void {
   const target = tolerance * unit;
   if (level == IN_F64) {
     if (count(s, LAST) || (decrement <= 0.5 * target && ratio <= 0.25)) {
-      if (tolerance >= 1e-12 || count(s, LAST)) {
+      if (tolerance >= 1e-12 || count(s, LAST) == (<usize>chunkCount(s) * m > FEW_VALUES ? 1 : 3)) {
         finish(s, decrement <= 0.5 * target ? CONVERGED : GAVE_UP);
         return;
       }
       // The decrement bounds the objective; the coefficients' error goes with its root. One step more gives them the digits
-      // of a solver that works in f64 throughout.
-      setCount(s, LAST, 1);
-    }
-    if (count(s, EVALUATIONS) >= MOST_EVALUATIONS || count(s, STEPS) >= count(word(s, PROBLEM), MOST_STEPS)) {
+      // of a solver that works in f64 throughout; a small problem gets all that there are.
+      increment(s, LAST);
+    } else if (count(s, EVALUATIONS) >= MOST_EVALUATIONS || count(s, STEPS) >= count(word(s, PROBLEM), MOST_STEPS)) {
       finish(s, decrement <= 0.5 * target && ratio <= 0.25 ? CONVERGED : GAVE_UP);
       return;
     }
