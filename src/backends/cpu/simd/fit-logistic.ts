@@ -23,9 +23,10 @@ const COPY_BYTES = 32 * 2 ** 20;
 /** Columns beyond which a Hessian is too dear. */
 const MOST_COLUMNS = 512;
 
-/** Rows of the subset that a fit starts on: at least, and per parameter. */
-const SUBSET_ROWS = 4096;
+/** Rows of the subset that a fit starts on: per parameter, and at least; a few parameters need a few more. */
 const SUBSET_ROWS_PER_PARAMETER = 60;
+const SUBSET_ROWS = 4096;
+const SUBSET_ROWS_OF_FEW = 640;
 
 /** Elementary operations of an item, about 1 ms, and of the items between two reports of progress. */
 const ITEM_OPERATIONS = 10_000_000;
@@ -100,7 +101,7 @@ export async function fitLogistic(
         try {
           const fit = new BatchOfFits(pool, design, options, pacer);
           const usable = chunk.filter((p) => problems[p].support.every((j) => design.finite.has(j)));
-          left.push(...chunk.filter((p) => !usable.includes(p)));
+          if (usable.length < chunk.length) left.push(...chunk.filter((p) => !usable.includes(p)));
           if (usable.some(isLarge)) {
             for (const p of usable) fits[p] = await fit.runOverRows(problems[p]);
             report(usable.length);
@@ -244,7 +245,8 @@ class BatchOfFits {
         operations,
       });
       for (const [at, p] of part.entries()) {
-        fits[p] = await this.#finish(problems[p], batch.results[at]);
+        const fit = this.#finish(problems[p], batch.results[at]);
+        fits[p] = fit instanceof Promise ? await fit : fit;
         if (this.#pacer.due) await this.#pacer.turn();
       }
     } finally {
@@ -363,7 +365,8 @@ class BatchOfFits {
   /** The chunks that a fit of m parameters starts on, none for all, and the weights of their rows. */
   #subset(m: number): { chunks: number; weights: Float64Array } {
     const design = this.#design;
-    const wanted = Math.ceil(Math.max(SUBSET_ROWS, SUBSET_ROWS_PER_PARAMETER * m) / 64);
+    const least = Math.min(SUBSET_ROWS, SUBSET_ROWS_OF_FEW * m);
+    const wanted = Math.ceil(Math.max(least, SUBSET_ROWS_PER_PARAMETER * m) / CHUNK_ROWS);
     const chunks = 2 * wanted > design.chunks ? 0 : wanted;
     const counts = design.countsOf(chunks || design.chunks);
     const of = (c: 0 | 1): number => (this.#weight[c] * design.counts[c]) / counts[c];
@@ -371,16 +374,13 @@ class BatchOfFits {
   }
 
   /** The problem's own parameters from the kernel's, or what the reference makes of it. */
-  async #finish(problem: LogisticProblem, result: number): Promise<LogisticFit> {
+  #finish(problem: LogisticProblem, result: number): LogisticFit | Promise<LogisticFit> {
     const { support, center, scale } = problem;
     const design = this.#design;
     const k = support.length;
     const m = k + 1;
     const numbers = this.#pool.memory.f64(result, 2 * m + EVALUATION + REPORT);
     const [decrement, status, steps] = numbers.subarray(2 * m + EVALUATION);
-      ...numbers.subarray(2 * m + EVALUATION + 3, 2 * m + EVALUATION + 7),
-      status,
-    ]);
     const coefficients = new Float64Array(k);
     let intercept = numbers[k];
     for (let j = 0; j < k; j++) {

@@ -294,7 +294,7 @@ function ask(s: usize, task: i32): void {
 }
 
 /** Adds chunks from … to − 1 of the pass asked for to `out`: f64[m], of an evaluation f64[m + 7]. */
-export function addPass(s: usize, from: i32, to: i32, work: usize, out: usize): void {
+function addPass(s: usize, from: i32, to: i32, work: usize, out: usize): void {
   const args = word(s, ARGS);
   const problem = word(s, PROBLEM);
   const task = count(s, TASK);
@@ -321,7 +321,7 @@ function keepsCurvature(s: usize): bool {
 }
 
 /** Rows first … end − 1 of the Hessian's sums over the pass's chunks. */
-export function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
+function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
   const m = sizeOf(s);
   const scaled = work + 1024 + (m << 4);
   hessianRows(

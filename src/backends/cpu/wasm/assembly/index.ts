@@ -6,6 +6,5 @@ export { attend, rotate } from "./attention";
 export { gatherRows } from "./gather-rows";
 export { centreColumns, describeColumns, gatherLogisticColumns } from "./gather-logistic-columns";
 export {
-  addChunksOfPass, addPanelOfHessian, addPass, addHessianRows, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes,
-  mergePass, startFit,
+  addChunksOfPass, addPanelOfHessian, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes, mergePass, startFit,
 } from "./fit-logistic";

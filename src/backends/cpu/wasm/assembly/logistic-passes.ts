@@ -4,7 +4,7 @@
  *
  * Columns are cut into chunks of 64 rows of one class; the intercept is a column of ones. `columns` are u32 pointers to the
  * columns' first chunks (two more than m), the next chunks follow at `advance` bytes each; `chunks` has one word per chunk: its
- * rows, and 256 added for positives. The margin of a row is t·z, z = Σ θ_j x_j, t = ±1 its class; the derivative of its loss by z is
+ * rows, and 256 added for positives. Gradients know that the last column is ones. The margin of a row is t·z, z = Σ θ_j x_j, t = ±1 its class; the derivative of its loss by z is
  * −t·c·q with q = σ(−t·z) and c the weight of its class. A chunk that is not full has zeros in the rows that it lacks; their
  * margins are set so far out that q is 0.
  */
@@ -102,15 +102,16 @@ export function addGradient(
   positive: f32, negative: f32, curvature: usize, constants: usize, work: usize, out: usize,
 ): void {
   const sums = work + CHUNK;
-  const end = m << 2;
+  const end = (m - 1) << 2;
   memory.fill(sums, 0, m << 4);
   for (let c = from; c < to; c++) {
     const word = load<u32>(chunks + (<usize>c << 2));
     const w = word >= 256 ? weights : weights + stride;
+    const intercept = v128.load32_splat(w + end);
     const factor = f32x4.splat(word >= 256 ? -positive : negative);
     for (let half: usize = 0; half < CHUNK; half += 128) {
       const at = <usize>c * advance + half;
-      let z0 = f32x4.splat(0);
+      let z0 = intercept;
       let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
       for (let j: usize = 0; j < end; j += 4) {
         const v = v128.load32_splat(w + j);
@@ -169,6 +170,9 @@ export function addGradient(
         v128.store(g, f32x4.add(even, odd));
         g += 16;
       }
+      const left = f32x4.add(f32x4.add(r0, r1), f32x4.add(r2, r3));
+      const right = f32x4.add(f32x4.add(r4, r5), f32x4.add(r6, r7));
+      v128.store(g, f32x4.add(v128.load(g), f32x4.add(left, right)));
     }
     if ((c & (GRADIENT_RUN - 1)) == GRADIENT_RUN - 1 || c == to - 1) {
       for (let j: usize = 0; j < m; j++) {
@@ -366,7 +370,7 @@ export function addEvaluation(
   positive: f64, negative: f64, constants: usize, work: usize, out: usize,
 ): void {
   const sums = work + 1024;
-  const end = m << 2;
+  const end = (m - 1) << 2;
   const rest = out + (m << 3);
   memory.fill(sums, 0, m << 4);
   const one = v128.load(constants + ((EXP2_CONSTANTS + 5) << 4));
@@ -382,7 +386,7 @@ export function addEvaluation(
     const signed = isPositive ? weights : weights + stride;
     for (let part: usize = 0; part < CHUNK; part += 64) {
       const at = <usize>c * advance + part;
-      let z0 = f64x2.splat(0);
+      let z0 = v128.load64_splat(signed + (end << 1));
       let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
       for (let j: usize = 0; j < end; j += 4) {
         const w = v128.load64_splat(signed + (j << 1));
@@ -409,7 +413,8 @@ export function addEvaluation(
     const factor = f64x2.splat(isPositive ? -positive : negative);
     for (let i = <usize>(word & 255); i < 64; i++) store<f64>(work + (i << 3), 700);
     let product = isPositive ? product1 : product0;
-    let hinge = f64x2.splat(0);
+    let hinge = zero;
+    let ofIntercept = v128.load(sums + (end << 2));
     replaceByExp(work, work + 512, constants);
     for (let i: usize = 0; i < 512; i += 16) {
       const margin = v128.load(work + i);
@@ -420,8 +425,11 @@ export function addEvaluation(
       product = f64x2.mul(product, whole);
       // q = a/(1 + a) for rows on their side, 1/(1 + a) for others.
       const part = v128.bitselect(one, a, f64x2.lt(margin, zero));
-      v128.store(work + i, f64x2.div(f64x2.mul(factor, part), whole));
+      const r = f64x2.div(f64x2.mul(factor, part), whole);
+      ofIntercept = f64x2.add(ofIntercept, r);
+      v128.store(work + i, r);
     }
+    v128.store(sums + (end << 2), ofIntercept);
     if (isPositive) {
       product1 = product;
       add(rest + 40, -sumOfPair(hinge));
