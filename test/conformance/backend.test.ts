@@ -546,7 +546,7 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
     await expect(backend.fitSingleNeurons(x, labels, { ...FIT, signal })).rejects.toThrow("enough");
     await expect(backend.neuronRoc(x, labels, { signal })).rejects.toThrow("enough");
     const controller = new AbortController();
-    const many = Array.from({ length: 400 }, () => problem(0, 8));
+    const many = Array.from({ length: 8000 }, () => problem(0, 8));
     setTimeout(() => controller.abort(new Error("later")), 5);
     await expect(backend.fitLogistic(x, labels, many, { ...FIT, signal: controller.signal })).rejects.toThrow(
       "later",

@@ -2,7 +2,7 @@
  * Batches of logistic fits by the SIMD kernels (assembly/fit-logistic.ts): the columns of one label set's problems are gathered
  * once, each fit runs within one item of a job, and what the kernels give up goes to the float64 reference.
  */
-import type { Activations } from "../../../data/activations.ts";
+import { Activations } from "../../../data/activations.ts";
 import type { LabelMatrix } from "../../../data/labels.ts";
 import type { LogisticFit, LogisticOptions, LogisticProblem } from "../../backend.ts";
 import { Pacer } from "../pacer.ts";
@@ -10,18 +10,23 @@ import { assertProblems, chunksOfColumns, fitLogistic as fitByReference } from "
 import { LogisticLoss } from "../reference/logistic-loss.ts";
 import { newtonSteps } from "../reference/newton.ts";
 import type { KernelPool } from "../wasm/kernel-pool.ts";
+import { inPlace } from "../wasm/kernel-rows.ts";
 import { CHUNK_ROWS, gatherDesign, orderOfRows, type LogisticDesign } from "./logistic-design.ts";
 import { Scope } from "../wasm/kernel-memory.ts";
 
 /** Bytes of gathered columns held at once; twice, when they have to be centred. */
 const GATHER_BYTES = 128 * 2 ** 20;
 
+/** Bytes of a matrix that are copied once for all label sets. */
+const COPY_BYTES = 32 * 2 ** 20;
+
 /** Columns beyond which a Hessian is too dear. */
 const MOST_COLUMNS = 512;
 
-/** Rows of the subset that a fit starts on: at least, and per parameter. */
-const SUBSET_ROWS = 1280;
-const SUBSET_ROWS_PER_PARAMETER = 50;
+/** Rows of the subset that a fit starts on: per parameter, and at least; a few parameters need a few more. */
+const SUBSET_ROWS_PER_PARAMETER = 60;
+const SUBSET_ROWS = 4096;
+const SUBSET_ROWS_OF_FEW = 640;
 
 /** Elementary operations of an item, about 1 ms, and of the items between two reports of progress. */
 const ITEM_OPERATIONS = 10_000_000;
@@ -67,32 +72,47 @@ export async function fitLogistic(
     done += more;
     options.onProgress?.(done, problems.length);
   };
-  for (const [feature, members] of byFeature(problems)) {
-    const narrow = members.filter((p) => problems[p].support.length <= MOST_COLUMNS);
-    left.push(...members.filter((p) => problems[p].support.length > MOST_COLUMNS));
-    if (narrow.length === 0) continue;
-    const order = orderOfRows(labels.of(feature));
-    const rows = order.counts[0] + order.counts[1];
-    const isLarge = (p: number): boolean => operationsOf(rows, problems[p].support.length) > LARGE_OPERATIONS;
-    const small = narrow.filter((p) => !isLarge(p));
-    for (const chunk of [
-      ...chunksOfColumns(problems, small, rows, GATHER_BYTES),
-      ...narrow.filter(isLarge).map((p) => [p]),
-    ]) {
-      const layout = chunk.length === 1 ? "chunks" : "columns";
-      const design = await gatherDesign(pool, x, order, unionOf(problems, chunk), layout, options.signal);
-      try {
-        const fit = new BatchOfFits(pool, design, options, pacer);
-        const usable = chunk.filter((p) => problems[p].support.every((j) => design.finite.has(j)));
-        left.push(...chunk.filter((p) => !usable.includes(p)));
-        if (usable.some(isLarge)) {
-          for (const p of usable) fits[p] = await fit.runOverRows(problems[p]);
-          report(usable.length);
-        } else await fit.run(problems, usable, fits, report);
-      } finally {
-        design.close();
+  const features = byFeature(problems);
+  const scope = new Scope(pool.memory);
+  try {
+    const near = features.size > 1 ? copyToKernels(pool, scope, x) : x;
+    for (const [feature, members] of features) {
+      const narrow = members.filter((p) => problems[p].support.length <= MOST_COLUMNS);
+      left.push(...members.filter((p) => problems[p].support.length > MOST_COLUMNS));
+      if (narrow.length === 0) continue;
+      const order = orderOfRows(labels.of(feature));
+      const rows = order.counts[0] + order.counts[1];
+      const isLarge = (p: number): boolean =>
+        operationsOf(rows, problems[p].support.length) > LARGE_OPERATIONS;
+      const small = narrow.filter((p) => !isLarge(p));
+      for (const chunk of [
+        ...chunksOfColumns(problems, small, rows, GATHER_BYTES),
+        ...narrow.filter(isLarge).map((p) => [p]),
+      ]) {
+        const layout = chunk.length === 1 ? "chunks" : "columns";
+        const design = await gatherDesign(
+          pool,
+          near,
+          order,
+          unionOf(problems, chunk),
+          layout,
+          options.signal,
+        );
+        try {
+          const fit = new BatchOfFits(pool, design, options, pacer);
+          const usable = chunk.filter((p) => problems[p].support.every((j) => design.finite.has(j)));
+          if (usable.length < chunk.length) left.push(...chunk.filter((p) => !usable.includes(p)));
+          if (usable.some(isLarge)) {
+            for (const p of usable) fits[p] = await fit.runOverRows(problems[p]);
+            report(usable.length);
+          } else await fit.run(problems, usable, fits, report);
+        } finally {
+          design.close();
+        }
       }
     }
+  } finally {
+    scope.close();
   }
   if (left.length > 0) {
     const before = done;
@@ -106,6 +126,22 @@ export async function fitLogistic(
     for (const [at, p] of left.entries()) fits[p] = rest[at];
   }
   return fits;
+}
+
+/** The matrix in memory that the kernels read, where it is small and not there already: each label set reads it. */
+function copyToKernels(pool: KernelPool, scope: Scope, x: Activations): Activations {
+  const { memory } = pool;
+  const { data, rows, neurons, dtype, code } = x;
+  // Memory that is not shared moves when it grows.
+  if (inPlace(pool, x) || !memory.shared || data.byteLength > COPY_BYTES) return x;
+  const at = scope.copyOf(data);
+  const copy =
+    dtype === "f32"
+      ? memory.f32(at, data.length)
+      : dtype === "f16"
+        ? memory.u16(at, data.length)
+        : memory.u8(at, data.length);
+  return new Activations(copy, [rows, neurons], { dtype, ...(code && { code }) });
 }
 
 function byFeature(problems: readonly LogisticProblem[]): Map<number, number[]> {
@@ -209,7 +245,8 @@ class BatchOfFits {
         operations,
       });
       for (const [at, p] of part.entries()) {
-        fits[p] = await this.#finish(problems[p], batch.results[at]);
+        const fit = this.#finish(problems[p], batch.results[at]);
+        fits[p] = fit instanceof Promise ? await fit : fit;
         if (this.#pacer.due) await this.#pacer.turn();
       }
     } finally {
@@ -328,7 +365,8 @@ class BatchOfFits {
   /** The chunks that a fit of m parameters starts on, none for all, and the weights of their rows. */
   #subset(m: number): { chunks: number; weights: Float64Array } {
     const design = this.#design;
-    const wanted = Math.ceil(Math.max(SUBSET_ROWS, SUBSET_ROWS_PER_PARAMETER * m) / 64);
+    const least = Math.min(SUBSET_ROWS, SUBSET_ROWS_OF_FEW * m);
+    const wanted = Math.ceil(Math.max(least, SUBSET_ROWS_PER_PARAMETER * m) / CHUNK_ROWS);
     const chunks = 2 * wanted > design.chunks ? 0 : wanted;
     const counts = design.countsOf(chunks || design.chunks);
     const of = (c: 0 | 1): number => (this.#weight[c] * design.counts[c]) / counts[c];
@@ -336,7 +374,7 @@ class BatchOfFits {
   }
 
   /** The problem's own parameters from the kernel's, or what the reference makes of it. */
-  async #finish(problem: LogisticProblem, result: number): Promise<LogisticFit> {
+  #finish(problem: LogisticProblem, result: number): LogisticFit | Promise<LogisticFit> {
     const { support, center, scale } = problem;
     const design = this.#design;
     const k = support.length;

@@ -104,12 +104,17 @@ const MEMORY: i32 = 8;
 const SUBSET_STEPS: i32 = 12;
 /** Size from which a fit has its columns copied chunk by chunk: more streams than that are not fetched ahead of their use. */
 const COPY_FROM: usize = 9;
+/** Rows of the Hessian that are summed together. */
+const PANEL: usize = 32;
 /** Size up to which the Hessian of all rows costs little more than a gradient. */
 const SMALL: usize = 6;
-/** λ²/(2·C·Σω) below which f32 gradients are rounding errors. */
-const FLOOR: f64 = 1e-15;
+/** λ²/(2·C·Σω) at which f32 gradients are no longer worth having, and at which they are not to be judged by. */
+const FLOOR: f64 = 1e-14;
+const NOISE: f64 = 1e-12;
 const LEAST_PIVOT: f64 = 1e-7;
 const MOST_EVALUATIONS: i32 = 12;
+/** Chunks times columns below which an evaluation costs next to nothing. */
+const FEW_VALUES: usize = 256;
 const MOST_OVERSHOTS: i32 = 12;
 
 @inline
@@ -171,7 +176,7 @@ export function fitStateBytes(m: usize, chunks: usize, copies: bool): usize {
 
 /** Bytes of scratch of one thread beside states. */
 export function fitWorkBytes(m: usize): usize {
-  return 512 + (m << 4) + ((m + 2) << 8);
+  return 1024 + (m << 4) + ((m + 2) << 8);
 }
 
 /** Sets a state up for a problem, before its first pass. */
@@ -253,7 +258,10 @@ export function chunksOfPass(s: usize): i32 {
 /** The subset's Hessian is made of the subset; the small problem's one of whatever rows it is on. */
 @inline
 function hessianChunks(s: usize): i32 {
-  return count(s, LEVEL) == ON_SUBSET ? count(word(s, PROBLEM), SUBSET) : count(s, HESSIAN_CHUNKS);
+  if (count(s, LEVEL) != ON_SUBSET) return count(s, HESSIAN_CHUNKS);
+  const subset = count(word(s, PROBLEM), SUBSET);
+  // The first one only shows the way to the subset's optimum.
+  return count(s, HESSIANS) == 0 ? (subset + 2) / 3 : subset;
 }
 
 function ask(s: usize, task: i32): void {
@@ -286,7 +294,7 @@ function ask(s: usize, task: i32): void {
 }
 
 /** Adds chunks from … to − 1 of the pass asked for to `out`: f64[m], of an evaluation f64[m + 7]. */
-export function addPass(s: usize, from: i32, to: i32, work: usize, out: usize): void {
+function addPass(s: usize, from: i32, to: i32, work: usize, out: usize): void {
   const args = word(s, ARGS);
   const problem = word(s, PROBLEM);
   const task = count(s, TASK);
@@ -313,9 +321,9 @@ function keepsCurvature(s: usize): bool {
 }
 
 /** Rows first … end − 1 of the Hessian's sums over the pass's chunks. */
-export function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
+function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
   const m = sizeOf(s);
-  const scaled = work + 512 + (m << 4);
+  const scaled = work + 1024 + (m << 4);
   hessianRows(
     word(s, COLUMNS), word(s, OWN_ADVANCE), m, first, end, chunksOfPass(s), word(s, CURVATURE), scaled, word(s, SUMS), word(s, HESSIAN),
   );
@@ -332,7 +340,8 @@ function solve(s: usize, work: usize): void {
       addPass(s, 0, chunksOfPass(s), work, out);
     }
     if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
-      addHessianRows(s, 0, m, work);
+      // Rows whose sums stay in the cache.
+      for (let first: usize = 0; first < m; first += PANEL) addHessianRows(s, first, min(first + PANEL, m), work);
     }
     advance(s);
   }
@@ -347,6 +356,10 @@ export function advance(s: usize): void {
   const ridge = word(word(s, PROBLEM), RIDGE);
   if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
     const hessian = word(s, HESSIAN);
+    if (count(s, LEVEL) == ON_SUBSET && count(s, HESSIANS) == 0) {
+      const share = <f64>count(word(s, PROBLEM), SUBSET) / <f64>hessianChunks(s);
+      for (let p = hessian, end = hessian + ((m * m) << 3); p < end; p += 8) store<f64>(p, share * load<f64>(p));
+    }
     for (let j: usize = 0; j < m; j++) {
       const at = hessian + ((j * m + j) << 3);
       store<f64>(at, load<f64>(at) + load<f64>(ridge + (j << 3)));
@@ -392,9 +405,11 @@ function takeMove(s: usize, m: usize): bool {
   const move = word(s, MOVE);
   const before = load<f64>(s + SLOPE);
   const after = dot(gradient, move, m);
-  // Where a step's gain is at the noise of f32, so is its slope.
-  const noise = count(s, LEVEL) == ON_ALL && -before < 1e-12 * option(s, 2);
-  if (!noise && !(after <= -0.9 * before)) {
+  setCount(s, MOVED, 0);
+  // Where a step's gain is near the noise of f32, so are its slope and the change of the gradient.
+  const fromF32 = count(s, LEVEL) == ON_ALL || count(s, EVALUATIONS) == 1;
+  if (fromF32 && -before < NOISE * option(s, 2) && after < Infinity) return true;
+  if (!(after <= -0.9 * before) && count(s, LAST) == 0) {
     if (increment(s, OVERSHOTS) > MOST_OVERSHOTS) {
       finish(s, GAVE_UP);
       return false;
@@ -404,10 +419,10 @@ function takeMove(s: usize, m: usize): bool {
     addScaled(word(s, THETA), share - 1, move, m);
     for (let j: usize = 0; j < m << 3; j += 8) store<f64>(move + j, share * load<f64>(move + j));
     store<f64>(s + SLOPE, share * before);
+    setCount(s, MOVED, 1);
     ask(s, count(s, TASK));
     return false;
   }
-  setCount(s, MOVED, 0);
   const curve = after - before;
   if (curve > -1e-9 * before) {
     const vector = aligned(m << 3);
@@ -484,15 +499,14 @@ function decide(s: usize, m: usize): void {
   const target = tolerance * unit;
   if (level == IN_F64) {
     if (count(s, LAST) || (decrement <= 0.5 * target && ratio <= 0.25)) {
-      if (tolerance >= 1e-12 || count(s, LAST)) {
-        finish(s, decrement <= target ? CONVERGED : GAVE_UP);
+      if (tolerance >= 1e-12 || count(s, LAST) == (<usize>chunkCount(s) * m > FEW_VALUES ? 1 : 3)) {
+        finish(s, decrement <= 0.5 * target ? CONVERGED : GAVE_UP);
         return;
       }
       // The decrement bounds the objective; the coefficients' error goes with its root. One step more gives them the digits
-      // of a solver that works in f64 throughout.
-      setCount(s, LAST, 1);
-    }
-    if (count(s, EVALUATIONS) >= MOST_EVALUATIONS || count(s, STEPS) >= count(word(s, PROBLEM), MOST_STEPS)) {
+      // of a solver that works in f64 throughout; a small problem gets all that there are.
+      increment(s, LAST);
+    } else if (count(s, EVALUATIONS) >= MOST_EVALUATIONS || count(s, STEPS) >= count(word(s, PROBLEM), MOST_STEPS)) {
       finish(s, decrement <= 0.5 * target && ratio <= 0.25 ? CONVERGED : GAVE_UP);
       return;
     }
@@ -503,14 +517,14 @@ function decide(s: usize, m: usize): void {
   }
   if (!fresh && count(s, AGE) > 1 && !count(s, LAST)) {
     if (isSlow(s, m, ratio, target) && !(level == ON_ALL && decrement < FLOOR * 100 * unit)) {
-      if (count(s, HESSIANS) > 2) setCount(s, HESSIAN_CHUNKS, chunkCount(s));
+      setCount(s, HESSIAN_CHUNKS, chunkCount(s));
       askForHessian(s);
       return;
     }
   }
   if (level == ON_ALL) {
     const next = fresh ? decrement * min(1, 4 * decrement / unit) : decrement * min(ratio, 1);
-    if (next <= max(0.25 * target, FLOOR * unit) || (ratio > 0.5 && decrement < 1e-11 * unit)) setCount(s, LEVEL, IN_F64);
+    if (next <= max(0.4 * target, FLOOR * unit) || (ratio > 0.5 && decrement < 1e-11 * unit)) setCount(s, LEVEL, IN_F64);
   }
   step(s, m);
   ask(s, count(s, LEVEL) == IN_F64 ? TO_EVALUATE : TO_SUM_GRADIENT);
@@ -518,10 +532,9 @@ function decide(s: usize, m: usize): void {
 
 /** Whether the passes that are left to `target` at the present pace cost more than a new Hessian. */
 function isSlow(s: usize, m: usize, ratio: f64, target: f64): bool {
-  const chunks = chunkCount(s);
-  const passes = <f64>m * (1 / 4.5 + <f64>m / <f64>(hessianChunks(s) << 8));
-  const share = count(s, LEVEL) == ON_SUBSET ? 1 : <f64>hessianChunks(s) / <f64>chunks;
-  return log(load<f64>(s + DECREMENT) / target) > (3 + passes * share) * -log(min(ratio, 0.99));
+  const chunks = count(s, LEVEL) == ON_SUBSET ? hessianChunks(s) : chunkCount(s);
+  const passes = <f64>m * (0.2 + <f64>m / <f64>(chunks << 8));
+  return log(load<f64>(s + DECREMENT) / target) > (3 + passes) * -log(min(ratio, 0.99));
 }
 
 /** θ −= direction. */

@@ -11,8 +11,7 @@ export { linearRows } from "./linear";
 export { denseDouble, denseFloat } from "./dense-logistic";
 export { gatherPanels, panelGram, panelSums } from "./panels";
 export {
-  addChunksOfPass, addPanelOfHessian, addPass, addHessianRows, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes,
-  mergePass, startFit,
+  addChunksOfPass, addPanelOfHessian, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes, mergePass, startFit,
 } from "./fit-logistic";
 export { neuronRoc } from "./neuron-roc";
 export { addSlots, sumPatterns } from "./class-moments";

@@ -4,7 +4,7 @@
  *
  * Columns are cut into chunks of 64 rows of one class; the intercept is a column of ones. `columns` are u32 pointers to the
  * columns' first chunks (two more than m), the next chunks follow at `advance` bytes each; `chunks` has one word per chunk: its
- * rows, and 256 added for positives. The margin of a row is t·z, z = Σ θ_j x_j, t = ±1 its class; the derivative of its loss by z is
+ * rows, and 256 added for positives. Gradients know that the last column is ones. The margin of a row is t·z, z = Σ θ_j x_j, t = ±1 its class; the derivative of its loss by z is
  * −t·c·q with q = σ(−t·z) and c the weight of its class. A chunk that is not full has zeros in the rows that it lacks; their
  * margins are set so far out that q is 0.
  */
@@ -73,7 +73,7 @@ export function writeConstants(p: usize): void {
   v128.store(p, f64x2.splat(2.4801521322368692e-5), 192);
   v128.store(p, f64x2.splat(2.7632640675430236e-6), 208);
   v128.store(p, f64x2.splat(2.7620075879983367e-7), 224);
-  v128.store(p, i64x2.splat(0x7fffffffffffffff), 240);
+  v128.store(p, i64x2.splat(0x8000000000000000), 240);
 }
 
 /** 2^y for y brought to [−126, 126], at 64 places of memory; relative error 5e-9 and its own rounding. */
@@ -102,15 +102,16 @@ export function addGradient(
   positive: f32, negative: f32, curvature: usize, constants: usize, work: usize, out: usize,
 ): void {
   const sums = work + CHUNK;
-  const end = m << 2;
+  const end = (m - 1) << 2;
   memory.fill(sums, 0, m << 4);
   for (let c = from; c < to; c++) {
     const word = load<u32>(chunks + (<usize>c << 2));
     const w = word >= 256 ? weights : weights + stride;
+    const intercept = v128.load32_splat(w + end);
     const factor = f32x4.splat(word >= 256 ? -positive : negative);
     for (let half: usize = 0; half < CHUNK; half += 128) {
       const at = <usize>c * advance + half;
-      let z0 = f32x4.splat(0);
+      let z0 = intercept;
       let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
       for (let j: usize = 0; j < end; j += 4) {
         const v = v128.load32_splat(w + j);
@@ -169,6 +170,9 @@ export function addGradient(
         v128.store(g, f32x4.add(even, odd));
         g += 16;
       }
+      const left = f32x4.add(f32x4.add(r0, r1), f32x4.add(r2, r3));
+      const right = f32x4.add(f32x4.add(r4, r5), f32x4.add(r6, r7));
+      v128.store(g, f32x4.add(v128.load(g), f32x4.add(left, right)));
     }
     if ((c & (GRADIENT_RUN - 1)) == GRADIENT_RUN - 1 || c == to - 1) {
       for (let j: usize = 0; j < m; j++) {
@@ -299,6 +303,31 @@ export function hessianRows(
 /** Words of {@link addEvaluation}'s result beyond the gradient. */
 export const EVALUATION: usize = 7;
 
+/** exp(−|m|) of 64 margins at `from`: x = n·ln 2 + r with ln 2 in two parts; to 6e-16 and its own rounding. */
+function replaceByExp(from: usize, to: usize, constants: usize): void {
+  const k = constants + (EXP2_CONSTANTS << 4);
+  const lowest = v128.load(k), log2e = v128.load(k, 16), magic = v128.load(k, 32), ln2 = v128.load(k, 48);
+  const rest2 = v128.load(k, 64), one = v128.load(k, 80), c0 = v128.load(k, 96), c1 = v128.load(k, 112);
+  const c2 = v128.load(k, 128), c3 = v128.load(k, 144), c4 = v128.load(k, 160), c5 = v128.load(k, 176);
+  const c6 = v128.load(k, 192), c7 = v128.load(k, 208), c8 = v128.load(k, 224), sign = v128.load(k, 240);
+  for (let i: usize = 0; i < 512; i += 16) {
+    const x = f64x2.pmax(v128.or(v128.load(from + i), sign), lowest);
+    const shifted = f64x2.add(f64x2.mul(x, log2e), magic);
+    const n = f64x2.sub(shifted, magic);
+    const r = f64x2.sub(f64x2.sub(x, f64x2.mul(n, ln2)), f64x2.mul(n, rest2));
+    const r2 = f64x2.mul(r, r);
+    const r4 = f64x2.mul(r2, r2);
+    const p0 = f64x2.add(c0, f64x2.mul(r, c1));
+    const p1 = f64x2.add(c2, f64x2.mul(r, c3));
+    const p2 = f64x2.add(c4, f64x2.mul(r, c5));
+    const p3 = f64x2.add(c6, f64x2.mul(r, c7));
+    const high = f64x2.add(f64x2.add(p2, f64x2.mul(r2, p3)), f64x2.mul(r4, c8));
+    const low = f64x2.add(p0, f64x2.mul(r2, p1));
+    const e = f64x2.add(f64x2.add(one, r), f64x2.mul(r2, f64x2.add(low, f64x2.mul(r4, high))));
+    v128.store(to + i, i64x2.add(e, i64x2.shl(shifted, 52)));
+  }
+}
+
 /** Multiplies the pair (mantissa in [1, 2), exponent) at p by a positive factor. */
 function multiplyInto(p: usize, factor: f64): void {
   let bits = reinterpret<u64>(factor);
@@ -334,21 +363,17 @@ export function mergeEvaluation(out: usize, from: usize, m: usize): void {
  * In f64, over chunks from … to − 1, adds to out f64[m + 7]: the gradient Σ −t·c·q·x; then for negatives, and then for
  * positives, Π(1 + exp(−|margin|)) as mantissa and exponent, and Σ max(−margin, 0); and the least margin. `weights`: f64 θ[m], and its
  * negative at `stride` bytes.
- * `work`: 512 + 16·m bytes.
+ * `work`: 1024 + 16·m bytes.
  */
 export function addEvaluation(
   columns: usize, advance: usize, m: usize, chunks: usize, from: i32, to: i32, weights: usize, stride: usize,
   positive: f64, negative: f64, constants: usize, work: usize, out: usize,
 ): void {
-  const sums = work + 512;
-  const end = m << 2;
+  const sums = work + 1024;
+  const end = (m - 1) << 2;
   const rest = out + (m << 3);
   memory.fill(sums, 0, m << 4);
-  const k = constants + (EXP2_CONSTANTS << 4);
-  const lowest = v128.load(k), log2e = v128.load(k, 16), magic = v128.load(k, 32), ln2 = v128.load(k, 48);
-  const rest2 = v128.load(k, 64), one = v128.load(k, 80), c0 = v128.load(k, 96), c1 = v128.load(k, 112);
-  const c2 = v128.load(k, 128), c3 = v128.load(k, 144), c4 = v128.load(k, 160), c5 = v128.load(k, 176);
-  const c6 = v128.load(k, 192), c7 = v128.load(k, 208), c8 = v128.load(k, 224), sign = v128.not(v128.load(k, 240));
+  const one = v128.load(constants + ((EXP2_CONSTANTS + 5) << 4));
   const zero = f64x2.splat(0);
   let least = f64x2.splat(Infinity);
   let product0 = one;
@@ -361,7 +386,7 @@ export function addEvaluation(
     const signed = isPositive ? weights : weights + stride;
     for (let part: usize = 0; part < CHUNK; part += 64) {
       const at = <usize>c * advance + part;
-      let z0 = f64x2.splat(0);
+      let z0 = v128.load64_splat(signed + (end << 1));
       let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
       for (let j: usize = 0; j < end; j += 4) {
         const w = v128.load64_splat(signed + (j << 1));
@@ -388,32 +413,23 @@ export function addEvaluation(
     const factor = f64x2.splat(isPositive ? -positive : negative);
     for (let i = <usize>(word & 255); i < 64; i++) store<f64>(work + (i << 3), 700);
     let product = isPositive ? product1 : product0;
-    let hinge = f64x2.splat(0);
+    let hinge = zero;
+    let ofIntercept = v128.load(sums + (end << 2));
+    replaceByExp(work, work + 512, constants);
     for (let i: usize = 0; i < 512; i += 16) {
       const margin = v128.load(work + i);
-      // exp(x), x = −|margin| = n·ln 2 + r with ln 2 in two parts; to 6e-16 and its own rounding.
-      const x = f64x2.pmax(v128.or(margin, sign), lowest);
-      const shifted = f64x2.add(f64x2.mul(x, log2e), magic);
-      const n = f64x2.sub(shifted, magic);
-      const r = f64x2.sub(f64x2.sub(x, f64x2.mul(n, ln2)), f64x2.mul(n, rest2));
-      const r2 = f64x2.mul(r, r);
-      const r4 = f64x2.mul(r2, r2);
-      const p0 = f64x2.add(c0, f64x2.mul(r, c1));
-      const p1 = f64x2.add(c2, f64x2.mul(r, c3));
-      const p2 = f64x2.add(c4, f64x2.mul(r, c5));
-      const p3 = f64x2.add(c6, f64x2.mul(r, c7));
-      const high = f64x2.add(f64x2.add(p2, f64x2.mul(r2, p3)), f64x2.mul(r4, c8));
-      const low = f64x2.add(p0, f64x2.mul(r2, p1));
-      const e = f64x2.add(f64x2.add(one, r), f64x2.mul(r2, f64x2.add(low, f64x2.mul(r4, high))));
-      const a = i64x2.add(e, i64x2.shl(shifted, 52));
+      const a = v128.load(work + i, 512);
       const whole = f64x2.add(one, a);
       least = f64x2.pmin(least, margin);
       hinge = f64x2.add(hinge, f64x2.pmin(zero, margin));
       product = f64x2.mul(product, whole);
       // q = a/(1 + a) for rows on their side, 1/(1 + a) for others.
       const part = v128.bitselect(one, a, f64x2.lt(margin, zero));
-      v128.store(work + i, f64x2.div(f64x2.mul(factor, part), whole));
+      const r = f64x2.div(f64x2.mul(factor, part), whole);
+      ofIntercept = f64x2.add(ofIntercept, r);
+      v128.store(work + i, r);
     }
+    v128.store(sums + (end << 2), ofIntercept);
     if (isPositive) {
       product1 = product;
       add(rest + 40, -sumOfPair(hinge));
