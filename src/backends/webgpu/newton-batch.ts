@@ -177,7 +177,7 @@ const stepKernel = defineKernel({
     problems: "storage-read-write",
     hessian: "storage-read-write",
     gradient: "storage-read-write",
-    theta: "storage-read",
+    theta: "storage-read-write",
     step: "storage-read-write",
     trial: "storage-read-write",
     params: "uniform",
