@@ -56,7 +56,10 @@ fn certificate_residuals(
   let first = p * params.stride;
   let start = at_block * params.block_rows;
   let end = min(start + params.block_rows, params.rows);
-  var objective = vec2<f32>();
+  let weight_negative = vec2<f32>(problem.weight_negative, problem.weight_negative_low);
+  let weight_positive = vec2<f32>(problem.weight_positive, problem.weight_positive_low);
+  var loss_negative = no_loss();
+  var loss_positive = no_loss();
   var violations = 0.0;
   for (var row = start + lane; row < end; row += workgroup_size) {
     let label = label_in(labels[problem.labels + row / 4u], row);
@@ -68,19 +71,23 @@ fn certificate_residuals(
         z = double_add(z, double_scale(raw[first + j], value));
       }
       let positive = label == 1u;
-      let weight = select(
-        vec2<f32>(problem.weight_negative, problem.weight_negative_low),
-        vec2<f32>(problem.weight_positive, problem.weight_positive_low),
-        positive,
-      );
       let margin = select(-z, z, positive);
-      let loss = double_logistic(margin);
-      objective = double_add(objective, double_multiply(loss.xy, weight));
-      residual = double_multiply(select(loss.zw, -loss.zw, positive), weight);
+      let terms = row_of_margin(margin);
+      if (positive) {
+        loss_positive = with_loss(loss_positive, terms);
+        residual = -double_multiply(terms.wrong, weight_positive);
+      } else {
+        loss_negative = with_loss(loss_negative, terms);
+        residual = double_multiply(terms.wrong, weight_negative);
+      }
       violations += select(0.0, 1.0, !(margin.x > 0.0));
     }
     residuals[local * params.rows + row] = residual;
   }
+  let objective = double_add(
+    double_multiply(total_loss(loss_negative), weight_negative),
+    double_multiply(total_loss(loss_positive), weight_positive),
+  );
   let sum = workgroup_double_sum(objective, lane);
   let wrong = workgroup_double_sum(vec2<f32>(violations, 0.0), lane);
   if (lane == 0u) {

@@ -47,8 +47,8 @@ struct Params {
 
 const LEAST_PIVOT: f32 = 1e-3;
 const MOST_ROUNDS: u32 = 7u;
-// A point whose decrement is this share of the tolerance needs no further step.
-const PLENTY: f32 = 1e-10;
+// A point whose decrement is this multiple of the tolerance's square needs no further step.
+const PLENTY: f32 = 1e6;
 
 var<workgroup> current: Problem;
 var<workgroup> solved: f32;
@@ -157,16 +157,17 @@ fn certificate_step(
     let value = workgroup_double_sum(double_add(objective, penalty), lane);
     let wrong = workgroup_double_sum(vec2<f32>(violations, 0.0), lane).x;
 
-    let usable = atomicLoad(&weak_pivots) == 0u && (problem.rounds == 0u || decrement <= 0.25 * problem.decrement);
+    let sound = atomicLoad(&weak_pivots) == 0u;
+    let fell = decrement <= 0.25 * problem.decrement;
     let reached = decrement <= 0.5 * params.tolerance;
     var steps = problem.iterations;
     var status = problem.status;
     if (problem.status == LAST) {
       status = select(REFUSED, CERTIFIED, reached);
-    } else if (!usable) {
+    } else if (!sound || (!fell && problem.rounds > 0u)) {
       status = REFUSED;
-    } else if (problem.rounds > 0u && reached) {
-      status = select(LAST, CERTIFIED, decrement <= PLENTY * params.tolerance);
+    } else if (fell && reached) {
+      status = select(LAST, CERTIFIED, decrement <= PLENTY * params.tolerance * params.tolerance);
     } else if (problem.rounds + 1u >= MOST_ROUNDS || steps >= params.most_iterations || !(decrement < 1e30)) {
       status = REFUSED;
     }

@@ -12,10 +12,10 @@
 // problems  [problems]
 // support   columns, centres and scales of each problem's support, problem after problem
 // labels    [features × ⌈n/4⌉] four bytes a word
-// theta     [problems × stride] accepted parameters, in the first half of the buffer
+// theta     [problems × stride] accepted parameters, in the first half of the buffer; the last step is taken
 // step      [problems × stride] Newton step from theta
 // trial     [problems × stride] parameters to evaluate
-// factor    [problems × stride × stride] L at theta, lower triangle, once the problem is finished
+// factor    [problems × stride × stride] L at the last point but one, lower triangle, once the problem is finished
 
 @group(0) @binding(0) var<storage, read> pool: array<f32>;
 @group(0) @binding(1) var<storage, read_write> problems: array<Problem>;
@@ -209,7 +209,7 @@ fn logistic_newton(
     workgroupBarrier();
   }
   if (lane < m) {
-    theta[first + lane] = accepted[lane];
+    theta[first + lane] = select(accepted[lane], point[lane / 4u][lane % 4u], takes_last_step(current));
     step[first + lane] = direction[lane];
     trial[first + lane] = point[lane / 4u][lane % 4u];
   }

@@ -9,14 +9,14 @@
 // problems  [problems]
 // hessian   [problems × slices × stride × stride] of logistic_hessian; slice 0 becomes L (lower triangle)
 // gradient  [problems × stride × gradient_slices] of logistic_gradient; slice 0 becomes their sum, the penalty's included
-// theta     [problems × stride]
+// theta     [problems × stride]; a finished problem takes the step here
 // step      [problems × stride]
 // trial     [problems × stride]
 
 @group(0) @binding(0) var<storage, read_write> problems: array<Problem>;
 @group(0) @binding(1) var<storage, read_write> hessian: array<f32>;
 @group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
-@group(0) @binding(3) var<storage, read> theta: array<f32>;
+@group(0) @binding(3) var<storage, read_write> theta: array<f32>;
 @group(0) @binding(4) var<storage, read_write> step: array<f32>;
 @group(0) @binding(5) var<storage, read_write> trial: array<f32>;
 
@@ -158,6 +158,12 @@ fn newton_step(
   }
   let slope = workgroup_sum(part, lane);
   if (lane == 0u) {
-    problems[p] = advanced(problem, slope, params.tolerance, params.most_iterations);
+    current = advanced(problem, slope, params.tolerance, params.most_iterations);
+    problems[p] = current;
+  }
+  if (takes_last_step(workgroupUniformLoad(&current))) {
+    for (var r = lane; r < m; r += workgroup_size) {
+      theta[first + r] = trial[first + r];
+    }
   }
 }

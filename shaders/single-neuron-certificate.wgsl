@@ -71,7 +71,8 @@ fn single_neuron_certificate(
     scale = code[j];
     offset = code[d + j];
   }
-  var loss = vec2<f32>();
+  var loss_negative = no_loss();
+  var loss_positive = no_loss();
   var by_constant = vec2<f32>();
   var by_value = vec2<f32>();
   let start = slice * params.slice_rows;
@@ -85,13 +86,23 @@ fn single_neuron_certificate(
     let value = fma(scale, decode(x[word_of(index)], index), offset);
     let z = double_add(c, double_scale(v, value));
     let positive = label == 1u;
-    let weight = select(weight_negative, weight_positive, positive);
-    let terms = double_logistic(select(-z, z, positive));
-    loss = double_add(loss, double_multiply(terms.xy, weight));
-    let residual = double_multiply(select(terms.zw, -terms.zw, positive), weight);
+    let terms = row_of_margin(select(-z, z, positive));
+    // The same for all neighbouring threads.
+    var residual: vec2<f32>;
+    if (positive) {
+      loss_positive = with_loss(loss_positive, terms);
+      residual = -double_multiply(terms.wrong, weight_positive);
+    } else {
+      loss_negative = with_loss(loss_negative, terms);
+      residual = double_multiply(terms.wrong, weight_negative);
+    }
     by_constant = double_add(by_constant, residual);
     by_value = double_add(by_value, double_scale(residual, value));
   }
+  let loss = double_add(
+    double_multiply(total_loss(loss_negative), weight_negative),
+    double_multiply(total_loss(loss_positive), weight_positive),
+  );
   let out = (feature * params.all_slices + params.first_slice + slice) * 6u * d + j;
   sums[out] = loss.x;
   sums[out + d] = loss.y;

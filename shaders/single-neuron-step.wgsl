@@ -71,5 +71,9 @@ fn single_neuron_step(
   probe.problem = advanced(probe.problem, slope, params.tolerance, params.most_iterations);
   probe.trial_weight = probe.weight + probe.step_weight;
   probe.trial_intercept = probe.intercept + probe.step_intercept;
+  if (takes_last_step(probe.problem)) {
+    probe.weight = probe.trial_weight;
+    probe.intercept = probe.trial_intercept;
+  }
   probes[place] = probe;
 }

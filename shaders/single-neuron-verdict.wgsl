@@ -31,8 +31,8 @@ override workgroup_size: u32 = 64u;
 
 const LEAST_PIVOT: f32 = 1e-3;
 const MOST_ROUNDS: u32 = 7u;
-// A point whose decrement is this share of the tolerance needs no further step.
-const PLENTY: f32 = 1e-10;
+// A point whose decrement is this multiple of the tolerance's square needs no further step.
+const PLENTY: f32 = 1e6;
 
 @compute @workgroup_size(workgroup_size)
 fn single_neuron_verdict(
@@ -73,15 +73,16 @@ fn single_neuron_verdict(
     let before = probe.problem;
     // The weight's own curvature, before the intercept was eliminated.
     let own = probe.pivot_weight + probe.ratio * probe.ratio * probe.pivot_intercept;
-    let usable = probe.pivot_weight >= LEAST_PIVOT * own && (before.rounds == 0u || decrement <= 0.25 * before.decrement);
+    let sound = probe.pivot_weight >= LEAST_PIVOT * own;
+    let fell = decrement <= 0.25 * before.decrement;
     let reached = decrement <= 0.5 * params.tolerance;
     var status = before.status;
     if (before.status == LAST) {
       status = select(REFUSED, CERTIFIED, reached);
-    } else if (!usable) {
+    } else if (!sound || (!fell && before.rounds > 0u)) {
       status = REFUSED;
-    } else if (before.rounds > 0u && reached) {
-      status = select(LAST, CERTIFIED, decrement <= PLENTY * params.tolerance);
+    } else if (fell && reached) {
+      status = select(LAST, CERTIFIED, decrement <= PLENTY * params.tolerance * params.tolerance);
     } else if (
       before.rounds + 1u >= MOST_ROUNDS || before.iterations >= params.most_iterations || !(decrement < HUGE)
     ) {

@@ -62,8 +62,8 @@ fn double_divide(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
   return double_add(ordered_sum(first, second), vec2<f32>(last.x / b.x, 0.0));
 }
 
-/// exp(t) for t ≤ 0; below −80, exp(−80). t = n·log 2 + r, |r| ≤ ½·log 2; Taylor's series of r, the terms from r⁸ on in
-/// float32: together they are below 2⁻²⁷ of the sum, so their rounding is below 2⁻⁵⁰.
+/// exp(t) for t ≤ 0; below −80, exp(−80). t = n·log 2 + r, |r| ≤ ½·log 2; Taylor's series of r, the terms from r⁷ on in
+/// float32: together they are below 2⁻²² of the sum, so their rounding is below 2⁻⁴⁶.
 fn double_exp(t: vec2<f32>) -> vec2<f32> {
   let clamped = select(t, vec2<f32>(-80.0, 0.0), t.x < -80.0);
   let n = round(clamped.x * 1.4426950408889634);
@@ -75,9 +75,9 @@ fn double_exp(t: vec2<f32>) -> vec2<f32> {
   tail = fma(r.x, tail, 2.75573199e-7);
   tail = fma(r.x, tail, 2.75573192e-6);
   tail = fma(r.x, tail, 2.48015876e-5);
-  // 1/7!, 1/6! … 1/0! as doubles.
-  var p = double_add(double_scale(r, tail), vec2<f32>(0.00019841270113829523, -2.725596874933456e-12));
-  p = double_add(double_multiply(p, r), vec2<f32>(0.0013888889225199819, -3.3631094437103215e-11));
+  tail = fma(r.x, tail, 1.98412701e-4);
+  // 1/6!, 1/5! … 1/0! as doubles.
+  var p = double_add(vec2<f32>(0.0013888889225199819, -3.3631094437103215e-11), exact_product(r.x, tail));
   p = double_add(double_multiply(p, r), vec2<f32>(0.008333333767950535, -4.34617203337595e-10));
   p = double_add(double_multiply(p, r), vec2<f32>(0.0416666679084301, -1.2417634698280722e-9));
   p = double_add(double_multiply(p, r), vec2<f32>(0.1666666716337204, -4.967053879312289e-9));

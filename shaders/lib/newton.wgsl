@@ -29,14 +29,18 @@ fn judged(before: Problem, objective: f32) -> Problem {
 }
 
 /// Finishes the problem when the decrement is small or, close to the end, no longer falls: float32 has given what it can.
+/// The last step is still taken, and counted: the point after it is what a certificate looks at first. Where there is no
+/// such step, the decrement is zero, so that no certificate is compared with it.
 fn advanced(before: Problem, slope: f32, tolerance: f32, most_iterations: u32) -> Problem {
   var after = before;
   let decrement = slope / (2.0 * before.total_weight);
   let usable = slope > 0.0 && slope < HUGE;
   let stalled = before.decrement < NEAR && decrement > 0.25 * before.decrement;
   let done = !usable || stalled || decrement <= tolerance || before.iterations >= most_iterations;
+  let last_step = usable && before.iterations < most_iterations;
   after.slope = slope;
-  after.decrement = decrement;
+  after.decrement = select(0.0, decrement, last_step || !done);
+  after.iterations = before.iterations + select(0u, 1u, done && last_step);
   after.step_length = 1.0;
   after.status = select(TRIAL, FINISHED, done);
   return after;
@@ -46,4 +50,9 @@ fn advanced(before: Problem, slope: f32, tolerance: f32, most_iterations: u32) -
 fn pivot_root(value: f32, diagonal: f32, m: u32) -> f32 {
   let least = max(f32(m) * EPSILON * diagonal, TINY);
   return sqrt(select(least, value, value > least));
+}
+
+/// Whether a finished problem takes the step that was worked out last.
+fn takes_last_step(problem: Problem) -> bool {
+  return problem.status == FINISHED && problem.decrement > 0.0;
 }

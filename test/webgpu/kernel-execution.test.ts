@@ -850,7 +850,13 @@ describe("logistic-newton", () => {
             Status.finished,
           );
           const at = theta.subarray(p * stride, p * stride + k + 1);
-          const { gradient, hessian } = c.derivativesAt(p, at);
+          // The last step has been taken; the factor belongs to the point before it.
+          const taken = (state["step"] as Float32Array).subarray(p * stride, p * stride + k + 1);
+          const { hessian } = c.derivativesAt(
+            p,
+            at.map((value, j) => value - taken[j]),
+          );
+          const { gradient } = c.derivativesAt(p, at);
           const entry = (a: number, b: number): number => factor[(p * stride + a) * stride + b];
           let decrement = 0;
           const solved: number[] = [];

@@ -8,6 +8,7 @@ import { WebGpuBackend, type WebGpuBackendOptions } from "../../src/backends/web
 import { Activations } from "../../src/data/activations.ts";
 import { LabelMatrix } from "../../src/data/labels.ts";
 import { DeviceLostError, OptionError, OutOfMemoryError, ShapeError } from "../../src/errors.ts";
+import { Random } from "../../src/random.ts";
 import { requestNodeDevice } from "../../src/node/gpu.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { openTestBackend, openTestDevice } from "../support/gpu.ts";
@@ -154,6 +155,43 @@ describe("fits that the host has to finish", () => {
     finish.mockClear();
     await gpu.fitLogistic(await gpu.upload(x), labels, problems(6, 3), FIT);
     expect(finish).not.toHaveBeenCalled();
+  });
+
+  it.each([
+    ["neurons far from zero", 1, 1e4, 0.5],
+    ["a rare class", 1, 0, 0.02],
+    ["hardly a penalty", 1e4, 0, 0.5],
+    ["little but a penalty", 1e-4, 0, 0.5],
+  ])("are few: %s leave none", async (_, C, offset, share) => {
+    const base = randomActivations(71, 300, 6);
+    const shifted = new Activations(
+      base.data.map((v) => v + offset),
+      [300, 6],
+    );
+    const random = new Random(71, "classes");
+    const y = Uint8Array.from({ length: 300 }, (_, i) => (i < 3 || random.uniform() < share ? 1 : 0));
+    const classes = new LabelMatrix(["f"], 300, y);
+    const cpu = createCpuBackend();
+    const everyone = new LabelMatrix(["all"], 300, new Uint8Array(300).fill(1));
+    const { mean, sumOfSquares } = await cpu.classMoments(await cpu.upload(shifted), everyone);
+    const asked = [1, 3, 6].map((k) => ({
+      feature: 0,
+      support: Uint32Array.from({ length: k }, (_, j) => j),
+      center: mean.slice(6, 6 + k),
+      scale: sumOfSquares.slice(6, 6 + k).map((q) => Math.sqrt(q / 300)),
+    }));
+    const finish = vi.mocked(certify.certifyFit).mockClear();
+    const gpu = await backend();
+    const got = await gpu.fitLogistic(await gpu.upload(shifted), classes, asked, { ...FIT, C });
+    expect(finish).not.toHaveBeenCalled();
+    const want = await cpu.fitLogistic(await cpu.upload(shifted), classes, asked, { ...FIT, C });
+    for (const [p, fit] of got.entries()) {
+      const size = Math.max(...want[p].coefficients.map(Math.abs));
+      expectClose(fit.coefficients, want[p].coefficients, 1e-8 * size);
+      const { objective } = want[p].convergence;
+      // Pairs of float32 keep 44 bits, of values up to 10 000 deviations from zero.
+      expect(Math.abs(fit.convergence.objective - objective)).toBeLessThan(1e-11 * objective);
+    }
   });
 
   it("are all of a batch, when the certificate that the host checks is wrong", async () => {

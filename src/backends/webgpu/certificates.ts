@@ -107,11 +107,11 @@ const stepKernel = defineKernel({
 /** The kernels of this file, for the tests that check every kernel. */
 export const certificateKernels: readonly Kernel[] = [residualsKernel, gradientKernel, stepKernel];
 
-/** Points that one submission evaluates: what most problems need, and one to spare. */
-const ROUNDS = 4;
-/** Float32 operations of a row's loss in double arithmetic, and of each of its parameters. */
-const ROW_OPERATIONS = 1200;
-const PARAMETER_OPERATIONS = 90;
+/** Points that one submission evaluates: most problems need one or two. */
+const ROUNDS = 3;
+/** Float32 operations of a row in double arithmetic, by count, and of each of its parameters. */
+const ROW_OPERATIONS = 700;
+const PARAMETER_OPERATIONS = 80;
 /** Workgroups that fill a large GPU. */
 const WANTED_WORKGROUPS = 1024;
 const MOST_BLOCK_ROWS = 4096;

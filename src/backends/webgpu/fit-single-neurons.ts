@@ -143,7 +143,7 @@ const NEWTON_ROUNDS = 6;
 const CERTIFICATE_ROUNDS = 3;
 /** Float32 operations per value of a pass, and what one submission should not exceed: no driver takes it for a hang. */
 const NEWTON_OPERATIONS = 60;
-const CERTIFICATE_OPERATIONS = 1400;
+const CERTIFICATE_OPERATIONS = 800;
 const MOST_OPERATIONS = 8e10;
 
 /**

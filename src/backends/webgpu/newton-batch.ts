@@ -177,7 +177,7 @@ const stepKernel = defineKernel({
     problems: "storage-read-write",
     hessian: "storage-read-write",
     gradient: "storage-read-write",
-    theta: "storage-read",
+    theta: "storage-read-write",
     step: "storage-read-write",
     trial: "storage-read-write",
     params: "uniform",
@@ -272,8 +272,9 @@ const MOST_WHOLE_STRIDE = 32;
 /** Rows from which on a few problems are worth slicing. */
 const LEAST_SLICED_ROWS = 65_536;
 const FEW_PROBLEMS = 128;
-/** Newton rounds of one submission; half of all problems need fewer than ten. */
+/** Newton rounds before the host looks at the states: of logistic-newton, which skips what is finished, and of slices. */
 const MOST_ROUNDS = 12;
+const SLICED_ROUNDS = 4;
 /** Workgroups that fill a large GPU. */
 const WANTED_WORKGROUPS = 512;
 const LEAST_SLICE_ROWS = 1024;
@@ -389,21 +390,23 @@ export async function runNewtonBatch(
     Math.min(input.residualBytes, input.maxBindingBytes),
   );
   await compiled;
-  const affordable = Math.floor(MOST_OPERATIONS / operationsOf(plan.count, pool.rows, stride));
+  const affordable = Math.max(1, Math.floor(MOST_OPERATIONS / operationsOf(plan.count, pool.rows, stride)));
   // A workgroup of logistic-newton runs its rounds on one core of the GPU.
-  const patient = plan.whole
-    ? Math.floor(MOST_WORKGROUP_OPERATIONS / operationsOf(1, pool.rows, stride))
-    : Infinity;
-  const perSubmission = Math.max(1, Math.min(MOST_ROUNDS, affordable, patient));
+  const patient = Math.max(1, Math.floor(MOST_WORKGROUP_OPERATIONS / operationsOf(1, pool.rows, stride)));
+  // Rounds before the host looks at the states. Larger ones go in submissions of their own, without waiting in between.
+  const perRead = plan.whole ? Math.min(MOST_ROUNDS, affordable, patient) : SLICED_ROUNDS;
   // A rejected step costs a round without being a step: leave room for some. Certificates take a few more.
-  const mostRounds = 2 * maxIterations + 20 + MOST_ROUNDS;
+  const mostRounds = 2 * maxIterations + 20 + perRead;
   let words: Uint32Array<ArrayBuffer>;
-  for (let round = 0; ; round += perSubmission) {
+  for (let round = 0; ; round += perRead) {
     signal?.throwIfAborted();
     const batch = device.batch("newton");
-    if (sliced === undefined) recordWhole(batch, input, plan, state, perSubmission);
+    if (sliced === undefined) recordWhole(batch, input, plan, state, perRead);
     else {
-      for (let r = 0; r < perSubmission; r++) recordSliced(batch, input, plan, state, sliced);
+      for (let r = 1; r <= perRead; r++) {
+        recordSliced(batch, input, plan, state, sliced);
+        if (r % affordable === 0) batch.submit();
+      }
     }
     recordCertificates(batch, pool, plan, state, certificates, { tolerance, maxIterations }, MOST_OPERATIONS);
     batch.submit();
