@@ -8,7 +8,7 @@ import { ReferenceL1Design } from "../../src/backends/cpu/reference/l1-design.ts
 import { DenseObjective } from "../../src/backends/cpu/simd/dense-objective.ts";
 import { KernelL1Design } from "../../src/backends/cpu/simd/l1-design.ts";
 import { KernelPool } from "../../src/backends/cpu/wasm/kernel-pool.ts";
-import { supportedVariant } from "../../src/backends/cpu/wasm/load-kernels.ts";
+import { supportedVariant } from "../../src/backends/cpu/wasm/kernel-variant.ts";
 import { Activations, type StorageType } from "../../src/data/activations.ts";
 import { LabelMatrix, UNLABELLED } from "../../src/data/labels.ts";
 import { spawnWorker } from "../../src/node/spawn-worker.ts";

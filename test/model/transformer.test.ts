@@ -3,7 +3,7 @@ import type { HookPoint, TokenBatch } from "../../src/backends/backend.ts";
 import { Pacer } from "../../src/backends/cpu/pacer.ts";
 import { aggregateRows } from "../../src/backends/cpu/reference/aggregate-rows.ts";
 import { KernelPool } from "../../src/backends/cpu/wasm/kernel-pool.ts";
-import { supportedVariant } from "../../src/backends/cpu/wasm/load-kernels.ts";
+import { supportedVariant } from "../../src/backends/cpu/wasm/kernel-variant.ts";
 import { spawnWorker } from "../../src/node/spawn-worker.ts";
 import type { CpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
 import { loadCpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";

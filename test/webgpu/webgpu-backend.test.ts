@@ -178,7 +178,7 @@ describe("fits that the host has to finish", () => {
       feature: 0,
       support: Uint32Array.from({ length: k }, (_, j) => j),
       center: mean.slice(6, 6 + k),
-      scale: sumOfSquares.slice(6, 6 + k).map((q) => Math.sqrt(q / 300)),
+      scale: sumOfSquares!.slice(6, 6 + k).map((q) => Math.sqrt(q / 300)),
     }));
     const finish = vi.mocked(certify.certifyFit).mockClear();
     const gpu = await backend();

@@ -2,18 +2,16 @@
 export { erf } from "./activation";
 export { aggregateRows } from "./aggregate-rows";
 export { attendHeads } from "./attention";
-export { gatherRows } from "./gather-rows";
-export { centreColumns, describeColumns, gatherLogisticColumns } from "./gather-logistic-columns";
-export { addPass, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes, startFit } from "./fit-logistic";
-export { packPanels } from "./pack-panels";
-export { fitSingleNeurons } from "./fit-single-neurons";
-export { linearRows } from "./linear";
-export { denseDouble, denseFloat } from "./dense-logistic";
-export { gatherPanels, panelGram, panelSums } from "./panels";
+export { addSlots, sumPatterns } from "./class-moments";
 export {
   addChunksOfPass, addPanelOfHessian, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes, mergePass, startFit,
 } from "./fit-logistic";
+export { denseDouble, denseFloat } from "./dense-logistic";
+export { fitSingleNeurons } from "./fit-single-neurons";
+export { centreColumns, describeColumns, gatherLogisticColumns } from "./gather-logistic-columns";
+export { gatherRows } from "./gather-rows";
+export { linearRows } from "./linear";
 export { neuronRoc } from "./neuron-roc";
-export { addSlots, sumPatterns } from "./class-moments";
-export { listSubsets, sumSubsets } from "./subset-sums";
+export { packPanels } from "./pack-panels";
 export { gatherPanels, movePanels, panelGram, panelSums } from "./panels";
+export { listSubsets, sumSubsets } from "./subset-sums";
