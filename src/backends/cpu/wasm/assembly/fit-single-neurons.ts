@@ -54,10 +54,10 @@ const WEIGHT: usize = 80;
 const TOTAL: usize = 96;
 const TOLERANCE: usize = 104;
 
-/** 2^t for t in [−126, 126], clamped: 2^n·p(f), n the nearest integer, p of degree 6 with an error below 2⁻²³ (Estrin). */
+/** 2^t for t in [−126, 126], where `clamp` takes it: 2^n·p(f), n the nearest integer, p of degree 6 with an error below 2⁻²³ (Estrin). */
 @inline
-function exp2(t: v128): v128 {
-  const clamped = f32x4.pmin(f32x4.pmax(t, splat(-126)), splat(126));
+function exp2(t: v128, clamp: bool): v128 {
+  const clamped = clamp ? f32x4.pmin(f32x4.pmax(t, splat(-126)), splat(126)) : t;
   const shifted = f32x4.add(clamped, splat(12582912));
   const f = f32x4.sub(clamped, f32x4.sub(shifted, splat(12582912)));
   const f2 = f32x4.mul(f, f);
@@ -71,7 +71,6 @@ function exp2(t: v128): v128 {
 }
 
 /** Adds four f32 to four f64. */
-@inline
 function flush(at: usize, v: v128): void {
   v128.store(at, f64x2.add(v128.load(at), f64x2.promote_low_f32x4(v)));
   const high = v128.shuffle<i32>(v, v, 2, 3, 2, 3);
@@ -80,14 +79,14 @@ function flush(at: usize, v: v128): void {
 
 /** Sums over `count` rows from y on at slope v and intercept c; `exps` is room for a block. */
 @inline
-function addRows(y: usize, count: i32, v: v128, c: v128, sums: usize, exps: usize, losses: bool): void {
+function addRows(y: usize, count: i32, v: v128, c: v128, sums: usize, exps: usize, losses: bool, clamp: bool): void {
   const one = splat(1);
   // Products of what is left after each block, f64: logarithms are taken every 16 blocks, long before 2⁻¹⁰²².
   let low = f64x2.splat(1), high = low;
   for (let start = 0; start < count; start += BLOCK) {
     const end = y + (<usize>min(BLOCK, count - start) << 4);
     // Two loops: the second's work hides the first's latencies badly when they are one.
-    for (let p = y, e = exps; p < end; p += 16, e += 16) v128.store(e, exp2(mulAdd(v, v128.load(p), c)));
+    for (let p = y, e = exps; p < end; p += 16, e += 16) v128.store(e, exp2(mulAdd(v, v128.load(p), c), clamp));
     let u0 = splat(0), u1 = u0, q0 = u0, q1 = u0, q2 = u0, product = one, excess = u0;
     for (let e = exps; y < end; y += 16, e += 16) {
       const x = v128.load(y);
@@ -279,8 +278,12 @@ export function fitSingleNeurons(item: i32, a: usize, thread: i32): void {
       }
       const sums = s + SUMS + <usize>side * CLASS_SUMS;
       // The first step on all rows is never the last one: its losses are not asked for.
-      if (last && step > 0) addRows(base, count, v, c, sums, exps, true);
-      else addRows(base, count, v, c, sums, exps, false);
+      const losses = last && step > 0;
+      if (tame(s)) {
+        if (losses) addRows(base, count, v, c, sums, exps, true, false);
+        else addRows(base, count, v, c, sums, exps, false, false);
+      } else if (losses) addRows(base, count, v, c, sums, exps, true, true);
+      else addRows(base, count, v, c, sums, exps, false, true);
       left -= count;
       store<i32>(s + ROW, row + count);
       if (row + count < rows) break;
@@ -300,6 +303,14 @@ export function fitSingleNeurons(item: i32, a: usize, thread: i32): void {
       } else store<i32>(s + STEP, step + 1);
     }
   }
+}
+
+/** Whether no row's |τ| can exceed 125. */
+function tame(s: usize): bool {
+  for (let at = s; at < s + 32; at += 8) {
+    if (!(abs(load<f64>(at + V)) * load<f64>(at + REACH) + abs(load<f64>(at + C)) <= 125)) return false;
+  }
+  return true;
 }
 
 @inline
