@@ -80,7 +80,7 @@ export async function fitLogistic(
       const narrow = members.filter((p) => problems[p].support.length <= MOST_COLUMNS);
       left.push(...members.filter((p) => problems[p].support.length > MOST_COLUMNS));
       if (narrow.length === 0) continue;
-      const order = orderOfRows(labels.of(feature));
+      const order = await orderOfRows(labels.of(feature), pacer);
       const rows = order.counts[0] + order.counts[1];
       const isLarge = (p: number): boolean =>
         operationsOf(rows, problems[p].support.length) > LARGE_OPERATIONS;
