@@ -27,13 +27,14 @@ const MOST_COLUMNS = 512;
 const SUBSET_ROWS_PER_PARAMETER = 60;
 const SUBSET_ROWS = 4096;
 const SUBSET_ROWS_OF_FEW = 640;
+const LEAST_ROWS_PER_PARAMETER = 20;
 
 /** Elementary operations of an item, about 1 ms, and of the items between two reports of progress. */
 const ITEM_OPERATIONS = 10_000_000;
 const PROGRESS_OPERATIONS = 400_000_000;
 
-/** Elementary operations of a fit, about 5 ms, beyond which its passes are spread over many items. */
-const LARGE_OPERATIONS = 60_000_000;
+/** Elementary operations of a fit, about 10 ms, beyond which its passes are spread over many items. */
+const LARGE_OPERATIONS = 120_000_000;
 
 /** Words that the kernels add to an evaluation's gradient, and that they report of a fit. */
 const EVALUATION = 7;
@@ -80,7 +81,7 @@ export async function fitLogistic(
       const narrow = members.filter((p) => problems[p].support.length <= MOST_COLUMNS);
       left.push(...members.filter((p) => problems[p].support.length > MOST_COLUMNS));
       if (narrow.length === 0) continue;
-      const order = orderOfRows(labels.of(feature));
+      const order = await orderOfRows(labels.of(feature), pacer);
       const rows = order.counts[0] + order.counts[1];
       const isLarge = (p: number): boolean =>
         operationsOf(rows, problems[p].support.length) > LARGE_OPERATIONS;
@@ -367,7 +368,10 @@ class BatchOfFits {
     const design = this.#design;
     const least = Math.min(SUBSET_ROWS, SUBSET_ROWS_OF_FEW * m);
     const wanted = Math.ceil(Math.max(least, SUBSET_ROWS_PER_PARAMETER * m) / CHUNK_ROWS);
-    const chunks = 2 * wanted > design.chunks ? 0 : wanted;
+    // A third of many rows still shows the way; a part of few rows is not worth its steps.
+    const third = Math.floor(design.chunks / 3);
+    const enough = third * CHUNK_ROWS >= Math.max(SUBSET_ROWS_OF_FEW, LEAST_ROWS_PER_PARAMETER * m);
+    const chunks = 2 * wanted <= design.chunks ? wanted : enough ? third : 0;
     const counts = design.countsOf(chunks || design.chunks);
     const of = (c: 0 | 1): number => (this.#weight[c] * design.counts[c]) / counts[c];
     return { chunks, weights: Float64Array.of(of(1), of(0)) };

@@ -1,5 +1,6 @@
 /** The columns of one label set's problems in the kernels' memory, cut into chunks of 64 rows of one class. */
 import type { Activations } from "../../../data/activations.ts";
+import type { Pacer } from "../pacer.ts";
 import { classWeights } from "../reference/logistic-loss.ts";
 import { Scope } from "../wasm/kernel-memory.ts";
 import type { KernelPool } from "../wasm/kernel-pool.ts";
@@ -244,39 +245,42 @@ function placesOf(order: RowOrder, rows: number): Uint32Array {
  * golden ratio of their number, so that neighbours, which come from one text, do not stay together; and the rarer class has
  * at least {@link LEAST_SHARE} of the chunks as long as it lasts.
  */
-export function orderOfRows(y: Uint8Array): RowOrder {
+export async function orderOfRows(y: Uint8Array, pacer: Pacer): Promise<RowOrder> {
   const counts: [number, number] = [0, 0];
   for (const label of y) if (label < 2) counts[label]++;
   const rows = counts.map((count) => new Uint32Array(count));
+  if (pacer.due) await pacer.turn();
   const seen = [0, 0];
   for (let i = 0; i < y.length; i++) if (y[i] < 2) rows[y[i]][seen[y[i]]++] = i;
+  if (pacer.due) await pacer.turn();
   const left = counts.map((count) => Math.ceil(count / CHUNK_ROWS));
   const total = left[0] + left[1];
   const rarer = left[1] < left[0] ? 1 : 0;
   const share = Math.max(left[rarer] / total, LEAST_SHARE);
   const steps = counts.map(coprimeStep);
-  const order = {
-    rows: new Uint32Array(total * CHUNK_ROWS).fill(NO_ROW),
-    chunks: new Uint32Array(total),
-    counts,
-  };
+  const places = new Uint32Array(total * CHUNK_ROWS).fill(NO_ROW);
+  const chunks = new Uint32Array(total);
   const taken = [0, 0];
   const position = [0, 0];
   for (let c = 0, owed = share; c < total; c++, owed += share) {
+    if ((c & 255) === 0 && pacer.due) await pacer.turn();
     const wanted = owed >= 1 ? rarer : 1 - rarer;
     const kind = left[wanted] > 0 ? wanted : 1 - wanted;
     if (kind === rarer) owed -= 1;
     left[kind]--;
     const size = Math.min(CHUNK_ROWS, counts[kind] - taken[kind]);
-    for (let i = 0; i < size; i++) {
-      order.rows[c * CHUNK_ROWS + i] = rows[kind][position[kind]];
-      position[kind] += steps[kind];
-      if (position[kind] >= counts[kind]) position[kind] -= counts[kind];
+    const ofKind = rows[kind];
+    let at = position[kind];
+    for (let i = c * CHUNK_ROWS, end = i + size; i < end; i++) {
+      places[i] = ofKind[at];
+      at += steps[kind];
+      if (at >= ofKind.length) at -= ofKind.length;
     }
+    position[kind] = at;
     taken[kind] += size;
-    order.chunks[c] = size + 256 * kind;
+    chunks[c] = size + 256 * kind;
   }
-  return order;
+  return { rows: places, chunks, counts };
 }
 
 /** The number nearest to n/φ, from above, that has no divisor in common with n. */
