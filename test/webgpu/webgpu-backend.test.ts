@@ -177,15 +177,13 @@ describe("fits that the host has to finish", () => {
     const y = Uint8Array.from({ length: 300 }, (_, i) => (i < 3 || random.uniform() < share ? 1 : 0));
     const classes = new LabelMatrix(["f"], 300, y);
     const cpu = createCpuBackend();
-    const values = shifted.toFloat32();
-    const column = (j: number): number[] => Array.from({ length: 300 }, (_, i) => values[6 * i + j]);
-    const mean = Float64Array.from({ length: 6 }, (_, j) => column(j).reduce((sum, v) => sum + v / 300, 0));
-    const scale = mean.map((m, j) => Math.sqrt(column(j).reduce((sum, v) => sum + (v - m) ** 2 / 300, 0)));
+    const everyone = new LabelMatrix(["all"], 300, new Uint8Array(300).fill(1));
+    const { mean, sumOfSquares } = await cpu.classMoments(await cpu.upload(shifted), everyone);
     const asked = [1, 3, 6].map((k) => ({
       feature: 0,
       support: Uint32Array.from({ length: k }, (_, j) => j),
-      center: mean.slice(0, k),
-      scale: scale.slice(0, k),
+      center: mean.slice(6, 6 + k),
+      scale: sumOfSquares.slice(6, 6 + k).map((q) => Math.sqrt(q / 300)),
     }));
     const finish = vi.mocked(certify.certifyFit).mockClear();
     const gpu = await backend();
