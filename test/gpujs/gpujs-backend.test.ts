@@ -41,7 +41,7 @@ describe("gpu.js backend", () => {
 
   it("computes on gpu.js' JavaScript where asked to", async () => {
     const { info } = await createGpuJsBackend({ mode: "cpu" });
-    expect(info).toEqual({ kind: "gpujs", device: "gpu.js in JavaScript" });
+    expect(info).toEqual({ kind: "gpujs", device: "gpu.js in JavaScript", threads: 1 });
   });
 
   it("refuses to work after it was disposed of", async () => {

@@ -1,4 +1,4 @@
-/** The WebGPU backend: statistics in float32 on the device, fits certified in float64 on the host. */
+/** The WebGPU backend: statistics in float32 on the device, fits certified there to float64's digits. */
 import { zeroActivations, type Activations, type ActivationsOptions } from "../../data/activations.ts";
 import type { ClassMoments } from "../../data/class-moments.ts";
 import type { LabelMatrix } from "../../data/labels.ts";

@@ -20,9 +20,6 @@ const GATHER_BYTES = 128 * 2 ** 20;
 /** Bytes of a matrix that are copied once for all label sets. */
 const COPY_BYTES = 32 * 2 ** 20;
 
-/** Columns beyond which a Hessian is too dear. */
-const MOST_COLUMNS = 512;
-
 /** Rows of the subset that a fit starts on: per parameter, and at least; a few parameters need a few more. */
 const SUBSET_ROWS_PER_PARAMETER = 60;
 const SUBSET_ROWS = 4096;
@@ -51,7 +48,7 @@ const CURVATURE = 3;
 const PASS_ITEM_OPERATIONS = 4_000_000;
 
 /**
- * Fits every problem, label set by label set.
+ * Fits every problem, label set by label set. Supports are narrow enough for a Hessian (see `splitWide`).
  *
  * @returns fits in the order of the problems; one that did not converge says so and does not throw
  * @throws ShapeError | SupportSizeError | OptionError when a problem does not fit the data
@@ -78,17 +75,14 @@ export async function fitLogistic(
   try {
     const near = features.size > 1 ? copyToKernels(pool, scope, x) : x;
     for (const [feature, members] of features) {
-      const narrow = members.filter((p) => problems[p].support.length <= MOST_COLUMNS);
-      left.push(...members.filter((p) => problems[p].support.length > MOST_COLUMNS));
-      if (narrow.length === 0) continue;
       const order = await orderOfRows(labels.of(feature), pacer);
       const rows = order.counts[0] + order.counts[1];
       const isLarge = (p: number): boolean =>
         operationsOf(rows, problems[p].support.length) > LARGE_OPERATIONS;
-      const small = narrow.filter((p) => !isLarge(p));
+      const small = members.filter((p) => !isLarge(p));
       for (const chunk of [
         ...chunksOfColumns(problems, small, rows, GATHER_BYTES),
-        ...narrow.filter(isLarge).map((p) => [p]),
+        ...members.filter(isLarge).map((p) => [p]),
       ]) {
         const layout = chunk.length === 1 ? "chunks" : "columns";
         const design = await gatherDesign(
