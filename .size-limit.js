@@ -1,7 +1,7 @@
 /**
  * Limits on what users load, minified and gzipped; `npm run size` checks the built package.
  *
- * What the core loads only when it is wanted (the GPU's shaders, the CPU's kernels, the tokeniser) is not part of it: a
+ * What the core loads only when it is wanted (the GPU's code, the CPU's kernels, the tokeniser, the study of texts, L1 probes) is not part of it: a
  * dynamic import stays outside the bundle.
  */
 const lazyChunks = {

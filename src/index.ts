@@ -29,6 +29,7 @@ export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-rec
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";
+export type { SpawnWorker, WorkerThread } from "./backends/cpu/wasm/worker-thread.ts";
 export type {
   Aggregation,
   Backend,
@@ -45,6 +46,7 @@ export type {
   L1Fit,
   L1Options,
   L1Problem,
+  LoadTransformerOptions,
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
@@ -67,7 +69,7 @@ export type {
   StorageType,
 } from "./data/activations.ts";
 export { emptyClassMoments, mergeClassMoments, pooledMoments } from "./data/class-moments.ts";
-export type { ClassMoments, MomentSquares } from "./data/class-moments.ts";
+export type { ClassMoments, MomentSquares, PerClassMoments } from "./data/class-moments.ts";
 export { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from "./data/float16.ts";
 export { LabelMatrix, readLabels, readLabelSets, UNLABELLED } from "./data/labels.ts";
 export type { ClassValue, LabelSets, LabelsInput, RowSelection } from "./data/labels.ts";
@@ -96,7 +98,7 @@ export type {
   ProbeTextsResult,
   ProbeTextsRow,
   ProbeTextsStage,
-} from "./capture/probe-texts.ts";
+} from "./capture/text-study.ts";
 export { TokenRows } from "./capture/token-rows.ts";
 export type { TokenRowsOptions } from "./capture/token-rows.ts";
 export type { CaptureInput, PassOptions } from "./capture/visit-batches.ts";

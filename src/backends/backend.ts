@@ -109,6 +109,7 @@ export interface Convergence {
   readonly separated: boolean;
 }
 
+/** One fitted problem of {@link Backend.fitLogistic}. */
 export interface LogisticFit {
   /** On the centred and scaled columns, support order, length k. */
   readonly coefficients: Float64Array;
@@ -193,6 +194,7 @@ export interface L1Convergence {
   readonly separated: boolean;
 }
 
+/** One fitted problem of {@link Backend.fitLogisticL1}. */
 export interface L1Fit {
   /** Columns whose coefficient is not zero, ascending. */
   readonly support: Uint32Array;
@@ -237,6 +239,7 @@ export interface TokenBatch {
   readonly offsets: Uint32Array;
 }
 
+/** What a forward pass is to return. */
 export interface ForwardRequest extends CallOptions {
   readonly hookPoints: readonly HookPoint[];
   /** Logits of no token, of each sequence's last token, or of every token. Default "none". */
@@ -245,6 +248,7 @@ export interface ForwardRequest extends CallOptions {
   readonly aggregate?: { readonly aggregation: Aggregation; readonly segments: RowSegments };
 }
 
+/** What {@link ForwardRequest} asked for. */
 export interface ForwardResult {
   /** Device activations by hook point; the caller disposes of them. */
   readonly activations: ReadonlyMap<HookPoint, DeviceActivations>;
@@ -264,19 +268,27 @@ export interface LoadTransformerOptions extends CallOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** Statistics and model passes on one device; every implementation passes `test/conformance`. */
 export interface Backend {
   readonly info: BackendInfo;
-  /** Places activations where this backend computes. On the CPU nothing is copied. */
+  /**
+   * Places activations where this backend computes. The CPU borrows them: its kernels copy block by block what does not
+   * come from {@link Backend.allocate}.
+   */
   upload(activations: Activations, options?: CallOptions): Promise<DeviceActivations>;
   /**
    * Zeros [rows × neurons] in memory that this backend computes in, to be filled through `data` and then used like any other
-   * activations: on the CPU's kernels without a copy. On other backends they are ordinary ones.
+   * activations. The CPU's kernels read them without a copy where memory can be shared between threads; elsewhere they
+   * are ordinary arrays.
    * @throws OutOfMemoryError when they do not fit
    */
   allocate(rows: number, neurons: number, options?: ActivationsOptions): Promise<Activations>;
   /** Gives back the memory of {@link Backend.allocate}; the activations and everything cut from them must not be used again. */
   release(activations: Activations): Promise<void>;
-  /** Wraps the caller's own GPU buffer, row-major [rows × neurons], without a copy. */
+  /**
+   * Wraps the caller's own GPU buffer, row-major [rows × neurons], without a copy.
+   * @throws BackendUnavailableError where the backend has no GPU device to share
+   */
   adopt(
     buffer: ForeignBuffer,
     layout: { rows: number; neurons: number; dtype: "f32" | "f16" },
@@ -284,22 +296,34 @@ export interface Backend {
   /**
    * Class moments of every neuron for every label set, in one pass over x. A neuron that is NaN or infinite in a labelled
    * row has moments that are not finite, in the classes of that row alone.
+   * @throws ShapeError when labels and activations differ in rows
    */
   classMoments(
     x: DeviceActivations,
     labels: LabelMatrix,
     options?: ClassMomentsOptions,
   ): Promise<ClassMoments>;
-  /** Host copy [rows × columns.length] (f32, row-major) of some columns, in the order given. */
+  /**
+   * Host copy [rows × columns.length] (f32, row-major) of some columns, in the order given.
+   * @throws ShapeError when a column does not exist
+   */
   gatherColumns(x: DeviceActivations, columns: Uint32Array, options?: CallOptions): Promise<Activations>;
-  /** Combines token rows into one row per segment, on the device. */
+  /**
+   * Combines token rows into one row per segment, on the device.
+   * @throws OptionError when the aggregation is unknown
+   * @throws ShapeError | EmptyDataError when segments name rows that do not exist, or none
+   */
   aggregateRows(
     x: DeviceActivations,
     aggregation: Aggregation,
     segments: RowSegments,
     options?: CallOptions,
   ): Promise<DeviceActivations>;
-  /** Fits every problem of the batch; rows whose label is `UNLABELLED` have no weight. Results are in f64. */
+  /**
+   * Fits every problem of the batch; rows whose label is `UNLABELLED` have no weight. Results are in f64.
+   * @throws ShapeError | SupportSizeError | OptionError when labels, a support, center, scale or C do not fit
+   * @throws OneClassError when a label set that is fitted lacks a class
+   */
   fitLogistic(
     x: DeviceActivations,
     labels: LabelMatrix,
@@ -327,6 +351,8 @@ export interface Backend {
   /**
    * Fits probes with an L1 penalty over all columns. Problems that differ in C alone start from one another. A column that is
    * NaN or infinite in a labelled row is left out.
+   * @throws ShapeError | OptionError when labels, center, scale or C do not fit
+   * @throws OneClassError when a label set that is fitted lacks a class
    */
   fitLogisticL1(
     x: DeviceActivations,
@@ -340,6 +366,9 @@ export interface Backend {
     weights: TensorSource,
     options?: LoadTransformerOptions,
   ): Promise<Transformer>;
-  /** Frees everything the backend holds. A caller's own GPU device is left alone. */
+  /**
+   * Frees everything the backend holds. A caller's own GPU device is left alone. Calls under way
+   * may end with a DisposedError.
+   */
   dispose(): void;
 }

@@ -20,6 +20,8 @@ export interface CreateBackendOptions {
    * `sparseprobe/node`, a page that is cross-origin isolated), and 1 elsewhere.
    */
   readonly threads?: number;
+  /** Kernels of the cpu backend; "reference" is the slow, readable float64 implementation. Default "simd" where it runs. */
+  readonly kernels?: "simd" | "reference";
   /** How to start worker threads; default: a browser's workers. */
   readonly spawn?: SpawnWorker;
 }
@@ -43,7 +45,11 @@ export async function createBackend(
   kind: BackendKind = "auto",
   options: CreateBackendOptions = {},
 ): Promise<Backend> {
-  const cpu = { threads: options.threads ?? availableThreads(options.spawn), spawn: options.spawn };
+  const cpu = {
+    threads: options.threads ?? availableThreads(options.spawn),
+    spawn: options.spawn,
+    ...(options.kernels && { kernels: options.kernels }),
+  };
   if (kind === "cpu") return createCpuBackend(cpu);
   if (!["auto", "webgpu"].includes(kind)) {
     throw new OptionError(

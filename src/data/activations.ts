@@ -69,18 +69,7 @@ export class Activations {
     options: ActivationsOptions = {},
   ) {
     const [rows, neurons] = shape;
-    if (!Number.isInteger(rows) || !Number.isInteger(neurons) || rows < 0 || neurons < 0) {
-      throw new ShapeError(
-        `The shape [${shape.join(", ")}] is not two whole numbers.`,
-        "Give [rows, neurons].",
-      );
-    }
-    if (rows === 0 || neurons === 0) {
-      throw new EmptyDataError(
-        `The activations are empty: ${rows} rows × ${neurons} neurons.`,
-        "Give at least one row and one neuron.",
-      );
-    }
+    assertShape(rows, neurons);
     if (data.length !== rows * neurons) {
       throw new ShapeError(
         `The data has ${data.length} values, but ${rows} rows × ${neurons} neurons need ${rows * neurons}.`,
@@ -300,6 +289,25 @@ export class Activations {
   }
 }
 
+/**
+ * @throws ShapeError when a dimension is not a whole number
+ * @throws EmptyDataError when there are no rows or no neurons
+ */
+export function assertShape(rows: number, neurons: number): void {
+  if (!Number.isInteger(rows) || !Number.isInteger(neurons) || rows < 0 || neurons < 0) {
+    throw new ShapeError(
+      `The shape [${rows}, ${neurons}] is not two whole numbers.`,
+      "Give [rows, neurons].",
+    );
+  }
+  if (rows === 0 || neurons === 0) {
+    throw new EmptyDataError(
+      `The activations are empty: ${rows} rows × ${neurons} neurons.`,
+      "Give at least one row and one neuron.",
+    );
+  }
+}
+
 /** Zeros [rows × neurons] in the storage type of the options. */
 export function zeroActivations(
   rows: number,
@@ -308,6 +316,7 @@ export function zeroActivations(
 ): Activations {
   const dtype = options.dtype ?? "f32";
   assertStorageType(dtype);
+  assertShape(rows, neurons);
   const length = rows * neurons;
   const data =
     dtype === "f32"

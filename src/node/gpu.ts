@@ -34,7 +34,7 @@ async function entry(dawn: readonly string[]): Promise<GPU> {
 }
 
 /**
- * A device on this machine's GPU, with the adapter's full limits and the optional features that the kernels can use.
+ * A device on this machine's GPU, with the adapter's full limits.
  *
  * @throws BackendUnavailableError when the package is not installed or the machine has no usable GPU
  */

@@ -16,7 +16,7 @@ const COLUMN_BYTES = 256 * 2 ** 20;
 export interface ProbeNeuronsOptions extends Omit<ProbeOptions, "ranking"> {
   /** Newton decrement per unit weight at which a fit has converged. Default 1e-10, see {@link probeNeurons}. */
   readonly tolerance?: number;
-  /** Where to compute. Default: a cpu backend. */
+  /** Where to compute. Default: a cpu backend on one thread; pass `await createBackend("cpu")` for all cores. */
   readonly backend?: Backend;
   /** Rows to fit and to measure on, each once; all others have no influence at all. Default: every row. */
   readonly rows?: RowSelection;

@@ -26,7 +26,6 @@ import {
   type ProbeOrigin,
   type SelectedSupport,
 } from "./fit-supports.ts";
-import { fitLassoRecords } from "./fit-lasso.ts";
 import { momentSquares, probeSettings, type ProbeOptions, type ProbeSettings } from "./probe-options.ts";
 import {
   recordFromJson,
@@ -42,7 +41,7 @@ export const K_SCHEDULE: readonly number[] = Object.freeze([
 ]);
 
 export interface FitOptions extends ProbeOptions {
-  /** Where to compute. Default: a cpu backend. */
+  /** Where to compute. Default: a cpu backend on one thread; pass `await createBackend("cpu")` for all cores. */
   readonly backend?: Backend;
   /** Training rows, each once; all others have no influence at all. Default: every row. */
   readonly rows?: RowSelection;
@@ -201,6 +200,7 @@ export class SparseProbe implements ProbeRecord {
         ...originOf({ ...source.provenance, ...options.provenance }),
         positives: [positive],
       };
+      const { fitLassoRecords } = await import("./fit-lasso.ts");
       const records = await fitLassoRecords(backend, columns, chosen, Cs, moments, origin, options);
       return records.map((record) => new SparseProbe(record));
     } finally {

@@ -4,7 +4,7 @@ import { gatherColumns } from "../../src/backends/cpu/simd/gather-columns.ts";
 import { KernelPool } from "../../src/backends/cpu/wasm/kernel-pool.ts";
 import type { SpawnWorker } from "../../src/backends/cpu/wasm/worker-thread.ts";
 import { Activations } from "../../src/data/activations.ts";
-import { DeviceError } from "../../src/errors.ts";
+import { DeviceError, DisposedError } from "../../src/errors.ts";
 import { spawnWorker } from "../../src/node/spawn-worker.ts";
 import { randomActivations } from "../support/random-data.ts";
 
@@ -124,5 +124,27 @@ describe("when threads fail", () => {
     );
     expect(pool.threads).toBe(1);
     expect((await gatherColumns(pool, x, Uint32Array.of(2))).data).toSatisfy(sameBytes(x, [2]));
+  });
+});
+
+describe("a pool that is closed", () => {
+  const x = randomActivations(6, 120_000, 3);
+
+  it("ends the job under way, and refuses the next, with a typed error", async () => {
+    const pool = await open(2);
+    await gatherColumns(pool, x, Uint32Array.of(2));
+    const running = expect(gatherColumns(pool, x, new Uint32Array(300))).rejects.toThrow(DisposedError);
+    setTimeout(() => {
+      pool.close();
+    }, 1);
+    await running;
+    await expect(gatherColumns(pool, x, Uint32Array.of(2))).rejects.toThrow(DisposedError);
+  });
+
+  it("while its threads start ends the job as well", async () => {
+    const pool = await open(2);
+    const running = expect(gatherColumns(pool, x, Uint32Array.of(2))).rejects.toThrow(DisposedError);
+    pool.close();
+    await running;
   });
 });

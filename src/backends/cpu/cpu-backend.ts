@@ -2,7 +2,13 @@
  * The backend that runs everywhere: SIMD WebAssembly on worker threads, on the calling thread where threads cannot share
  * memory, and float64 JavaScript where SIMD WebAssembly does not run.
  */
-import { Activations, zeroActivations, type ActivationsOptions } from "../../data/activations.ts";
+import {
+  Activations,
+  assertShape,
+  assertStorageType,
+  zeroActivations,
+  type ActivationsOptions,
+} from "../../data/activations.ts";
 import type { ClassMoments } from "../../data/class-moments.ts";
 import type { LabelMatrix } from "../../data/labels.ts";
 import type { TensorSource } from "../../data/tensor.ts";
@@ -84,6 +90,8 @@ class CpuBackend implements Backend {
   readonly #threads: number;
   readonly #spawn: SpawnWorker | undefined;
   readonly #fallbackReason: string | undefined;
+  /** Byte offsets of what {@link allocate} gave. */
+  readonly #allocated = new Set<number>();
   /** The pool, once it is wanted; null where the engine refuses the kernels. */
   #pool: Promise<KernelPool | null> | undefined;
   #opened: KernelPool | null | undefined;
@@ -129,17 +137,25 @@ class CpuBackend implements Backend {
     const pool = await this.#kernels();
     // Memory that is not shared moves when it grows, so nothing that lives longer than a call can lie in it.
     if (!pool?.memory.shared) return zeroActivations(rows, neurons, options);
-    return new Activations(
-      pool.memory.zeros(rows * neurons, options.dtype ?? "f32"),
-      [rows, neurons],
-      options,
-    );
+    const { dtype = "f32" } = options;
+    assertStorageType(dtype);
+    assertShape(rows, neurons);
+    const data = pool.memory.zeros(rows * neurons, dtype);
+    try {
+      const activations = new Activations(data, [rows, neurons], options);
+      this.#allocated.add(data.byteOffset);
+      return activations;
+    } catch (error) {
+      pool.memory.free(data.byteOffset);
+      throw error;
+    }
   }
 
   async release(activations: Activations): Promise<void> {
     const memory = (await this.#kernels())?.memory;
     const at = memory?.addressOf(activations.data);
-    if (at !== undefined) memory?.free(at);
+    if (at === undefined || !this.#allocated.delete(at)) return;
+    memory?.free(at);
   }
 
   async classMoments(
@@ -212,9 +228,11 @@ class CpuBackend implements Backend {
   }
 
   dispose(): void {
-    if (this.#threads === 1) return;
-    void this.#pool?.then((pool) => pool?.close());
-    this.#pool = undefined;
+    const memory = this.#opened?.memory;
+    for (const at of this.#allocated) memory?.free(at);
+    this.#allocated.clear();
+    // The pool of one thread belongs to all such backends.
+    if (this.#threads > 1) this.#opened?.close();
   }
 
   /** The SIMD kernels, or null for the reference. */
@@ -232,8 +250,8 @@ class CpuBackend implements Backend {
         ? KernelPool.open(variant, this.#threads, this.#spawn)
         : poolOfOne(variant));
     } catch (error) {
-      // A page's security policy may forbid what the engine could do.
-      if (!(error instanceof WebAssembly.CompileError)) throw error;
+      // A page's security policy may forbid what the engine could do, and a small machine may lack the address space.
+      if (!(error instanceof WebAssembly.CompileError || error instanceof RangeError)) throw error;
       this.#opened = null;
     }
     return this.#opened;

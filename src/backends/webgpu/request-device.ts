@@ -25,9 +25,6 @@ const RAISED = [
   "maxComputeWorkgroupsPerDimension",
 ] as const satisfies readonly (keyof GPUSupportedLimits)[];
 
-/** Features that some kernels can use; a device is asked only for those that its adapter has. */
-const OPTIONAL: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
-
 /**
  * @param gpu the entry point; default: the browser's `navigator.gpu`
  * @throws BackendUnavailableError when there is no WebGPU, no adapter, or the adapter refuses a device
@@ -54,9 +51,8 @@ export async function requestDevice(
     throw new BackendUnavailableError("WebGPU is there, but it found no usable GPU adapter.", REMEDY);
   const requiredLimits: Record<string, number> = {};
   for (const name of RAISED) requiredLimits[name] = adapter.limits[name];
-  const requiredFeatures = OPTIONAL.filter((feature) => adapter.features.has(feature));
   try {
-    return await adapter.requestDevice({ label: "sparseprobe", requiredLimits, requiredFeatures });
+    return await adapter.requestDevice({ label: "sparseprobe", requiredLimits });
   } catch (error) {
     throw new BackendUnavailableError("The GPU adapter refused a device.", REMEDY, { cause: error });
   }

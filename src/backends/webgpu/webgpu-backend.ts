@@ -1,4 +1,4 @@
-/** The WebGPU backend: statistics in float32 on the device, fits certified there to float64's digits. */
+/** The WebGPU backend: statistics in float32 on the device, fits certified there in pairs of float32. */
 import { zeroActivations, type Activations, type ActivationsOptions } from "../../data/activations.ts";
 import type { ClassMoments } from "../../data/class-moments.ts";
 import type { LabelMatrix } from "../../data/labels.ts";

@@ -189,6 +189,8 @@ async function fitPanels(
     for (let c = 0; c < panels.columns; c++) {
       const j = panels.first + c;
       const at = feature * d + j;
+      // What `fits` holds so far is NaN throughout, and not converged.
+      if (!Number.isFinite(center[j])) continue;
       const [slope, intercept, decrement, objective] = [0, 4, 8, 12].map((k) => state[lane(c) + OUT + k]);
       fits.coefficients[at] = slope * scale[j] * factor[j];
       fits.intercepts[at] = intercept + slope * (center[j] - pivot[j]) * factor[j];

@@ -174,6 +174,10 @@ export function javascriptKernels(spec: TransformerSpec): TransformerKernels<Hos
       for (const task of tasks) await task(pacer);
     },
 
+    drop: () => {
+      asked = [];
+    },
+
     lend: (buffer, rows, neurons, options) =>
       new CpuActivations(
         new Activations(buffer.view().subarray(0, rows * neurons), [rows, neurons], options),

@@ -85,6 +85,8 @@ export interface TransformerKernels<
   run(options?: CallOptions): Promise<void>;
   /** Hands a matrix [rows × neurons] to the caller, who disposes of it; the buffer must not be used again. */
   lend(buffer: Buffer, rows: number, neurons: number, options: ActivationsOptions): DeviceActivations;
+  /** Forgets what has been asked for and not been run: a pass that failed half way leaves nothing behind. */
+  drop(): void;
   /** Nothing is asked for any more; what was lent stays. */
   dispose(): void;
 }

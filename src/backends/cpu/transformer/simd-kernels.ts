@@ -255,6 +255,11 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
     }
   }
 
+  drop(): void {
+    this.#program.close();
+    this.#program = new Program(this.#memory);
+  }
+
   lend(buffer: SimdBuffer, rows: number, neurons: number, options: ActivationsOptions): DeviceActivations {
     const data = buffer.view().subarray(0, rows * neurons);
     if (!this.#memory.shared) {

@@ -272,6 +272,7 @@ class Pass {
   }
 
   close(): void {
+    this.#model.kernels.drop();
     for (const buffer of this.#buffers) this.#model.kernels.free(buffer);
     this.#buffers.clear();
   }

@@ -1,4 +1,5 @@
 /** Runs kernels over the items of jobs: on this thread, or on worker threads that share its memory. */
+import { DeviceError } from "../../../errors.ts";
 import { Pacer } from "../pacer.ts";
 import { KernelMemory } from "./kernel-memory.ts";
 import { KernelThreads, type LinkedKernels, type ThreadStep } from "./kernel-threads.ts";
@@ -134,8 +135,9 @@ export class KernelPool {
   #layOut(steps: readonly Step[]): ThreadStep[] {
     const words = steps.reduce((sum, { args }) => sum + args.length, 0);
     if (words > this.#argsWords) {
+      const larger = this.memory.allocate(4 * words);
       this.memory.free(this.#args);
-      this.#args = this.memory.allocate(4 * words);
+      this.#args = larger;
       this.#argsWords = words;
     }
     const values = this.memory.u32(this.#args, this.#argsWords);
@@ -156,7 +158,15 @@ export class KernelPool {
     for (const { job, first, end, args } of program) {
       const kernel = this.#kernels[job];
       for (let item = 0; item < end - first; item++) {
-        kernel(item, args, 0);
+        try {
+          kernel(item, args, 0);
+        } catch (cause) {
+          throw new DeviceError(
+            `The kernel ${job} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+            "Please report it.",
+            { cause },
+          );
+        }
         if (pacer.due) await pacer.turn();
       }
     }
@@ -172,6 +182,8 @@ export function poolOfOne(variant: KernelVariant): Promise<KernelPool> {
   if (!pool) {
     pool = KernelPool.open(variant);
     poolsOfOne.set(variant, pool);
+    // What failed once may work the next time.
+    pool.catch(() => poolsOfOne.delete(variant));
   }
   return pool;
 }

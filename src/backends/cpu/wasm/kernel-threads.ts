@@ -1,5 +1,5 @@
 /** Worker threads that kernel pools share: programs of one pool or of several run one after the other. */
-import { DeviceError } from "../../../errors.ts";
+import { DeviceError, DisposedError } from "../../../errors.ts";
 import { WORKER_SOURCE } from "./worker-source.ts";
 import type { SpawnWorker, WorkerThread } from "./worker-thread.ts";
 
@@ -40,6 +40,8 @@ export class KernelThreads {
   #refusal: unknown;
   #busy = false;
   #closed = false;
+  /** Rejects what workers have been asked and have not answered: a terminated worker says nothing. */
+  readonly #pending = new Set<(reason: unknown) => void>();
   readonly #waiting: (() => void)[] = [];
 
   /** @param wanted threads; more than one needs `spawn` and shared memory */
@@ -80,10 +82,13 @@ export class KernelThreads {
     steps: readonly ThreadStep[],
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
+    this.#assertOpen();
     if (this.#ready.length === 0) {
       this.#starting ??= this.#start();
       this.#ready = await this.#starting;
+      this.#assertOpen();
       if (this.#ready.length === 0) return false;
+      signal?.throwIfAborted();
     }
     const shared = this.#shared!;
     Atomics.store(shared, NEXT, 0);
@@ -95,8 +100,12 @@ export class KernelThreads {
     };
     signal?.addEventListener("abort", stop, { once: true });
     try {
-      await Promise.all(this.#ask({ ...this.#link(kernels), steps }));
+      // All have stopped before anybody gives memory back.
+      const answers = await Promise.allSettled(this.#ask({ ...this.#link(kernels), steps }));
+      const failed = answers.find((answer) => answer.status === "rejected");
+      if (failed) throw failed.reason;
     } catch (cause) {
+      this.#assertOpen();
       this.#giveUp(cause);
       throw new DeviceError(
         `A worker thread failed in ${steps.map(({ job }) => job).join(", ")}: ` +
@@ -119,10 +128,11 @@ export class KernelThreads {
     this.#released.push(number);
   }
 
-  /** Ends the threads. */
+  /** Ends the threads; a program under way ends with a DisposedError. */
   close(): void {
     this.#closed = true;
     for (const worker of this.#ready) worker.terminate();
+    for (const reject of this.#pending) reject(closed());
     this.#ready = [];
   }
 
@@ -138,7 +148,12 @@ export class KernelThreads {
   }
 
   #ask(message: object): Promise<void>[] {
-    return this.#ready.map((worker) => ask(worker, message));
+    return this.#ready.map((worker) => this.#answer(worker, message));
+  }
+
+  /** @throws DisposedError */
+  #assertOpen(): void {
+    if (this.#closed) throw closed();
   }
 
   /** Goes on without worker threads. */
@@ -154,9 +169,11 @@ export class KernelThreads {
     try {
       for (let thread = 0; thread < this.#wanted; thread++) workers.push(this.#spawn!(WORKER_SOURCE));
       await Promise.all(
-        workers.map((worker, thread) => ask(worker, { shared: this.#shared!.buffer, thread, stop: STOP })),
+        workers.map((worker, thread) =>
+          this.#answer(worker, { shared: this.#shared!.buffer, thread, stop: STOP }),
+        ),
       );
-      if (this.#closed) throw new Error("The pool was closed.");
+      this.#assertOpen();
       return workers;
     } catch (refusal) {
       this.#ready = workers;
@@ -164,18 +181,41 @@ export class KernelThreads {
       return [];
     }
   }
+
+  /** Posts a message and waits for the answer: null, or what went wrong. */
+  #answer(worker: WorkerThread, message: unknown): Promise<void> {
+    return new Promise((resolve, reject) => {
+      worker.hold(true);
+      const fail = (error: unknown): void => {
+        this.#pending.delete(fail);
+        worker.hold(false);
+        reject(error instanceof Error ? error : new Error(error as string));
+      };
+      this.#pending.add(fail);
+      worker.listen(
+        (error) => {
+          if (error !== null) {
+            fail(error);
+            return;
+          }
+          this.#pending.delete(fail);
+          worker.hold(false);
+          resolve();
+        },
+        (error) => {
+          // It died outside a kernel: nobody else told the others to stop.
+          const shared = this.#shared!;
+          Atomics.add(shared, NEXT, STOP);
+          Atomics.add(shared, DONE, STOP);
+          Atomics.notify(shared, DONE);
+          fail(error ?? new Error("The worker stopped."));
+        },
+      );
+      worker.postMessage(message);
+    });
+  }
 }
 
-/** Posts a message and waits for the answer: null, or what went wrong. */
-function ask(worker: WorkerThread, message: unknown): Promise<void> {
-  return new Promise((resolve, reject) => {
-    worker.hold(true);
-    const settle = (error: unknown): void => {
-      worker.hold(false);
-      if (error === null) resolve();
-      else reject(error instanceof Error ? error : new Error(error as string));
-    };
-    worker.listen(settle, (error) => settle(error ?? new Error("The worker stopped.")));
-    worker.postMessage(message);
-  });
+function closed(): DisposedError {
+  return new DisposedError("The backend was disposed of while it computed.", "Create a new one.");
 }

@@ -24,6 +24,8 @@ export function compileKernels(variant: KernelVariant, shared: boolean): Promise
   if (!kernels) {
     kernels = compile(variant, shared);
     compiled.set(key, kernels);
+    // What failed once, e.g. to download, may work the next time.
+    kernels.catch(() => compiled.delete(key));
   }
   return kernels;
 }

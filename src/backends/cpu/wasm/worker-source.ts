@@ -49,7 +49,8 @@ self.onmessage = ({ data }) => {
     }
     self.postMessage(null);
   } catch (error) {
-    if (shared) {
+    // The first failure stops the others; more of them must not overflow the counters.
+    if (shared && Atomics.load(shared, DONE) < stop) {
       Atomics.add(shared, NEXT, stop);
       Atomics.add(shared, DONE, stop);
       Atomics.notify(shared, DONE);
