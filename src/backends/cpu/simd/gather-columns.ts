@@ -8,6 +8,9 @@ import { copyCode, forEachRowBlock, STORAGE_CODES } from "../wasm/kernel-rows.ts
 /** Rows of an item of `gatherRows`. */
 const ITEM_ROWS = 64;
 
+/** Bytes of gathered values in the kernels' memory. */
+const STRETCH_BYTES = 8 * 2 ** 20;
+
 /**
  * The columns given, in that order; groups and provenance are kept.
  * @throws ShapeError when a column does not exist
@@ -28,23 +31,24 @@ export async function gatherColumns(
   try {
     const { scale, offset } = copyCode(scope, x);
     const from = scope.copyOf(columns);
+    // A matrix in place is one block: what is gathered of it leaves the kernels' memory stretch by stretch.
+    const stretch = ITEM_ROWS * Math.max(1, Math.floor(STRETCH_BYTES / (4 * ITEM_ROWS * k)));
+    const to = scope.allocate(4 * Math.min(stretch, rows) * k);
+    const rowBytes = d * x.data.BYTES_PER_ELEMENT;
     await forEachRowBlock(
       pool,
       x,
       ITEM_ROWS,
       async (block) => {
-        const part = new Scope(pool.memory);
-        try {
-          const to = part.allocate(4 * block.rows * k);
+        for (let start = 0; start < block.rows; start += stretch) {
+          const count = Math.min(stretch, block.rows - start);
           await pool.run(
             "gatherRows",
-            Math.ceil(block.rows / ITEM_ROWS),
-            [block.at, STORAGE_CODES[x.dtype], d, block.rows, from, k, scale, offset, to],
-            { signal, operations: 4 * block.rows * k },
+            Math.ceil(count / ITEM_ROWS),
+            [block.at + start * rowBytes, STORAGE_CODES[x.dtype], d, count, from, k, scale, offset, to],
+            { signal, operations: 4 * count * k },
           );
-          out.set(pool.memory.f32(to, block.rows * k), block.first * k);
-        } finally {
-          part.close();
+          out.set(pool.memory.f32(to, count * k), (block.first + start) * k);
         }
       },
       signal,
