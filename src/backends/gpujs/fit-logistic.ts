@@ -3,8 +3,7 @@
  *
  * A Newton step needs the objective, the gradient and the decision values, which cost about 4·n·k operations and 60·n for
  * exponentials, and the Hessian, which costs n·k². Below {@link LEAST_COLUMNS} columns the Hessian is the smaller share,
- * and below {@link LEAST_PRODUCTS} it costs less than the way to the device and back: there the host fits alone, as it
- * does above {@link MOST_COLUMNS}. All other problems of a batch take their steps together, each from a Hessian that the
+ * and below {@link LEAST_PRODUCTS} it costs less than the way to the device and back: there the host fits alone. All other problems of a batch take their steps together, each from a Hessian that the
  * device summed; line search and factorisation stay in float64. {@link certifyFit} then takes the last steps and states
  * how the fit converged. What is returned is float64 throughout.
  */
@@ -27,9 +26,8 @@ import { SPLIT_RESULTS, type GpuJsDevice, type GpuJsKernel, type GpuJsTexture } 
 import { gatherColumns } from "./gather-columns.ts";
 import type { GpuJsActivations } from "./gpujs-activations.ts";
 
-/** Columns from which on the device computes the Hessian, and up to which its entries can be counted in float32. */
+/** Columns from which on the device computes the Hessian. Fits too wide for one do not come here (see `splitWide`). */
 const LEAST_COLUMNS = 16;
-const MOST_COLUMNS = 1024;
 
 /** Products n·k² of a problem from which on it goes to the device: a few milliseconds of the host's time. */
 export const LEAST_PRODUCTS: number = 2 ** 22;
@@ -123,7 +121,7 @@ export async function fitLogistic(
     });
     const pays = (p: number): boolean => {
       const k = problems[p].support.length;
-      return k >= LEAST_COLUMNS && k <= MOST_COLUMNS && x.rows * k * k >= leastProducts;
+      return k >= LEAST_COLUMNS && x.rows * k * k >= leastProducts;
     };
     const wide = chunk.filter(pays);
     const narrow = chunk.filter((p) => !pays(p));
