@@ -1,20 +1,21 @@
 /** Batches in which some problems read so many columns that they are fitted another way. */
 import type { LogisticFit, LogisticOptions, LogisticProblem } from "./backend.ts";
-import { WIDE } from "./cpu/reference/wide-objective.ts";
+import { isWide } from "./cpu/reference/wide-objective.ts";
 
 type FitAll = (problems: readonly LogisticProblem[], options: LogisticOptions) => Promise<LogisticFit[]>;
 
-/** Fits problems of {@link WIDE} columns and more with `fitWide`, the others with `fitNarrow`, as one batch to the caller. */
+/** Fits problems that are wide for this many rows with `fitWide`, the others with `fitNarrow`, as one batch to the caller. */
 export async function splitWide(
   problems: readonly LogisticProblem[],
+  rows: number,
   options: LogisticOptions,
   fitNarrow: FitAll,
   fitWide: FitAll,
 ): Promise<LogisticFit[]> {
   const all = Array.from(problems.keys());
-  const wide = all.filter((p) => problems[p].support.length >= WIDE);
+  const wide = all.filter((p) => isWide(problems[p].support.length, rows));
   if (wide.length === 0) return fitNarrow(problems, options);
-  const narrow = all.filter((p) => problems[p].support.length < WIDE);
+  const narrow = all.filter((p) => !isWide(problems[p].support.length, rows));
   const fits = new Array<LogisticFit>(problems.length);
   let before = 0;
   for (const [part, fit] of [

@@ -6,6 +6,7 @@ import { gatherAsColumns } from "../../src/backends/cpu/reference/gather-columns
 import { classWeights, LogisticLoss } from "../../src/backends/cpu/reference/logistic-loss.ts";
 import { fitNewton } from "../../src/backends/cpu/reference/newton.ts";
 import { ReferenceL1Design } from "../../src/backends/cpu/reference/l1-design.ts";
+import { isWide } from "../../src/backends/cpu/reference/wide-objective.ts";
 import { DenseObjective } from "../../src/backends/cpu/simd/dense-objective.ts";
 import { KernelL1Design } from "../../src/backends/cpu/simd/l1-design.ts";
 import { KernelPool } from "../../src/backends/cpu/wasm/kernel-pool.ts";
@@ -126,6 +127,16 @@ describe("sums over the rows in the kernels", async () => {
     }
     kernels.close();
     expect(pool.memory.used).toBe(used);
+  });
+});
+
+describe("which fits are wide", () => {
+  it("those with many columns, and those whose columns would outgrow the kernels' memory", () => {
+    expect(isWide(513, 10)).toBe(true);
+    expect(isWide(512, 2 ** 18)).toBe(false);
+    // 500 columns of a million rows: gathered and centred they would take 4 GB, all that 32-bit addresses reach.
+    expect(isWide(500, 1_000_000)).toBe(true);
+    expect(isWide(64, 1_000_000)).toBe(false);
   });
 });
 

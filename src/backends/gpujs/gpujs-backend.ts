@@ -123,6 +123,7 @@ export class GpuJsBackend implements Backend {
     const matrix = matrixOf(this.#device, x);
     return splitWide(
       problems,
+      x.rows,
       options,
       (part, partOptions) => fitLogistic(this.#device, matrix, labels, part, partOptions, this.#limits),
       (part, partOptions) => fitLogisticOnHost(matrix, labels, part, partOptions),

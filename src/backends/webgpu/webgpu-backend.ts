@@ -209,6 +209,7 @@ export class WebGpuBackend implements Backend {
     const limits = { maxBindingBytes: this.#maxBindingBytes, workBytes: this.#workBytes };
     return splitWide(
       problems,
+      x.rows,
       options,
       (part, partOptions) => fitLogistic(this.device, matrix, labels, part, partOptions, limits),
       (part, partOptions) => fitLogisticOnHost(matrix, labels, part, partOptions),

@@ -22,6 +22,7 @@ export const referenceStatistics: CpuStatistics = {
     const pacer = new Pacer(options.signal);
     return splitWide(
       problems,
+      x.rows,
       options,
       (part, partOptions) => fitLogistic(x, labels, part, partOptions, pacer),
       (part, partOptions) => fitDense(x, labels, part, partOptions, pacer),

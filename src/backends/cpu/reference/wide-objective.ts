@@ -6,7 +6,15 @@ import type { Pacer } from "../pacer.ts";
 import type { LogisticLoss } from "./logistic-loss.ts";
 
 /** Columns from which a problem is fitted without its Hessian, which would have 2 MiB and more. */
-export const WIDE = 513;
+const WIDE = 513;
+
+/** Values of a problem's columns, 1 GiB in float32, from which they are read where they lie instead of gathered. */
+const TOO_MANY_VALUES = 2 ** 28;
+
+/** Whether a problem of k columns and this many rows is fitted by passes over the matrix, without a Hessian of its columns. */
+export function isWide(k: number, rows: number): boolean {
+  return k >= WIDE || k * rows >= TOO_MANY_VALUES;
+}
 
 export interface WideObjective {
   /** k, without the intercept. */

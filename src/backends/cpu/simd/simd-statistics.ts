@@ -24,6 +24,7 @@ export function simdStatistics(pool: KernelPool): CpuStatistics {
     fitLogistic: (x, labels, problems, options) =>
       splitWide(
         problems,
+        x.rows,
         options,
         (part, partOptions) => fitLogistic(pool, x, labels, part, partOptions),
         (part, partOptions) => fitDense(pool, x, labels, part, partOptions, new Pacer(options.signal)),
