@@ -23,7 +23,7 @@ const COARSE = 16;
 /**
  * Counts by neuron, class and bin. Bins are narrow about the centre of the first {@link PILOT} labelled rows and widen with
  * the distance from it: 8 to an octave of 1 + |x − centre|/scale, where the centre is the median of these rows and the scale
- * an eighth of their interquartile range; an eighth of the distance to the first other value where that is zero. The blocks in
+ * an eighth of their interquartile range; where that is zero, a 64th of the distance to the first other value. The blocks in
  * which rows arrive make no difference.
  *
  * At the end, neighbouring bins are joined to 16 of about equal counts, and
@@ -112,7 +112,7 @@ export class HistogramInformation {
     const bits = this.#distanceBits;
     for (let j = 0; j < row.length; j++) {
       const off = row[j] - this.#centre[j];
-      if (this.#density[j] === 0 && off !== 0) this.#density[j] = 8 / Math.abs(off);
+      if (this.#density[j] === 0 && off !== 0) this.#density[j] = 64 / Math.abs(off);
       distance[j] = 1 + Math.abs(off) * this.#density[j];
     }
     for (let j = 0; j < row.length; j++) {

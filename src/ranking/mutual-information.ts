@@ -100,8 +100,9 @@ export class ClassInformation {
 /** Σ ψ(m) over the rows of one class, m the rows of both nearer than the row's k-th neighbour in its own class. */
 function sumOfDigammas(own: Float64Array, other: Float64Array, k: number, psi: Float64Array): number {
   let sum = 0;
-  // own[first … first + k] are the row and its k neighbours; other[low … high) are nearer than the last of them. All three only
-  // move up, but for roundings.
+  // own[first … first + k] are the row and its k neighbours, k of which are nearer than the last; other[low … high) are nearer
+  // too. All three only move up, but for roundings. Of rows at that very distance, which are many where values lie on a grid,
+  // those on one side count.
   let first = 0;
   let low = 0;
   let high = 0;
@@ -109,16 +110,12 @@ function sumOfDigammas(own: Float64Array, other: Float64Array, k: number, psi: F
     const x = own[i];
     if (first < i - k) first = i - k;
     while (first < i && first + k + 1 < own.length && own[first + k + 1] - x < x - own[first]) first++;
-    const last = first + k;
-    // Of a radius of zero, equal values are within.
-    const radius = Math.max(x - own[first], own[last] - x) || Number.MIN_VALUE;
-    let near = 0;
-    for (let j = first; j <= last; j++) if (Math.abs(own[j] - x) < radius) near++;
+    const radius = Math.max(x - own[first], own[first + k] - x);
     while (low < other.length && x - other[low] >= radius) low++;
     while (low > 0 && x - other[low - 1] < radius) low--;
-    while (high < other.length && other[high] - x < radius) high++;
-    while (high > 0 && other[high - 1] - x >= radius) high--;
-    sum += psi[near + high - low];
+    while (high < other.length && other[high] - x <= radius) high++;
+    while (high > 0 && other[high - 1] - x > radius) high--;
+    sum += psi[k + Math.max(0, high - low)];
   }
   return sum;
 }
@@ -232,13 +229,18 @@ function scaledValues(column: Float32Array | Float64Array, random: () => Random)
   const sd = standardDeviation(values);
   for (let i = 0; i < n; i++) values[i] /= sd;
   const order = Uint32Array.from(values.keys());
-  order.sort((i, j) => values[i] - values[j] || i - j);
-  for (let r = 0; r < n; r++) sorted[r] = values[order[r]];
-  if (spreadTies([sorted], (NOISE * scale) / sd, random)) {
-    for (let r = 0; r < n; r++) values[order[r]] = sorted[r];
+  const sort = (): void => {
     order.sort((i, j) => values[i] - values[j] || i - j);
     for (let r = 0; r < n; r++) sorted[r] = values[order[r]];
+  };
+  sort();
+  let noise: Random | undefined;
+  for (let r = 0; r < n; r++) {
+    if (sorted[r] !== sorted[r - 1] && sorted[r] !== sorted[r + 1]) continue;
+    noise ??= random();
+    values[order[r]] += ((NOISE * scale) / sd) * (noise.uint32() / 2 ** 31 - 1);
   }
+  if (noise) sort();
   return { values, sorted, order };
 }
 
