@@ -6,10 +6,13 @@ import { EmptyDataError, NonFiniteError, OptionError, ShapeError } from "../erro
 import { Random } from "../random.ts";
 import {
   digammaTable,
+  isAscending,
   NearestInPlane,
-  spreadTies,
+  orderOf,
   sortedFloats,
+  spreadTies,
   standardDeviation,
+  type OrderedValues,
 } from "./sorted-values.ts";
 
 export interface InformationOptions {
@@ -145,13 +148,12 @@ export function mutualInformationOfReal(
 
 /** {@link mutualInformationOfReal} for many neurons and one target, which is prepared once. */
 export class RealInformation {
+  readonly #rows: number;
   readonly #neighbours: number;
   readonly #seed: number;
   readonly #digamma: Float64Array;
-  /** By row, in standard deviations, equal values parted. */
-  readonly #target: Float64Array;
-  readonly #sortedTarget: Float64Array;
-  readonly #constant: boolean;
+  /** Undefined where the target is constant. */
+  readonly #target: OrderedValues | undefined;
 
   /** @throws ShapeError | NonFiniteError | OptionError */
   constructor(target: Float64Array, { neighbours = 3, seed = 0 }: InformationOptions = {}) {
@@ -162,46 +164,50 @@ export class RealInformation {
         "Give more rows, or fewer neighbours.",
       );
     }
+    this.#rows = target.length;
     this.#neighbours = neighbours;
     this.#seed = seed;
     this.#digamma = digammaTable(target.length);
-    const scaled = scaledValues(target, () => new Random(seed, "mutual information target"));
-    this.#constant = scaled === undefined;
-    this.#target = scaled?.values ?? target;
-    this.#sortedTarget = scaled?.sorted ?? target;
+    this.#target = orderedValues(target, () => new Random(seed, "mutual information target"));
   }
 
   /** @throws ShapeError | NonFiniteError */
   of(column: Float32Array | Float64Array, key = ""): number {
-    const n = this.#target.length;
+    const n = this.#rows;
     assertLength(column, n);
-    const x = scaledValues(column, () => new Random(this.#seed, `mutual information ${key}`));
-    if (!x || this.#constant) return 0;
+    const x = orderedValues(column, () => new Random(this.#seed, `mutual information ${key}`));
+    const y = this.#target;
+    if (!x || !y) return 0;
     const k = this.#neighbours;
     const psi = this.#digamma;
-    const plane = new NearestInPlane(x.sorted, x.order, this.#target);
+    const plane = new NearestInPlane(x.sorted, x.order, y, k);
     let sum = 0;
     for (let at = 0; at < n; at++) {
-      const radius = plane.distance(at, k) || Number.MIN_VALUE;
-      const nearX = countWithin(x.sorted, x.sorted[at], radius);
-      const nearY = countWithin(this.#sortedTarget, this.#target[x.order[at]], radius);
-      sum += psi[nearX] + psi[nearY];
+      const radius = plane.distance(at) || Number.MIN_VALUE;
+      sum += psi[countWithin(x.sorted, at, radius)] + psi[countWithin(y.sorted, y.rank[x.order[at]], radius)];
     }
     return Math.max(0, psi[n] + psi[k] - sum / n);
   }
 }
 
-/** How many ascending values lie nearer to v than `radius`. */
-function countWithin(sorted: Float64Array, v: number, radius: number): number {
-  let from = 0;
-  let to = sorted.length;
+/** How many ascending values lie nearer to the one at a place than `radius`, itself included. */
+function countWithin(sorted: Float64Array, at: number, radius: number): number {
+  const v = sorted[at];
+  // Doubling steps away from the place, then halving ones.
+  let step = 1;
+  while (at - step >= 0 && v - sorted[at - step] < radius) step *= 2;
+  let from = Math.max(0, at - step);
+  let to = at - (step >> 1);
   while (from < to) {
     const middle = (from + to) >> 1;
     if (v - sorted[middle] >= radius) from = middle + 1;
     else to = middle;
   }
   const low = from;
-  to = sorted.length;
+  step = 1;
+  while (at + step < sorted.length && sorted[at + step] - v < radius) step *= 2;
+  from = at + (step >> 1);
+  to = Math.min(sorted.length, at + step);
   while (from < to) {
     const middle = (from + to) >> 1;
     if (sorted[middle] - v < radius) from = middle + 1;
@@ -210,38 +216,41 @@ function countWithin(sorted: Float64Array, v: number, radius: number): number {
   return from - low;
 }
 
-interface ScaledValues {
-  /** By row. */
-  readonly values: Float64Array;
-  readonly sorted: Float64Array;
-  /** Row of each sorted value. */
-  readonly order: Uint32Array;
-}
-
 /** Values in standard deviations, equal ones parted by noise; undefined when they are all equal. */
-function scaledValues(column: Float32Array | Float64Array, random: () => Random): ScaledValues | undefined {
+function orderedValues(column: Float32Array | Float64Array, random: () => Random): OrderedValues | undefined {
   const n = column.length;
   const values = Float64Array.from(column);
-  const sorted = values.slice();
-  sortedFloats(sorted, column instanceof Float32Array);
-  const scale = noiseScale([sorted]);
+  const scale = noiseScale([values]);
   if (scale === 0) return undefined;
+  const order = orderOf(values, column instanceof Float32Array);
   const sd = standardDeviation(values);
-  for (let i = 0; i < n; i++) values[i] /= sd;
-  const order = Uint32Array.from(values.keys());
-  const sort = (): void => {
-    order.sort((i, j) => values[i] - values[j] || i - j);
-    for (let r = 0; r < n; r++) sorted[r] = values[order[r]];
-  };
-  sort();
+  const sorted = new Float64Array(n);
+  for (let r = 0; r < n; r++) sorted[r] = values[order[r]] / sd;
   let noise: Random | undefined;
-  for (let r = 0; r < n; r++) {
-    if (sorted[r] !== sorted[r - 1] && sorted[r] !== sorted[r + 1]) continue;
+  for (let start = 0, end = 1; start < n; start = end++) {
+    while (end < n && sorted[end] === sorted[start]) end++;
+    if (end - start === 1) continue;
     noise ??= random();
-    values[order[r]] += ((NOISE * scale) / sd) * (noise.uint32() / 2 ** 31 - 1);
+    for (let r = start; r < end; r++) {
+      sorted[r] += ((NOISE * scale) / sd) * (noise.uint32() / 2 ** 31 - 1);
+    }
+    sortTogether(sorted, order, start, end);
   }
-  if (noise) sort();
-  return { values, sorted, order };
+  if (noise && !isAscending(sorted)) sortTogether(sorted, order, 0, n);
+  const rank = new Uint32Array(n);
+  for (let r = 0; r < n; r++) rank[order[r]] = r;
+  return { sorted, order, rank };
+}
+
+/** Sorts values from `start` to `end`, and their rows with them. */
+function sortTogether(sorted: Float64Array, order: Uint32Array, start: number, end: number): void {
+  const values = sorted.slice(start, end);
+  const rows = order.slice(start, end);
+  const by = orderOf(values, false);
+  for (let r = 0; r < by.length; r++) {
+    sorted[start + r] = values[by[r]];
+    order[start + r] = rows[by[r]];
+  }
 }
 
 /**

@@ -40,6 +40,14 @@ let keys = new Uint32Array(0);
 let spare = new Uint32Array(0);
 const counts = new Uint32Array(3 * DIGITS);
 
+/** The key of 0; those of negative values are below it. */
+const ZERO = 0x80000000;
+
+/** A whole number for the bits of a float32, in the order of the floats: negative ones turned round, the others above them. */
+function keyOf(bits: number): number {
+  return (bits ^ ((bits >> 31) | ZERO)) >>> 0;
+}
+
 /** Sorts in place, ascending. `single`: all values are float32, which three passes of a radix sort put in order. */
 export function sortedFloats(values: Float64Array, single: boolean): void {
   const n = values.length;
@@ -58,8 +66,7 @@ export function sortedFloats(values: Float64Array, single: boolean): void {
   counts.fill(0);
   for (let i = 0; i < n; i++) {
     const bits = from[i];
-    // Whole numbers in the order of the floats: negative ones turned round, the others above them.
-    const key = (bits ^ ((bits >> 31) | 0x80000000)) >>> 0;
+    const key = keyOf(bits);
     from[i] = key;
     counts[key & (DIGITS - 1)]++;
     counts[DIGITS + ((key >>> BITS) & (DIGITS - 1))]++;
@@ -82,7 +89,7 @@ export function sortedFloats(values: Float64Array, single: boolean): void {
   }
   for (let i = 0; i < n; i++) {
     const key = from[i];
-    from[i] = (key & 0x80000000) !== 0 ? key ^ 0x80000000 : ~key;
+    from[i] = (key & ZERO) !== 0 ? key ^ ZERO : ~key;
   }
   values.set(new Float32Array(from.buffer, 0, n));
 }
@@ -126,7 +133,8 @@ export function spreadTies(lists: readonly Float64Array[], size: number, draw: (
   return random !== undefined;
 }
 
-function isAscending(values: Float64Array): boolean {
+/** Whether no value is below the one before it. */
+export function isAscending(values: Float64Array): boolean {
   for (let i = 1; i < values.length; i++) if (values[i] < values[i - 1]) return false;
   return true;
 }
@@ -134,87 +142,162 @@ function isAscending(values: Float64Array): boolean {
 /** Points of the plane, asked for the distance to their k-th neighbour, the larger of the two coordinates' distances. */
 export class NearestInPlane {
   readonly #x: Float64Array;
-  readonly #size: number;
+  /** First place of each slab, and the end of the last one. */
+  readonly #starts: Uint32Array;
+  /** Slab of each place in x order. */
+  readonly #slab: Uint32Array;
   /** Points of each slab in ascending y. */
   readonly #slabX: Float64Array;
   readonly #slabY: Float64Array;
   /** Place in the slabs of the point of each place in x order. */
   readonly #place: Uint32Array;
+  readonly #nearest: Float64Array;
 
   /**
    * @param x ascending
    * @param order row of each x
-   * @param y by row
+   * @param y what the other coordinate is, in its own order
+   * @param k neighbours that will be asked for
    */
-  constructor(x: Float64Array, order: Uint32Array, y: Float64Array) {
+  constructor(x: Float64Array, order: Uint32Array, y: OrderedValues, k: number) {
     const n = x.length;
     this.#x = x;
-    // Neighbours lie in a few slabs of √n points, wherever the points crowd.
-    this.#size = Math.max(8, Math.round(Math.sqrt(n)));
+    const starts = slabStarts(x);
+    this.#starts = starts;
+    this.#slab = new Uint32Array(n);
     this.#slabX = new Float64Array(n);
     this.#slabY = new Float64Array(n);
     this.#place = new Uint32Array(n);
-    const byY = Uint32Array.from({ length: n }, (_, at) => at);
-    for (let start = 0; start < n; start += this.#size) {
-      const slab = byY.subarray(start, start + this.#size);
-      slab.sort((a, b) => y[order[a]] - y[order[b]] || a - b);
+    this.#nearest = new Float64Array(k);
+    const xOrder = new Uint32Array(n);
+    for (let at = 0; at < n; at++) xOrder[order[at]] = at;
+    const ranks = new Uint32Array(n);
+    for (let s = 0; s < starts.length - 1; s++) {
+      const start = starts[s];
+      const slab = ranks.subarray(start, starts[s + 1]);
+      this.#slab.fill(s, start, starts[s + 1]);
+      for (let p = 0; p < slab.length; p++) slab[p] = y.rank[order[start + p]];
+      slab.sort();
       for (let p = 0; p < slab.length; p++) {
-        this.#slabX[start + p] = x[slab[p]];
-        this.#slabY[start + p] = y[order[slab[p]]];
-        this.#place[slab[p]] = start + p;
+        const at = xOrder[y.order[slab[p]]];
+        this.#slabX[start + p] = x[at];
+        this.#slabY[start + p] = y.sorted[slab[p]];
+        this.#place[at] = start + p;
       }
     }
   }
 
   /** Distance of the point at this place in x order to its k-th neighbour. */
-  distance(at: number, k: number): number {
-    const x = this.#x;
-    const size = this.#size;
-    const n = x.length;
-    const own = Math.floor(at / size);
+  distance(at: number): number {
+    const all = this.#x;
+    const starts = this.#starts;
+    const x = all[at];
+    const own = this.#slab[at];
     const place = this.#place[at];
-    const nearest = new Float64Array(k).fill(Infinity);
-    this.#search(own, x[at], this.#slabY[place], place, nearest);
-    const lastSlab = Math.floor((n - 1) / size);
+    const y = this.#slabY[place];
+    const nearest = this.#nearest.fill(Infinity);
+    const last = nearest.length - 1;
+    this.#search(own, x, y, place, place + 1);
     let left = own - 1;
     let right = own + 1;
     for (;;) {
-      const gapLeft = left < 0 ? Infinity : x[at] - x[left * size + size - 1];
-      const gapRight = right > lastSlab ? Infinity : x[right * size] - x[at];
-      const gap = Math.min(gapLeft, gapRight);
-      if (gap === Infinity || gap >= nearest[k - 1]) return nearest[k - 1];
-      this.#search(gapLeft <= gapRight ? left-- : right++, x[at], this.#slabY[place], place, nearest);
+      const gapLeft = left < 0 ? Infinity : x - all[starts[left + 1] - 1];
+      const gapRight = right > starts.length - 2 ? Infinity : all[starts[right]] - x;
+      const gap = gapLeft < gapRight ? gapLeft : gapRight;
+      if (!(gap < nearest[last])) return nearest[last];
+      const slab = gapLeft <= gapRight ? left-- : right++;
+      const above = this.#firstAbove(slab, y);
+      this.#search(slab, x, y, above, above);
     }
   }
 
-  /** Goes up and down from y in one slab while that can still bring something nearer. */
-  #search(slab: number, x: number, y: number, self: number, nearest: Float64Array): void {
-    const xs = this.#slabX;
+  /** Place of the first point of a slab that is not below y. */
+  #firstAbove(slab: number, y: number): number {
     const ys = this.#slabY;
-    const start = slab * this.#size;
-    const end = Math.min(start + this.#size, xs.length);
-    const k = nearest.length;
-    let up = start;
-    let to = end;
-    while (up < to) {
-      const middle = (up + to) >> 1;
-      if (ys[middle] < y) up = middle + 1;
+    let from = this.#starts[slab];
+    let to = this.#starts[slab + 1];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (ys[middle] < y) from = middle + 1;
       else to = middle;
     }
-    let down = up - 1;
-    for (;;) {
-      const above = up < end ? ys[up] - y : Infinity;
-      const below = down >= start ? y - ys[down] : Infinity;
-      const dy = above < below ? above : below;
-      if (!(dy < nearest[k - 1])) return;
-      const p = above < below ? up++ : down--;
-      if (p === self) continue;
+    return from;
+  }
+
+  /** Goes down from `below` and up from `above` in one slab while that can still bring something nearer. */
+  #search(slab: number, x: number, y: number, below: number, above: number): void {
+    const xs = this.#slabX;
+    const ys = this.#slabY;
+    const nearest = this.#nearest;
+    const last = nearest.length - 1;
+    const start = this.#starts[slab];
+    const end = this.#starts[slab + 1];
+    for (let p = above; p < end; p++) {
+      const dy = ys[p] - y;
+      if (dy >= nearest[last]) break;
       const dx = Math.abs(xs[p] - x);
-      const distance = dx > dy ? dx : dy;
-      if (distance >= nearest[k - 1]) continue;
-      let r = k - 1;
-      for (; r > 0 && nearest[r - 1] > distance; r--) nearest[r] = nearest[r - 1];
-      nearest[r] = distance;
+      keepNearest(nearest, dx > dy ? dx : dy);
+    }
+    for (let p = below - 1; p >= start; p--) {
+      const dy = y - ys[p];
+      if (dy >= nearest[last]) break;
+      const dx = Math.abs(xs[p] - x);
+      keepNearest(nearest, dx > dy ? dx : dy);
     }
   }
+}
+
+/** Cuts ascending x, in standard deviations, into slabs of √n points; of more where these crowd within 1/n of each other. */
+function slabStarts(x: Float64Array): Uint32Array {
+  const n = x.length;
+  const size = Math.max(8, Math.round(Math.sqrt(n)));
+  const starts = [0];
+  for (let start = 0, end = size; end < n; end++) {
+    if (end - start < size || x[end - 1] - x[start] < 1 / n) continue;
+    starts.push(end);
+    start = end;
+  }
+  return Uint32Array.from([...starts, n]);
+}
+
+function keepNearest(nearest: Float64Array, distance: number): void {
+  let r = nearest.length - 1;
+  if (distance >= nearest[r]) return;
+  for (; r > 0 && nearest[r - 1] > distance; r--) nearest[r] = nearest[r - 1];
+  nearest[r] = distance;
+}
+
+/** Values, their order and the ranks that it gives them. */
+export interface OrderedValues {
+  readonly sorted: Float64Array;
+  /** Row of each sorted value. */
+  readonly order: Uint32Array;
+  /** Place in the order by row. */
+  readonly rank: Uint32Array;
+}
+
+/** Rows in ascending order of their values; equal ones in their own order. `single`: all values are float32. */
+export function orderOf(values: Float64Array, single: boolean): Uint32Array {
+  const n = values.length;
+  if (!single || n < RADIX_FROM) {
+    return Uint32Array.from(values.keys()).sort((i, j) => values[i] - values[j] || i - j);
+  }
+  const floats = Float32Array.from(values);
+  const bits = new Uint32Array(floats.buffer);
+  for (let i = 0; i < n; i++) bits[i] = floats[i] === 0 ? ZERO : keyOf(bits[i]);
+  let from = Uint32Array.from(bits.keys());
+  let to = new Uint32Array(n);
+  for (let shift = 0; shift < 33; shift += BITS) {
+    counts.fill(0, 0, DIGITS);
+    for (let i = 0; i < n; i++) counts[(bits[i] >>> shift) & (DIGITS - 1)]++;
+    let before = 0;
+    for (let digit = 0; digit < DIGITS; digit++) {
+      const count = counts[digit];
+      counts[digit] = before;
+      before += count;
+    }
+    for (let i = 0; i < n; i++) to[counts[(bits[from[i]] >>> shift) & (DIGITS - 1)]++] = from[i];
+    [from, to] = [to, from];
+  }
+  return from;
 }
