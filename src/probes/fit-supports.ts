@@ -91,7 +91,14 @@ export function selectSupports(
 
 /** Scores of a feature's neurons, or why there are none. */
 export type NeuronScores = { readonly feature: number; readonly name: string } & (
-  | { readonly scores: Float64Array; readonly eligible: Uint32Array | undefined; readonly error?: undefined }
+  | {
+      readonly scores: Float64Array;
+      /** What the pre-filter kept; undefined where that is everything. */
+      readonly eligible: Uint32Array | undefined;
+      /** Absent: there was nothing to converge. */
+      readonly converged?: boolean;
+      readonly error?: undefined;
+    }
   | { readonly error: SparseProbeError }
 );
 

@@ -5,6 +5,7 @@ import { STANDARDISATIONS, type Standardisation } from "../data/standardisation.
 import type { MomentSquares } from "../data/class-moments.ts";
 import { OptionError } from "../errors.ts";
 import {
+  assertPrefilter,
   isMomentRanking,
   MOMENT_RANKINGS,
   resolveRanking,
@@ -73,9 +74,7 @@ export function probeSettings(options: ProbeOptions): ProbeSettings {
   if (!Number.isInteger(maxIterations) || maxIterations < 1) {
     throw new OptionError(`maxIterations is ${maxIterations}.`, "Give a whole number of at least 1.");
   }
-  if (prefilter !== undefined && !(Number.isInteger(prefilter) && prefilter >= 1)) {
-    throw new OptionError(`prefilter is ${prefilter}.`, "Give a whole number of at least 1.");
-  }
+  assertPrefilter(prefilter);
   return Object.freeze({
     C,
     classWeight,

@@ -13,7 +13,10 @@ export interface RankActivationsOptions extends RankingOptions, CallOptions {
   readonly backend?: Backend;
   /** Rows to rank by, each once; all others have no influence at all. Default: every row. */
   readonly rows?: RowSelection;
-  /** Called as a ranking that reads values goes on: neurons done, or features where all neurons are fitted together. */
+  /**
+   * Called as a ranking that reads values goes on: with neurons done and in all; with features where all neurons are fitted
+   * together, and with rows where one pass over blocks is enough.
+   */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -55,7 +58,7 @@ export async function rankActivations(
     const { ranked } = await rankSource(backend, source, labels, { standardise: "none", ...options });
     for (const one of ranked) {
       if (one.error) failures.push({ feature: one.name, error: one.error });
-      else rankings.push(rankingOf(one.name, one.scores, one.eligible));
+      else rankings.push(rankingOf(one.name, one.scores, one.eligible, one.converged));
     }
     return { rankings, failures };
   } finally {

@@ -22,7 +22,10 @@ import { momentSquares, type ProbeOptions } from "./probe-options.ts";
 
 export interface RankSourceOptions
   extends Pick<ProbeOptions, "ranking" | "prefilter" | "seed" | "standardise">, CallOptions {
-  /** Called with neurons done and in all, over all features. */
+  /**
+   * Called with neurons done and in all; with features where all neurons are fitted together, and with rows where one pass
+   * over blocks is enough.
+   */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -30,9 +33,9 @@ export interface RankSourceOptions
 const L1_TOLERANCE = 1e-10;
 const L1_ITERATIONS = 1000;
 
-/** Relative duality gap of the SVM ranking's fits, and their passes at most. */
-const SVM_TOLERANCE = 1e-6;
-const SVM_EPOCHS = 2000;
+/** Relative duality gap of the SVM ranking's fits, and their passes at most: the last digits take most of the passes. */
+const SVM_TOLERANCE = 1e-4;
+const SVM_EPOCHS = 5000;
 
 /** Class moments, and scores of every feature's neurons. */
 export async function rankSource(
@@ -58,6 +61,7 @@ export async function rankSource(
           for (const [f, histogram] of histograms.entries()) {
             histogram.add(values, labels.of(f).subarray(start, start + block.rows));
           }
+          options.onProgress?.(start + block.rows, source.rows);
         }
       : undefined,
   });
@@ -87,7 +91,7 @@ export async function rankColumns(
       const kept = eligibleNeurons(moments, f, prefilter);
       const eligible = kept ?? Uint32Array.from({ length: moments.neurons }, (_, j) => j);
       const scores = seen?.[f] ?? new Float64Array(moments.neurons);
-      tasks.push({ feature: f, name, kept, eligible, scores });
+      tasks.push({ feature: f, name, kept, eligible, scores, converged: true });
     } catch (error) {
       ranked.set(f, { feature: f, name, error: featureError(error) });
     }
@@ -101,8 +105,8 @@ export async function rankColumns(
   } finally {
     access.close();
   }
-  for (const { feature, name, kept, scores } of tasks) {
-    if (!ranked.has(feature)) ranked.set(feature, { feature, name, scores, eligible: kept });
+  for (const { feature, name, kept, scores, converged } of tasks) {
+    if (!ranked.has(feature)) ranked.set(feature, { feature, name, scores, eligible: kept, converged });
   }
   return Array.from(labels.features.keys(), (f) => ranked.get(f)!);
 }
@@ -115,6 +119,7 @@ interface Task {
   readonly kept: Uint32Array | undefined;
   readonly eligible: Uint32Array;
   readonly scores: Float64Array;
+  converged: boolean;
 }
 
 interface Job {
@@ -230,7 +235,8 @@ async function visitColumns(
 
 async function scoreByL1({ backend, access, labels, moments, ranking, options, tasks }: Job): Promise<void> {
   const C = strength(ranking.C, 0.1);
-  for (const [t, { feature, eligible, scores }] of tasks.entries()) {
+  for (const [t, task] of tasks.entries()) {
+    const { feature, eligible, scores } = task;
     const { center, scale } = standardisation("standard", moments, feature);
     const of = (values: Float64Array) => Float64Array.from(eligible, (j) => values[j]);
     const [fit] = await backend.fitLogisticL1(
@@ -240,13 +246,15 @@ async function scoreByL1({ backend, access, labels, moments, ranking, options, t
       { balanced: true, tolerance: L1_TOLERANCE, maxIterations: L1_ITERATIONS, signal: options.signal },
     );
     for (const [at, c] of fit.support.entries()) scores[eligible[c]] = fit.coefficients[at];
+    task.converged = fit.convergence.converged;
     options.onProgress?.(t + 1, tasks.length);
   }
 }
 
 async function scoreBySvm({ access, labels, moments, ranking, options, tasks }: Job): Promise<void> {
   const C = strength(ranking.C, 0.01);
-  for (const [t, { feature, eligible, scores }] of tasks.entries()) {
+  for (const [t, task] of tasks.entries()) {
+    const { feature, eligible, scores } = task;
     const { center, scale } = standardisation("standard", moments, feature);
     const y = labels.of(feature);
     const rows = Uint32Array.from(y.keys()).filter((i) => y[i] !== UNLABELLED);
@@ -276,6 +284,7 @@ async function scoreBySvm({ access, labels, moments, ranking, options, tasks }: 
       },
     );
     for (let c = 0; c < d; c++) scores[eligible[c]] = fit.coefficients[c];
+    task.converged = fit.converged;
     options.onProgress?.(t + 1, tasks.length);
   }
 }

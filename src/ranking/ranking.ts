@@ -108,6 +108,8 @@ export interface Ranking {
   readonly order: Uint32Array;
   /** Signed score by neuron, length d; 0 where the pre-filter left a neuron out. */
   readonly scores: Float64Array;
+  /** False where the scores are those of a fit that was stopped before it had converged. */
+  readonly converged: boolean;
 }
 
 /**
@@ -206,22 +208,37 @@ export function isMomentRanking(name: string): name is MomentRankingName {
   return Object.hasOwn(MOMENT_RANKINGS, name);
 }
 
-/** What the pre-filter keeps of a feature, ascending; undefined where it keeps everything. */
+/** @throws OptionError when the pre-filter is not a whole number of at least 1 */
+export function assertPrefilter(prefilter: number | undefined): void {
+  if (prefilter === undefined || (Number.isInteger(prefilter) && prefilter >= 1)) return;
+  throw new OptionError(`prefilter is ${prefilter}.`, "Give a whole number of at least 1.");
+}
+
+/**
+ * What the pre-filter keeps of a feature, ascending; undefined where it keeps everything.
+ * @throws OptionError when it is not a whole number of at least 1
+ */
 export function eligibleNeurons(
   moments: ClassMoments,
   feature: number,
   prefilter: number | undefined,
 ): Uint32Array | undefined {
+  assertPrefilter(prefilter);
   if (prefilter === undefined || prefilter >= moments.neurons) return undefined;
   return strongest(meanDifference(moments, feature), prefilter).sort();
 }
 
 /** The ranking that scores give. */
-export function rankingOf(feature: string, scores: Float64Array, eligible?: Uint32Array): Ranking {
-  if (!eligible) return { feature, order: strongest(scores, scores.length), scores };
+export function rankingOf(
+  feature: string,
+  scores: Float64Array,
+  eligible?: Uint32Array,
+  converged = true,
+): Ranking {
+  if (!eligible) return { feature, order: strongest(scores, scores.length), scores, converged };
   const kept = new Float64Array(scores.length);
   for (const j of eligible) kept[j] = scores[j];
-  return { feature, order: strongestOf(scores, eligible.length, eligible), scores: kept };
+  return { feature, order: strongestOf(scores, eligible.length, eligible), scores: kept, converged };
 }
 
 /** {@link strongest} among some neurons, which are in ascending order. */
