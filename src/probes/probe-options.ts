@@ -4,6 +4,7 @@ import { DEFAULT_TOLERANCE } from "../backends/tolerance.ts";
 import { STANDARDISATIONS, type Standardisation } from "../data/standardisation.ts";
 import type { MomentSquares } from "../data/class-moments.ts";
 import { OptionError } from "../errors.ts";
+import { Random } from "../random.ts";
 import {
   assertPrefilter,
   isMomentRanking,
@@ -75,6 +76,8 @@ export function probeSettings(options: ProbeOptions): ProbeSettings {
     throw new OptionError(`maxIterations is ${maxIterations}.`, "Give a whole number of at least 1.");
   }
   assertPrefilter(prefilter);
+  // Refuses what is no seed, whether or not the ranking draws.
+  new Random(seed ?? 0);
   return Object.freeze({
     C,
     classWeight,

@@ -3,9 +3,10 @@ import type { Backend, CallOptions } from "../backends/backend.ts";
 import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
 import { LabelMatrix, readLabelSets, type RowSelection } from "../data/labels.ts";
 import { ShapeError } from "../errors.ts";
-import { rankingOf, resolveRanking, type Ranking, type RankingOptions } from "../ranking/ranking.ts";
+import { rankingOf, type Ranking, type RankingOptions } from "../ranking/ranking.ts";
 import { openActivations, type ActivationSource } from "./activation-source.ts";
 import type { ProbeFailure } from "./fit-supports.ts";
+import { probeSettings } from "./probe-options.ts";
 import type { ProbeLabelSets } from "./sparse-probe.ts";
 
 export interface RankActivationsOptions extends RankingOptions, CallOptions {
@@ -37,7 +38,7 @@ export async function rankActivations(
   labelSets: ProbeLabelSets,
   options: RankActivationsOptions = {},
 ): Promise<{ rankings: Ranking[]; failures: Omit<ProbeFailure, "k">[] }> {
-  resolveRanking(options.ranking);
+  probeSettings(options);
   const { signal, rows, backend = createCpuBackend() } = options;
   signal?.throwIfAborted();
   const read =

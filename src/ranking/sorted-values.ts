@@ -1,7 +1,7 @@
 /** What estimates of mutual information do with sorted values. */
 import type { Random } from "../random.ts";
 
-const EULER = 0.577215664901532860606512090082402431;
+const EULER = 0.5772156649015329;
 
 /** ψ(m) for whole m from 1 to n; ψ(m) = −γ + Σ_{i<m} 1/i. Place 0 is not used. */
 export function digammaTable(n: number): Float64Array {

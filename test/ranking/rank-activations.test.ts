@@ -270,13 +270,18 @@ describe("rankActivations", () => {
       }
       seen.length = 0;
     }
-    const probe = await SparseProbe.fit(x, y.of(0).map((v) => v & 1) as never, 2, {
-      ranking: {
-        name: "by index",
-        score: (m) => Float64Array.from({ length: m.neurons }, (_, j) => j),
-        squares: "none",
+    const probe = await SparseProbe.fit(
+      x,
+      y.of(0).map((v) => v & 1),
+      2,
+      {
+        ranking: {
+          name: "by index",
+          score: (m) => Float64Array.from({ length: m.neurons }, (_, j) => j),
+          squares: "none",
+        },
       },
-    });
+    );
     expect(probe.support).toEqual([7, 6]);
     expect(probe.options.ranking).toBe("by index");
   });
