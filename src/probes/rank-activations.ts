@@ -1,12 +1,9 @@
 /** Every neuron ranked, from activations and labels in one call. */
 import type { Backend, CallOptions } from "../backends/backend.ts";
-import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
-import { LabelMatrix, readLabelSets, type RowSelection } from "../data/labels.ts";
-import { ShapeError } from "../errors.ts";
-import { rankingOf, type Ranking, type RankingOptions } from "../ranking/ranking.ts";
-import { openActivations, type ActivationSource } from "./activation-source.ts";
+import type { RowSelection } from "../data/labels.ts";
+import type { Ranking, RankingOptions } from "../ranking/ranking.ts";
+import type { ActivationSource } from "./activation-source.ts";
 import type { ProbeFailure } from "./fit-supports.ts";
-import { probeSettings } from "./probe-options.ts";
 import type { ProbeLabelSets } from "./sparse-probe.ts";
 
 export interface RankActivationsOptions extends RankingOptions, CallOptions {
@@ -38,31 +35,6 @@ export async function rankActivations(
   labelSets: ProbeLabelSets,
   options: RankActivationsOptions = {},
 ): Promise<{ rankings: Ranking[]; failures: Omit<ProbeFailure, "k">[] }> {
-  probeSettings(options);
-  const { signal, rows, backend = createCpuBackend() } = options;
-  signal?.throwIfAborted();
-  const read =
-    labelSets instanceof LabelMatrix ? { labels: labelSets, failures: [] } : readLabelSets(labelSets);
-  const { rankSource } = await import("./rank-source.ts");
-  const source = await openActivations(acts, backend, { signal });
-  try {
-    const failures: Omit<ProbeFailure, "k">[] = [...read.failures];
-    const rankings: Ranking[] = [];
-    if (read.labels.features.length === 0) return { rankings, failures };
-    if (read.labels.rows !== source.rows) {
-      throw new ShapeError(
-        `There are ${read.labels.rows} labels for ${source.rows} rows.`,
-        "Give one label per row.",
-      );
-    }
-    const labels = rows ? read.labels.restrictedTo(rows) : read.labels;
-    const { ranked } = await rankSource(backend, source, labels, { standardise: "none", ...options });
-    for (const one of ranked) {
-      if (one.error) failures.push({ feature: one.name, error: one.error });
-      else rankings.push(rankingOf(one.name, one.scores, one.eligible, one.converged));
-    }
-    return { rankings, failures };
-  } finally {
-    source.close();
-  }
+  const { rankSets } = await import("./rank-source.ts");
+  return rankSets(acts, labelSets, options);
 }

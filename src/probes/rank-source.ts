@@ -1,24 +1,29 @@
 /** Rankings that read more than moments, of open activations. Loaded when one is asked for. */
 import type { Backend, CallOptions } from "../backends/backend.ts";
+import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
-import { UNLABELLED, type LabelMatrix } from "../data/labels.ts";
+import { LabelMatrix, readLabelSets, UNLABELLED } from "../data/labels.ts";
 import { standardisation } from "../data/standardisation.ts";
-import { OptionError } from "../errors.ts";
+import { OptionError, ShapeError } from "../errors.ts";
 import { HistogramInformation } from "../ranking/histogram-information.ts";
 import { fitLinearSvm } from "../ranking/linear-svm.ts";
 import { ClassInformation } from "../ranking/mutual-information.ts";
 import {
   checkedScores,
   eligibleNeurons,
+  rankingOf,
   resolveRanking,
   scoreNeurons,
+  type Ranking,
   type ResolvedRanking,
 } from "../ranking/ranking.ts";
-import type { OpenActivations } from "./activation-source.ts";
+import { openActivations, type ActivationSource, type OpenActivations } from "./activation-source.ts";
 import { ColumnAccess, type ColumnSource } from "./column-access.ts";
-import { assertUsable, featureError, type NeuronScores } from "./fit-supports.ts";
-import { momentSquares, type ProbeOptions } from "./probe-options.ts";
+import { assertUsable, featureError, type NeuronScores, type ProbeFailure } from "./fit-supports.ts";
+import { momentSquares, probeSettings, type ProbeOptions } from "./probe-options.ts";
+import type { RankActivationsOptions } from "./rank-activations.ts";
+import type { ProbeLabelSets } from "./sparse-probe.ts";
 
 export interface RankSourceOptions
   extends Pick<ProbeOptions, "ranking" | "prefilter" | "seed" | "standardise">, CallOptions {
@@ -36,6 +41,40 @@ const L1_ITERATIONS = 1000;
 /** Relative duality gap of the SVM ranking's fits, and their passes at most: the last digits take most of the passes. */
 const SVM_TOLERANCE = 1e-4;
 const SVM_EPOCHS = 5000;
+
+/** The work of `rankActivations`, where its promises are written. */
+export async function rankSets(
+  acts: ActivationSource,
+  labelSets: ProbeLabelSets,
+  options: RankActivationsOptions,
+): Promise<{ rankings: Ranking[]; failures: Omit<ProbeFailure, "k">[] }> {
+  probeSettings(options);
+  const { signal, rows, backend = createCpuBackend() } = options;
+  signal?.throwIfAborted();
+  const read =
+    labelSets instanceof LabelMatrix ? { labels: labelSets, failures: [] } : readLabelSets(labelSets);
+  const source = await openActivations(acts, backend, { signal });
+  try {
+    const failures: Omit<ProbeFailure, "k">[] = [...read.failures];
+    const rankings: Ranking[] = [];
+    if (read.labels.features.length === 0) return { rankings, failures };
+    if (read.labels.rows !== source.rows) {
+      throw new ShapeError(
+        `There are ${read.labels.rows} labels for ${source.rows} rows.`,
+        "Give one label per row.",
+      );
+    }
+    const labels = rows ? read.labels.restrictedTo(rows) : read.labels;
+    const { ranked } = await rankSource(backend, source, labels, { standardise: "none", ...options });
+    for (const one of ranked) {
+      if (one.error) failures.push({ feature: one.name, error: one.error });
+      else rankings.push(rankingOf(one.name, one.scores, one.eligible, one.converged));
+    }
+    return { rankings, failures };
+  } finally {
+    source.close();
+  }
+}
 
 /** Class moments, and scores of every feature's neurons. */
 export async function rankSource(

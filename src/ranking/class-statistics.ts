@@ -1,6 +1,6 @@
 /** Test statistics of every neuron from class moments: Welch's t, ANOVA's F and the point-biserial correlation. */
-import { squaresWithin, type ClassMoments } from "../data/class-moments.ts";
-import { EmptyDataError, OptionError } from "../errors.ts";
+import { squaresWithin, withoutSquares, type ClassMoments } from "../data/class-moments.ts";
+import { EmptyDataError } from "../errors.ts";
 import { meanDifference, standardisedMeanDifference } from "./mean-difference.ts";
 
 /**
@@ -13,19 +13,9 @@ import { meanDifference, standardisedMeanDifference } from "./mean-difference.ts
  */
 export function welchT(moments: ClassMoments, feature: number): Float64Array {
   const { sumOfSquares, neurons: d } = moments;
-  if (!sumOfSquares) {
-    throw new OptionError(
-      "These moments have no sums of squares of each class.",
-      'Compute them with squares: "class".',
-    );
-  }
+  if (!sumOfSquares) throw withoutSquares("class");
   const [n0, n1] = moments.count.subarray(2 * feature, 2 * feature + 2);
-  if (n0 < 2 || n1 < 2) {
-    throw new EmptyDataError(
-      `Welch's t has ${n1} positive and ${n0} negative rows.`,
-      "Give at least two of each class, or use another ranking.",
-    );
-  }
+  if (Math.min(n0, n1) < 2) throw tooFew(n0, n1);
   const negative = 2 * feature * d;
   return meanDifference(moments, feature).map((delta, j) => {
     const variance0 = sumOfSquares[negative + j] / (n0 * (n0 - 1));
@@ -46,7 +36,7 @@ export function fStatistic(moments: ClassMoments, feature: number): Float64Array
   const within = squaresWithin(moments, feature);
   const [n0, n1] = moments.count.subarray(2 * feature, 2 * feature + 2);
   const n = n0 + n1;
-  if (n < 3) throw new EmptyDataError(`F has ${n} rows.`, "Give at least three, or use another ranking.");
+  if (n < 3) throw tooFew(n0, n1);
   const between = ((n - 2) * n0 * n1) / n;
   return meanDifference(moments, feature).map((delta, j) => quotient(delta * delta * between, within[j]));
 }
@@ -60,6 +50,13 @@ export function pointBiserial(moments: ClassMoments, feature: number): Float64Ar
   const [n0, n1] = moments.count.subarray(2 * feature, 2 * feature + 2);
   const factor = Math.sqrt(n0 * n1) / (n0 + n1);
   return standardisedMeanDifference(moments, feature).map((score) => score * factor);
+}
+
+function tooFew(n0: number, n1: number): EmptyDataError {
+  return new EmptyDataError(
+    `A test statistic has ${n1} positive and ${n0} negative rows.`,
+    "Give at least two of each class, or use another ranking.",
+  );
 }
 
 /** a/b with 0/0 = 0, kept finite so that what has no variance at all still has a place in the order. */
