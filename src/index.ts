@@ -26,6 +26,18 @@ export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-op
 export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
+export { rankActivations } from "./probes/rank-activations.ts";
+export type { RankActivationsOptions } from "./probes/rank-activations.ts";
+export type {
+  ColumnRankingName,
+  MomentRankingFunction,
+  MomentRankingName,
+  OwnRanking,
+  RankingChoice,
+  RankingContext,
+  RankingOptions,
+  RankingParameters,
+} from "./ranking/ranking.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";

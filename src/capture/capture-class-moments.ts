@@ -1,6 +1,7 @@
 /** Class moments of a model's neurons over labelled texts; no activation is kept. */
 import type { HookPoint } from "../backends/backend.ts";
 import { hookWidths } from "../backends/hook-points.ts";
+import type { Activations } from "../data/activations.ts";
 import {
   emptyClassMoments,
   mergeClassMoments,
@@ -31,6 +32,21 @@ export async function captureClassMoments(
   options: TokenRowsOptions &
     PassOptions & { readonly hookPoints: readonly HookPoint[]; readonly squares?: MomentSquares },
 ): Promise<Map<HookPoint, ClassMoments>> {
+  return observeClassMoments(model, texts, labels, options);
+}
+
+/** Sees the activations of every batch, on the host, with their first row. */
+export type BatchObserver = (point: HookPoint, block: Activations, firstRow: number) => void;
+
+/** {@link captureClassMoments}, with someone to look on. */
+export async function observeClassMoments(
+  model: LanguageModel,
+  texts: CaptureInput,
+  labels: LabelMatrix,
+  options: TokenRowsOptions &
+    PassOptions & { readonly hookPoints: readonly HookPoint[]; readonly squares?: MomentSquares },
+  observe?: BatchObserver,
+): Promise<Map<HookPoint, ClassMoments>> {
   const { signal, squares = "within" } = options;
   const moments = new Map<HookPoint, ClassMoments>();
   for (const [point, width] of hookWidths(model.spec, options.hookPoints)) {
@@ -48,6 +64,7 @@ export async function captureClassMoments(
   await visitBatches(model, rows, [...moments.keys()], options, async (point, x, batch) => {
     const part = labels.slice(batch.firstRow, batch.firstRow + batch.rows);
     mergeClassMoments(moments.get(point)!, await model.backend.classMoments(x, part, { signal, squares }));
+    observe?.(point, await x.read({ signal }), batch.firstRow);
   });
   return moments;
 }

@@ -10,16 +10,17 @@ import { evaluateBinary, METRIC_NAMES, type MetricName, type Metrics } from "../
 import type { LanguageModel } from "../model/language-model.ts";
 import {
   candidateNeurons,
+  cutRankings,
   selectSupports,
   type ProbeFailure,
   type SelectedSupport,
 } from "../probes/fit-supports.ts";
-import { momentSquares, probeSettings, type ProbeOptions } from "../probes/probe-options.ts";
+import { momentSquares, probeSettings, ranksByMoments, type ProbeOptions } from "../probes/probe-options.ts";
 import type { ProbeJson } from "../probes/probe-record.ts";
 import { K_SCHEDULE, SparseProbe } from "../probes/sparse-probe.ts";
 import { assertSupportSizes } from "../ranking/ranking.ts";
 import { captureActivations } from "./capture-activations.ts";
-import { captureClassMoments } from "./capture-class-moments.ts";
+import { observeClassMoments } from "./capture-class-moments.ts";
 import { captureColumns } from "./capture-columns.ts";
 import { TokenRows, type TokenRowsOptions } from "./token-rows.ts";
 import type { PassOptions } from "./visit-batches.ts";
@@ -48,7 +49,8 @@ export interface ProbeTextsOptions extends Omit<TokenRowsOptions, "groups">, Omi
   readonly chooseBy?: MetricName | undefined;
   /**
    * Bytes of float32 activations that may be kept at once. If all of them fit, the model reads every text once;
-   * otherwise training texts are read twice and only the supports' columns are kept. Default 256 MiB.
+   * otherwise training texts are read twice and only the supports' columns are kept; three times for a ranking that reads
+   * values, whose columns must fit. Default 256 MiB.
    */
   readonly keepBytes?: number | undefined;
   /** How probes are ranked and fitted. */
@@ -116,10 +118,11 @@ export async function runTextStudy(
     parseHookPoint(spec, point).name.startsWith("mlp.") ? spec.dMlp : spec.dModel,
   );
   const narrowest = Math.min(...widths);
-  const ks = options.ks ?? K_SCHEDULE.filter((k) => k <= narrowest);
+  const { prefilter = Infinity } = probe;
+  const ks = options.ks ?? K_SCHEDULE.filter((k) => k <= Math.min(narrowest, prefilter));
   // A wrong option is said before the model has read anything.
   if (hookPoints.length === 0) throw new OptionError("There are no hook points.", "Give at least one.");
-  assertSupportSizes(ks, narrowest);
+  assertSupportSizes(ks, narrowest, prefilter);
   assertOptions(chooseBy, keepBytes, fractions);
   probeSettings(probe);
   const clock = new Clock();
@@ -153,9 +156,17 @@ export async function runTextStudy(
   const squares = momentSquares(probe);
   const pass = { hookPoints, batchTokens, signal, onProgress: report("moments") };
   const kept = bytes <= keepBytes ? await captureActivations(model, all, pass) : undefined;
+  const trainingLabels = training.labelRows(labels);
+  const ranker = ranksByMoments(probe)
+    ? undefined
+    : new (await import("./text-ranking.ts")).TextRanking(
+        model,
+        kept ? { activations: kept, labels: trainLabels } : { rows: training, labels: trainingLabels },
+        { ...pass, onProgress: report("select"), keepBytes, probe },
+      );
   const moments = kept
     ? await momentsOf(backend, kept, trainLabels, { signal, squares })
-    : await captureClassMoments(model, training, training.labelRows(labels), { ...pass, squares });
+    : await observeClassMoments(model, training, trainingLabels, { ...pass, squares }, ranker?.observer);
   clock.lap("moments");
 
   const failures = unread.flatMap(({ feature, error }) =>
@@ -167,8 +178,11 @@ export async function runTextStudy(
   };
   const supportsAt = new Map<HookPoint, readonly SelectedSupport[]>();
   const columnsAt = new Map<HookPoint, Uint32Array>();
+  const ranked = await ranker?.rank(moments);
   for (const [point, pointMoments] of moments) {
-    const { supports, failures: failed } = selectSupports(pointMoments, labels, ks, probe);
+    const { supports, failures: failed } = ranked
+      ? cutRankings(ranked.get(point)!, ks)
+      : selectSupports(pointMoments, labels, ks, probe);
     fail(point, failed);
     if (supports.length === 0) continue;
     supportsAt.set(point, supports);
@@ -246,7 +260,7 @@ export async function runTextStudy(
     rows,
     failures,
     split: { train: size("train"), validation: size("validation"), test: size("test") },
-    tokens: kept ? all.tokens : training.tokens + (secondPass ? all.tokens : 0),
+    tokens: kept ? all.tokens : training.tokens * (1 + (ranker?.passes ?? 0)) + (secondPass ? all.tokens : 0),
     seconds: clock.seconds(),
   };
 }

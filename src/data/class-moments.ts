@@ -147,8 +147,13 @@ export function pooledMoments(
 export function squaresWithin(moments: ClassMoments, feature: number): Float64Array {
   const { withinSquares, neurons: d } = moments;
   if (withinSquares) return withinSquares.subarray(feature * d, (feature + 1) * d);
-  throw new OptionError(
-    "These moments have no sums of squares.",
-    'Compute them with squares: "within" or "class".',
+  throw withoutSquares("within");
+}
+
+/** What to throw where moments lack the squares that something reads. */
+export function withoutSquares(squares: "within" | "class"): OptionError {
+  return new OptionError(
+    "These moments lack the sums of squares.",
+    `Compute them with squares: "${squares}"${squares === "within" ? ' or "class"' : ""}.`,
   );
 }

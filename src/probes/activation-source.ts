@@ -44,13 +44,24 @@ export interface FitColumns {
   readonly neurons?: Uint32Array;
 }
 
+/** Sees blocks of rows as they pass by. */
+export type BlockObserver = (block: Activations, start: number) => void | Promise<void>;
+
 /** A source placed on a backend. Call `close()` when done. */
 export interface OpenActivations {
   readonly rows: number;
   readonly neurons: number;
   readonly provenance: Provenance;
-  /** Class moments of every neuron for every label set. */
-  classMoments(labels: LabelMatrix, options?: ClassMomentsOptions): Promise<ClassMoments>;
+  /** The activations pass by in blocks: every call reads them all again. */
+  readonly streamed: boolean;
+  /**
+   * Class moments of every neuron for every label set.
+   * @param options with `observe`: sees every block of streamed activations in the same pass, with its first row
+   */
+  classMoments(
+    labels: LabelMatrix,
+    options?: ClassMomentsOptions & { readonly observe?: BlockObserver | undefined },
+  ): Promise<ClassMoments>;
   /** At least the neurons asked for, of all rows; freed by `close()`. */
   columns(neurons: Uint32Array, options?: CallOptions): Promise<FitColumns>;
   close(): void;
@@ -88,6 +99,7 @@ export async function openActivations(
 
 /** Activations that the backend holds as a whole. */
 class ResidentActivations implements OpenActivations {
+  readonly streamed = false;
   readonly rows: number;
   readonly neurons: number;
   readonly provenance: Provenance;
@@ -119,6 +131,7 @@ class ResidentActivations implements OpenActivations {
 
 /** Activations that pass by in blocks; only gathered columns stay. */
 class StreamedActivations implements OpenActivations {
+  readonly streamed = true;
   readonly rows: number;
   readonly neurons: number;
   readonly provenance: Provenance;
@@ -134,7 +147,10 @@ class StreamedActivations implements OpenActivations {
     this.#backend = backend;
   }
 
-  async classMoments(labels: LabelMatrix, options: ClassMomentsOptions = {}): Promise<ClassMoments> {
+  async classMoments(
+    labels: LabelMatrix,
+    options: ClassMomentsOptions & { readonly observe?: BlockObserver | undefined } = {},
+  ): Promise<ClassMoments> {
     const moments = emptyClassMoments(labels.features.length, this.neurons, options.squares ?? "class");
     await this.#visit(options, async (block, start) => {
       const x = await this.#backend.upload(block, options);
@@ -144,6 +160,7 @@ class StreamedActivations implements OpenActivations {
       } finally {
         x.dispose();
       }
+      await options.observe?.(block, start);
     });
     return moments;
   }

@@ -4,6 +4,7 @@ import type { ClassMoments } from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { standardisation } from "../data/standardisation.ts";
 import { SupportSizeError } from "../errors.ts";
+import type { RankingOptions } from "../ranking/ranking.ts";
 import type { FitColumns } from "./activation-source.ts";
 import type { ProbeOrigin } from "./fit-supports.ts";
 import { probeSettings, type ProbeOptions } from "./probe-options.ts";
@@ -16,7 +17,7 @@ const TOLERANCE = 1e-10;
 const MAX_ITERATIONS = 1000;
 
 /** {@link ProbeOptions} that make sense where the penalty ranks and C comes as a list. */
-export type LassoOptions = Omit<ProbeOptions, "C" | "ranking">;
+export type LassoOptions = Omit<ProbeOptions, "C" | keyof RankingOptions>;
 
 /**
  * Fits one probe per C to the first feature, all in one call.

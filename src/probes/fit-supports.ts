@@ -6,8 +6,20 @@ import type { Backend, LogisticProblem } from "../backends/backend.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
 import type { ClassValue, LabelMatrix } from "../data/labels.ts";
 import { standardisation, type ColumnTransform } from "../data/standardisation.ts";
-import { NonFiniteError, OneClassError, ShapeError, type SparseProbeError } from "../errors.ts";
-import { assertSupportSizes, scoreNeurons, strongest } from "../ranking/ranking.ts";
+import {
+  EmptyDataError,
+  NonFiniteError,
+  OneClassError,
+  ShapeError,
+  type SparseProbeError,
+} from "../errors.ts";
+import {
+  assertSupportSizes,
+  eligibleNeurons,
+  scoreNeurons,
+  strongestOf,
+  type RankingOptions,
+} from "../ranking/ranking.ts";
 import type { FitColumns } from "./activation-source.ts";
 import { probeSettings, type ProbeOptions } from "./probe-options.ts";
 import type { ProbeProvenance, ProbeRecord } from "./probe-record.ts";
@@ -38,43 +50,83 @@ export interface ProbeOrigin extends ProbeProvenance {
 }
 
 /**
- * Ranks the neurons of every feature and cuts the ranking at every k. Supports are nested: one feature's support of
- * size k starts its larger ones.
+ * Ranks the neurons of every feature by their moments and cuts the ranking at every k. Supports are nested: one feature's
+ * support of size k starts its larger ones. Rankings that read more than moments need `SparseProbe` or `rankActivations`.
  *
  * @param moments class moments of the training rows
  * @returns supports, features first and then `ks` in the order given; features of one class, or with activations
  * that are not finite, are failures
- * @throws SupportSizeError when there is no k, or one is not a whole number from 1 to the number of neurons
+ * @throws SupportSizeError when there is no k, or one is not a whole number from 1 to the number of neurons, or of those that
+ * the pre-filter keeps
  * @throws ShapeError when moments and labels are of different features
- * @throws OptionError when the ranking's name is unknown
+ * @throws OptionError when the ranking is unknown, or reads more than moments
  */
 export function selectSupports(
   moments: ClassMoments,
   labels: { readonly features: readonly string[] },
   ks: readonly number[],
-  options: Pick<ProbeOptions, "ranking"> = {},
+  options: RankingOptions = {},
 ): { supports: SelectedSupport[]; failures: ProbeFailure[] } {
-  assertSupportSizes(ks, moments.neurons);
+  assertSupportSizes(ks, moments.neurons, options.prefilter);
   if (labels.features.length !== moments.features) {
     throw new ShapeError(
       `The moments are of ${moments.features} features, the labels of ${labels.features.length}.`,
       "Give the labels that the moments were computed from.",
     );
   }
+  const { ranking = "mean-difference", prefilter, seed = 0 } = options;
+  return cutRankings(
+    labels.features.map((name, f): NeuronScores => {
+      try {
+        assertUsable(moments, f, name);
+        const scores = scoreNeurons(moments, f, ranking, { name, seed });
+        return { feature: f, name, scores, eligible: eligibleNeurons(moments, f, prefilter) };
+      } catch (error) {
+        return { feature: f, name, error: featureError(error) };
+      }
+    }),
+    ks,
+  );
+}
+
+/** Scores of a feature's neurons, or why there are none. */
+export type NeuronScores = { readonly feature: number; readonly name: string } & (
+  | {
+      readonly scores: Float64Array;
+      /** What the pre-filter kept; undefined where that is everything. */
+      readonly eligible: Uint32Array | undefined;
+      /** Absent: there was nothing to converge. */
+      readonly converged?: boolean;
+      readonly error?: undefined;
+    }
+  | { readonly error: SparseProbeError }
+);
+
+/** What concerns one feature alone; everything else is thrown on. */
+export function featureError(error: unknown): SparseProbeError {
+  if (error instanceof OneClassError || error instanceof NonFiniteError || error instanceof EmptyDataError) {
+    return error;
+  }
+  throw error;
+}
+
+/** Cuts every feature's ranking at every k. */
+export function cutRankings(
+  ranked: readonly NeuronScores[],
+  ks: readonly number[],
+): { supports: SelectedSupport[]; failures: ProbeFailure[] } {
   const supports: SelectedSupport[] = [];
   const failures: ProbeFailure[] = [];
-  for (const [f, feature] of labels.features.entries()) {
-    try {
-      assertUsable(moments, f, feature);
-      const scores = scoreNeurons(moments, f, options.ranking ?? "mean-difference");
-      const order = strongest(scores, Math.max(...ks));
-      for (const k of ks) {
-        const neurons = order.slice(0, k);
-        supports.push({ feature: f, neurons, scores: Float64Array.from(neurons, (j) => scores[j]) });
-      }
-    } catch (error) {
-      if (!(error instanceof OneClassError || error instanceof NonFiniteError)) throw error;
-      for (const k of ks) failures.push({ feature, k, error });
+  for (const one of ranked) {
+    if (one.error) {
+      for (const k of ks) failures.push({ feature: one.name, k, error: one.error });
+      continue;
+    }
+    const { feature, scores, eligible } = one;
+    const order = strongestOf(scores, Math.max(...ks), eligible);
+    for (const k of ks) {
+      const neurons = order.slice(0, k);
+      supports.push({ feature, neurons, scores: Float64Array.from(neurons, (j) => scores[j]) });
     }
   }
   return { supports, failures };
@@ -157,7 +209,7 @@ function columnOf(place: ReadonlyMap<number, number>, neuron: number): number {
 }
 
 /** @throws OneClassError | NonFiniteError when feature f cannot be ranked */
-function assertUsable(moments: ClassMoments, f: number, feature: string): void {
+export function assertUsable(moments: ClassMoments, f: number, feature: string): void {
   const [negative, positive] = moments.count.subarray(2 * f, 2 * f + 2);
   if (negative === 0 || positive === 0) {
     throw new OneClassError(

@@ -4,7 +4,7 @@ import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
 import { LabelMatrix, readLabelSets, type ClassValue, type RowSelection } from "../data/labels.ts";
 import { standardisation } from "../data/standardisation.ts";
 import { OneClassError, ShapeError, SupportSizeError } from "../errors.ts";
-import { strongest } from "../ranking/ranking.ts";
+import { strongest, type RankingOptions } from "../ranking/ranking.ts";
 import { openActivations, type ActivationSource, type OpenActivations } from "./activation-source.ts";
 import type { ProbeFailure } from "./fit-supports.ts";
 import { probeSettings, type ProbeOptions } from "./probe-options.ts";
@@ -13,7 +13,7 @@ import type { ProbeLabelSets } from "./sparse-probe.ts";
 /** Bytes of columns that are held at once of activations that arrive in blocks. */
 const COLUMN_BYTES = 256 * 2 ** 20;
 
-export interface ProbeNeuronsOptions extends Omit<ProbeOptions, "ranking"> {
+export interface ProbeNeuronsOptions extends Omit<ProbeOptions, keyof RankingOptions> {
   /** Newton decrement per unit weight at which a fit has converged. Default 1e-10, see {@link probeNeurons}. */
   readonly tolerance?: number;
   /** Where to compute. Default: a cpu backend on one thread; pass `await createBackend("cpu")` for all cores. */

@@ -4,20 +4,26 @@ import { DEFAULT_TOLERANCE } from "../backends/tolerance.ts";
 import { STANDARDISATIONS, type Standardisation } from "../data/standardisation.ts";
 import type { MomentSquares } from "../data/class-moments.ts";
 import { OptionError } from "../errors.ts";
-import { RANKINGS, rankingFunction, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
+import { Random } from "../random.ts";
+import {
+  assertPrefilter,
+  isMomentRanking,
+  MOMENT_RANKINGS,
+  resolveRanking,
+  type RankingChoice,
+  type RankingOptions,
+} from "../ranking/ranking.ts";
 
 /** Class weights: `"balanced"` gives each class half of the total weight, n/(2·n_class) a row; `"none"` gives 1. */
 export type ClassWeight = "balanced" | "none";
 
-export interface ProbeOptions extends CallOptions {
+export interface ProbeOptions extends CallOptions, RankingOptions {
   /** Inverse regularisation strength of scikit-learn's objective. Default 1. */
   readonly C?: number;
   /** Default `"balanced"`. */
   readonly classWeight?: ClassWeight;
   /** Preprocessing with the training rows' statistics. Default `"standard"`. */
   readonly standardise?: Standardisation;
-  /** How the support is chosen, by name or as a function of the class moments. Default `"mean-difference"`. */
-  readonly ranking?: RankingName | RankingFunction;
   /** Newton decrement per unit weight at which a fit has converged. Default 1e-16. */
   readonly tolerance?: number;
   /** Newton steps at most; on more than 512 neurons steps of any kind. Default 100. */
@@ -31,8 +37,15 @@ export interface ProbeSettings {
   readonly C: number;
   readonly classWeight: ClassWeight;
   readonly standardise: Standardisation;
-  /** The ranking's name; that of the function, or `"custom"`, where one was given. `"l1"` where the penalty chose. */
+  /**
+   * The ranking's name, with its parameters where they were given; that of the function, or `"custom"`. `"l1"` where the
+   * penalty chose.
+   */
   readonly ranking: string;
+  /** Present where only so many neurons, the first by mean difference, were ranked. */
+  readonly prefilter?: number;
+  /** Seed of the ranking, where one was given. */
+  readonly seed?: number;
   /** Present where the coefficients carry an L1 penalty; absent: ½‖w‖². */
   readonly penalty?: "l1";
   readonly tolerance: number;
@@ -45,7 +58,9 @@ export function probeSettings(options: ProbeOptions): ProbeSettings {
     C = 1,
     classWeight = "balanced",
     standardise = "standard",
-    ranking = "mean-difference",
+    ranking,
+    prefilter,
+    seed,
     tolerance = DEFAULT_TOLERANCE,
     maxIterations = 100,
   } = options;
@@ -60,11 +75,16 @@ export function probeSettings(options: ProbeOptions): ProbeSettings {
   if (!Number.isInteger(maxIterations) || maxIterations < 1) {
     throw new OptionError(`maxIterations is ${maxIterations}.`, "Give a whole number of at least 1.");
   }
+  assertPrefilter(prefilter);
+  // Refuses what is no seed, whether or not the ranking draws.
+  new Random(seed ?? 0);
   return Object.freeze({
     C,
     classWeight,
     standardise,
     ranking: rankingName(ranking),
+    ...(prefilter !== undefined && { prefilter }),
+    ...(seed !== undefined && { seed }),
     tolerance,
     maxIterations,
   });
@@ -72,17 +92,23 @@ export function probeSettings(options: ProbeOptions): ProbeSettings {
 
 /** The sums of squares that the ranking and the standardisation read. */
 export function momentSquares(options: Pick<ProbeOptions, "ranking" | "standardise">): MomentSquares {
-  const { ranking = "mean-difference", standardise = "standard" } = options;
-  const chosen = rankingFunction(ranking);
-  // A function of the caller's own may read all that there is.
-  if (!Object.values(RANKINGS).includes(chosen)) return "class";
-  return chosen === RANKINGS["mean-difference"] && standardise === "none" ? "none" : "within";
+  const { name, score, squares = "class" } = resolveRanking(options.ranking);
+  // A function of the caller's own may read all that there is; rankings of values standardise them.
+  const read = score ? squares : isMomentRanking(name) ? MOMENT_RANKINGS[name].squares : "within";
+  return read === "none" && options.standardise !== "none" ? "within" : read;
 }
 
-function rankingName(ranking: RankingName | RankingFunction): string {
-  const chosen = rankingFunction(ranking);
-  const known = Object.entries(RANKINGS).find(([, f]) => f === chosen);
-  return known?.[0] ?? (chosen.name || "custom");
+/** Whether supports can be chosen from class moments at once, without a function of the caller's. */
+export function ranksByMoments({ ranking }: Pick<ProbeOptions, "ranking">): boolean {
+  const { name, score } = resolveRanking(ranking);
+  return !score && isMomentRanking(name);
+}
+
+function rankingName(ranking: RankingChoice | undefined): string {
+  const { name, C, neighbours } = resolveRanking(ranking);
+  return [name, C !== undefined && `C=${C}`, neighbours !== undefined && `neighbours=${neighbours}`]
+    .filter(Boolean)
+    .join(" ");
 }
 
 function assertOneOf(name: string, value: string, allowed: readonly string[]): void {

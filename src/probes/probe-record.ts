@@ -106,6 +106,8 @@ function settings(json: unknown): ProbeSettings {
     classWeight: oneOf(o["classWeight"], "options.classWeight", ["balanced", "none"] as const),
     standardise: oneOf(o["standardise"], "options.standardise", STANDARDISATIONS),
     ranking: text(o["ranking"], "options.ranking"),
+    ...(o["prefilter"] !== undefined && { prefilter: whole(o["prefilter"], "options.prefilter", 1) }),
+    ...(o["seed"] !== undefined && { seed: whole(o["seed"], "options.seed", 0) }),
     ...(o["penalty"] !== undefined && { penalty: oneOf(o["penalty"], "options.penalty", ["l1"] as const) }),
     tolerance: above(o["tolerance"], "options.tolerance"),
     maxIterations: whole(o["maxIterations"], "options.maxIterations", 1),

@@ -16,17 +16,29 @@ import {
 import type { ClassMoments } from "../data/class-moments.ts";
 import { NonFiniteError, ShapeError } from "../errors.ts";
 import { evaluateBinary, type Metrics } from "../metrics/evaluate.ts";
-import { assertSupportSizes } from "../ranking/ranking.ts";
-import { openActivations, type ActivationSource, type FitColumns } from "./activation-source.ts";
+import { assertSupportSizes, type RankingOptions } from "../ranking/ranking.ts";
+import {
+  openActivations,
+  type ActivationSource,
+  type FitColumns,
+  type OpenActivations,
+} from "./activation-source.ts";
 import {
   candidateNeurons,
+  cutRankings,
   fitRecords,
   selectSupports,
   type ProbeFailure,
   type ProbeOrigin,
   type SelectedSupport,
 } from "./fit-supports.ts";
-import { momentSquares, probeSettings, type ProbeOptions, type ProbeSettings } from "./probe-options.ts";
+import {
+  momentSquares,
+  probeSettings,
+  ranksByMoments,
+  type ProbeOptions,
+  type ProbeSettings,
+} from "./probe-options.ts";
 import {
   recordFromJson,
   recordToJson,
@@ -180,7 +192,7 @@ export class SparseProbe implements ProbeRecord {
     acts: ActivationSource,
     labels: ProbeLabels,
     Cs: readonly number[],
-    options: Omit<FitOptions, "C" | "ranking"> = {},
+    options: Omit<FitOptions, "C" | keyof RankingOptions> = {},
   ): Promise<SparseProbe[]> {
     const { matrix, positive } = oneFeature(labels, options);
     const { signal, rows, backend = createCpuBackend() } = options;
@@ -369,16 +381,17 @@ async function fitBatch(
   signal?.throwIfAborted();
   const source = await openActivations(acts, backend, { signal });
   try {
-    const sizes = ks ?? K_SCHEDULE.filter((k) => k <= source.neurons);
-    assertSupportSizes(sizes, source.neurons);
+    const { prefilter = Infinity } = options;
+    const sizes = ks ?? K_SCHEDULE.filter((k) => k <= Math.min(source.neurons, prefilter));
+    assertSupportSizes(sizes, source.neurons, prefilter);
     // Labels that could not be read fail at every k.
     const early = unread.flatMap((failure) => sizes.map((k) => ({ ...failure, k })));
     if (matrix.features.length === 0) return { probes: [], failures: early };
     assertLabelled(matrix.rows, source.rows);
     const labels = rows ? matrix.restrictedTo(rows) : matrix;
-    const moments = await source.classMoments(labels, { signal, squares: momentSquares(options) });
-    const { supports, failures: unusable } = selectSupports(moments, labels, sizes, options);
-    const failures = [...early, ...unusable];
+    const selected = await select(backend, source, labels, sizes, options);
+    const { moments, supports } = selected;
+    const failures = [...early, ...selected.failures];
     if (supports.length === 0) return { probes: [], failures };
     const columns = await source.columns(candidateNeurons(supports), { signal });
     const origin: ProbeOrigin = {
@@ -400,6 +413,24 @@ async function fitBatch(
   } finally {
     source.close();
   }
+}
+
+/** Moments of the training rows, and the supports that the ranking gives. */
+async function select(
+  backend: Backend,
+  source: OpenActivations,
+  labels: LabelMatrix,
+  ks: readonly number[],
+  options: FitOptions,
+): Promise<{ moments: ClassMoments; supports: SelectedSupport[]; failures: ProbeFailure[] }> {
+  if (ranksByMoments(options)) {
+    const { signal } = options;
+    const moments = await source.classMoments(labels, { signal, squares: momentSquares(options) });
+    return { moments, ...selectSupports(moments, labels, ks, options) };
+  }
+  const { rankSource } = await import("./rank-source.ts");
+  const { moments, ranked } = await rankSource(backend, source, labels, options);
+  return { moments, ...cutRankings(ranked, ks) };
 }
 
 function originOf({
