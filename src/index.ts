@@ -46,6 +46,7 @@ export type {
   L1Fit,
   L1Options,
   L1Problem,
+  L1Start,
   LoadTransformerOptions,
   LogisticFit,
   LogisticOptions,
