@@ -157,7 +157,7 @@ function columnOf(place: ReadonlyMap<number, number>, neuron: number): number {
 }
 
 /** @throws OneClassError | NonFiniteError when feature f cannot be ranked */
-function assertUsable(moments: ClassMoments, f: number, feature: string): void {
+export function assertUsable(moments: ClassMoments, f: number, feature: string): void {
   const [negative, positive] = moments.count.subarray(2 * f, 2 * f + 2);
   if (negative === 0 || positive === 0) {
     throw new OneClassError(

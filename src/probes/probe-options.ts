@@ -31,10 +31,12 @@ export interface ProbeSettings {
   readonly C: number;
   readonly classWeight: ClassWeight;
   readonly standardise: Standardisation;
-  /** The ranking's name; that of the function, or `"custom"`, where one was given. `"l1"` where the penalty chose. */
+  /** The ranking's name; that of the function, or `"custom"`, where one was given. `"l1"` or `"elastic-net"` where the penalty chose, `"none"` where all neurons are read. */
   readonly ranking: string;
-  /** Present where the coefficients carry an L1 penalty; absent: ½‖w‖². */
-  readonly penalty?: "l1";
+  /** Present where the coefficients carry an L1 penalty, alone or in an elastic net; absent: ½‖w‖². */
+  readonly penalty?: "l1" | "elastic-net";
+  /** Share of the elastic net's penalty that is L1; present with that penalty alone. */
+  readonly l1Ratio?: number;
   readonly tolerance: number;
   readonly maxIterations: number;
 }

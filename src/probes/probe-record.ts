@@ -106,7 +106,10 @@ function settings(json: unknown): ProbeSettings {
     classWeight: oneOf(o["classWeight"], "options.classWeight", ["balanced", "none"] as const),
     standardise: oneOf(o["standardise"], "options.standardise", STANDARDISATIONS),
     ranking: text(o["ranking"], "options.ranking"),
-    ...(o["penalty"] !== undefined && { penalty: oneOf(o["penalty"], "options.penalty", ["l1"] as const) }),
+    ...(o["penalty"] !== undefined && {
+      penalty: oneOf(o["penalty"], "options.penalty", ["l1", "elastic-net"] as const),
+    }),
+    ...(o["l1Ratio"] !== undefined && { l1Ratio: above(o["l1Ratio"], "options.l1Ratio") }),
     tolerance: above(o["tolerance"], "options.tolerance"),
     maxIterations: whole(o["maxIterations"], "options.maxIterations", 1),
   };
