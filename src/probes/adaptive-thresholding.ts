@@ -2,9 +2,8 @@
  * Adaptive thresholding (Gurnee et al. 2023): a ranking is cut at k, an elastic net is fitted to the k neurons that are left
  * and ranks them anew by |coefficient|, and so on for smaller and smaller k.
  */
-import type { Backend, DeviceActivations, L1Fit } from "../backends/backend.ts";
-import type { LabelMatrix } from "../data/labels.ts";
-import { standardisation, type ColumnTransform } from "../data/standardisation.ts";
+import type { DeviceActivations, L1Fit } from "../backends/backend.ts";
+import { standardisation } from "../data/standardisation.ts";
 import { OptionError } from "../errors.ts";
 import { assertSupportSizes, scoreNeurons, strongest } from "../ranking/ranking.ts";
 import type { ActivationSource } from "./activation-source.ts";
@@ -12,7 +11,8 @@ import { L1_MAX_ITERATIONS, l1Record } from "./fit-lasso.ts";
 import { fitRecords } from "./fit-supports.ts";
 import { momentSquares, probeSettings } from "./probe-options.ts";
 import type { ProbeRecord } from "./probe-record.ts";
-import { withTrainingData, type FitOptions, type ProbeLabels, type TrainingData } from "./training-data.ts";
+import type { FitOptions, ProbeLabels } from "./one-feature.ts";
+import { withTrainingData, type TrainingData } from "./training-data.ts";
 
 /** Duality gap per unit of weight of the elastic nets. */
 const TOLERANCE = 1e-12;
@@ -96,7 +96,31 @@ async function fitOnGathered(
   const settings = probeSettings(options);
   const ranking = `adaptive-thresholding(${settings.ranking})`;
   const transform = standardisation(settings.standardise, moments, 0);
-  const nets = netsOn(x, labels, start, transform, backend, settings.classWeight === "balanced", options);
+  const balanced = settings.classWeight === "balanced";
+  const { center, scale } = transform;
+  const fitNet = async (k: number, before: Step | undefined): Promise<Step> => {
+    const ranked = before?.order ?? Array.from(start.keys());
+    const top = ranked.slice(0, k);
+    const problem = {
+      feature: 0,
+      ...adaptiveStrength(k),
+      support: Uint32Array.from(top),
+      center: Float64Array.from(top, (at) => center[start[at]]),
+      scale: Float64Array.from(top, (at) => scale[start[at]]),
+      ...(before && { start: before.fit }),
+    };
+    const [fit] = await backend.fitLogisticL1(x, labels, [problem], {
+      balanced,
+      tolerance: TOLERANCE,
+      maxIterations: L1_MAX_ITERATIONS,
+      signal,
+    });
+    const coefficient = new Map(Array.from(fit.support, (at, c) => [at, fit.coefficients[c]]));
+    const size = (at: number): number => Math.abs(coefficient.get(at) ?? 0);
+    // The sort is stable: neurons that the penalty has set to zero stay in the order that they came in.
+    const order = top.sort((a, b) => size(b) - size(a));
+    return { k, order, coefficients: order.map((at) => coefficient.get(at) ?? 0), fit };
+  };
   // A k between two sizes of the schedule is cut from the same ranking as the lower one, and changes nothing for others.
   const asked = [...new Set([...schedule.filter((k) => k > Math.min(...sizes)), ...sizes])].sort(
     (a, b) => b - a,
@@ -105,7 +129,7 @@ async function fitOnGathered(
   const byK = new Map<number, Step>();
   let ranked: Step | undefined;
   for (const k of asked) {
-    const step = await nets(k, ranked);
+    const step = await fitNet(k, ranked);
     byK.set(k, step);
     if (schedule.includes(k)) ranked = step;
     onProgress?.(byK.size, total);
@@ -146,42 +170,6 @@ async function fitOnGathered(
       options: { ...record.options, ranking },
     };
   });
-}
-
-/** Fits the elastic net of one k to the first k neurons of a ranking. */
-function netsOn(
-  x: DeviceActivations,
-  labels: LabelMatrix,
-  start: Uint32Array,
-  { center, scale }: ColumnTransform,
-  backend: Backend,
-  balanced: boolean,
-  { signal }: AdaptiveOptions,
-): (k: number, before: Step | undefined) => Promise<Step> {
-  return async (k, before) => {
-    const ranked = before?.order ?? Array.from(start.keys());
-    const top = ranked.slice(0, k);
-    const [fit] = await backend.fitLogisticL1(
-      x,
-      labels,
-      [
-        {
-          feature: 0,
-          ...adaptiveStrength(k),
-          support: Uint32Array.from(top),
-          center: Float64Array.from(top, (at) => center[start[at]]),
-          scale: Float64Array.from(top, (at) => scale[start[at]]),
-          ...(before && { start: before.fit }),
-        },
-      ],
-      { balanced, tolerance: TOLERANCE, maxIterations: L1_MAX_ITERATIONS, signal },
-    );
-    const coefficient = new Map(Array.from(fit.support, (at, c) => [at, fit.coefficients[c]]));
-    const size = (at: number): number => Math.abs(coefficient.get(at) ?? 0);
-    // The sort is stable: neurons that the penalty has set to zero stay in the order that they came in.
-    const order = top.sort((a, b) => size(b) - size(a));
-    return { k, order, coefficients: order.map((at) => coefficient.get(at) ?? 0), fit };
-  };
 }
 
 /** @throws OptionError when a size is not a whole number of at least 1, or there is none */

@@ -2,7 +2,8 @@
 import type { ActivationSource } from "./activation-source.ts";
 import { fitRecords } from "./fit-supports.ts";
 import type { ProbeRecord } from "./probe-record.ts";
-import { withTrainingData, type FitOptions, type ProbeLabels } from "./training-data.ts";
+import type { FitOptions, ProbeLabels } from "./one-feature.ts";
+import { withTrainingData } from "./training-data.ts";
 
 /** Fits all neurons of one feature; the record's support is ordered by |coefficient|, and its scores are the coefficients. */
 export async function fitAllNeurons(

@@ -7,7 +7,8 @@ import type { ActivationSource } from "./activation-source.ts";
 import type { ProbeOrigin } from "./fit-supports.ts";
 import { probeSettings, type ProbeSettings } from "./probe-options.ts";
 import type { ProbeRecord } from "./probe-record.ts";
-import { withTrainingData, type FitOptions, type ProbeLabels } from "./training-data.ts";
+import type { FitOptions, ProbeLabels } from "./one-feature.ts";
+import { withTrainingData } from "./training-data.ts";
 
 /** Duality gap per unit of weight at which an L1 fit has converged, unless the caller says otherwise. */
 const TOLERANCE = 1e-10;

@@ -8,7 +8,8 @@ import { fitRecords, type SelectedSupport } from "./fit-supports.ts";
 import { momentSquares, probeSettings } from "./probe-options.ts";
 import type { ProbeRecord } from "./probe-record.ts";
 import { SparseProbe } from "./sparse-probe.ts";
-import { withTrainingData, type FitOptions, type ProbeLabels } from "./training-data.ts";
+import type { FitOptions, ProbeLabels } from "./one-feature.ts";
+import { withTrainingData } from "./training-data.ts";
 
 export interface PruneOptions extends FitOptions {
   /** Neurons of each probe. Default 5. */

@@ -1,7 +1,7 @@
 /** Iterative pruning: how many times over a feature is written in the neurons. */
 import type { ActivationSource } from "./activation-source.ts";
 import type { PruneOptions, PruneStep } from "./prune-by-f1.ts";
-import type { ProbeLabels } from "./training-data.ts";
+import type { ProbeLabels } from "./one-feature.ts";
 
 /**
  * Fits a k-sparse probe, removes the neuron of its support that alone has the best F1, and goes on with the others (Gurnee et

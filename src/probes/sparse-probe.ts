@@ -41,9 +41,9 @@ import {
   originOf,
   type FitOptions,
   type ProbeLabels,
-} from "./training-data.ts";
+} from "./one-feature.ts";
 
-export type { FitOptions, ProbeLabels } from "./training-data.ts";
+export type { FitOptions, ProbeLabels } from "./one-feature.ts";
 
 /** The support sizes of Gurnee et al. (2023). */
 export const K_SCHEDULE: readonly number[] = Object.freeze([
