@@ -109,7 +109,7 @@ function settings(json: unknown): ProbeSettings {
     ...(o["penalty"] !== undefined && {
       penalty: oneOf(o["penalty"], "options.penalty", ["l1", "elastic-net"] as const),
     }),
-    ...(o["l1Ratio"] !== undefined && { l1Ratio: above(o["l1Ratio"], "options.l1Ratio") }),
+    ...(o["l1Ratio"] !== undefined && { l1Ratio: share(o["l1Ratio"], "options.l1Ratio") }),
     tolerance: above(o["tolerance"], "options.tolerance"),
     maxIterations: whole(o["maxIterations"], "options.maxIterations", 1),
   };
@@ -154,6 +154,12 @@ function finite(value: unknown, name: string): number {
 function above(value: unknown, name: string): number {
   const number = finite(value, name);
   if (!(number > 0)) throw bad(name, "is not above 0");
+  return number;
+}
+
+function share(value: unknown, name: string): number {
+  const number = above(value, name);
+  if (number > 1) throw bad(name, "is above 1");
   return number;
 }
 
