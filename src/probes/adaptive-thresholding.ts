@@ -2,14 +2,16 @@
  * Adaptive thresholding (Gurnee et al. 2023): a ranking is cut at k, an elastic net is fitted to the k neurons that are left
  * and ranks them anew by |coefficient|, and so on for smaller and smaller k.
  */
-import type { DeviceActivations, L1Fit } from "../backends/backend.ts";
-import { standardisation } from "../data/standardisation.ts";
+import type { CallOptions, L1Fit, L1Problem } from "../backends/backend.ts";
+import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
+import type { Activations } from "../data/activations.ts";
+import { standardisation, type ColumnTransform } from "../data/standardisation.ts";
 import { OptionError } from "../errors.ts";
 import { assertSupportSizes, scoreNeurons, strongest } from "../ranking/ranking.ts";
 import type { ActivationSource } from "./activation-source.ts";
 import { L1_MAX_ITERATIONS, l1Record } from "./fit-lasso.ts";
 import { fitRecords } from "./fit-supports.ts";
-import { momentSquares, probeSettings } from "./probe-options.ts";
+import { momentSquares, probeSettings, type ProbeOptions, type ProbeSettings } from "./probe-options.ts";
 import type { ProbeRecord } from "./probe-record.ts";
 import type { FitOptions, ProbeLabels } from "./one-feature.ts";
 import { withTrainingData, type TrainingData } from "./training-data.ts";
@@ -31,7 +33,7 @@ export interface AdaptiveOptions extends FitOptions {
 }
 
 /** An elastic net on the k neurons that were left. */
-interface Step {
+interface Net {
   readonly k: number;
   /** Places in the starting ranking, by |coefficient| descending; ties in the order of the ranking before. */
   readonly order: readonly number[];
@@ -53,123 +55,133 @@ export async function fitAdaptively(
   schedule: readonly number[],
   options: AdaptiveOptions,
 ): Promise<ProbeRecord[]> {
-  probeSettings(options);
+  const settings = probeSettings(options);
   assertSchedule(schedule);
-  const squares = momentSquares(options);
+  const { refit = true, signal } = options;
   return withTrainingData(
     acts,
     labels,
     options,
     async (data) => {
       const { backend, source, moments } = data;
-      const { signal } = options;
       const steps = [...new Set(schedule)].filter((k) => k <= source.neurons).sort((a, b) => b - a);
-      const sizes = ks ?? [...schedule].filter((k) => k <= source.neurons);
+      const sizes = ks ?? schedule.filter((k) => k <= source.neurons);
       assertSupportSizes(sizes, source.neurons);
       const scores = scoreNeurons(moments, 0, options.ranking ?? "mean-difference");
-      const start = strongest(scores, Math.max(...sizes, ...steps));
-      const columns = await source.columns(start, { signal });
-      // Every step reads some of these columns: gathered once, also where the backend holds all of them.
-      const gathered = columns.neurons
-        ? columns.x
-        : await backend.upload(await backend.gatherColumns(columns.x, start, { signal }), { signal });
-      try {
-        return await fitOnGathered(data, gathered, start, sizes, steps, options);
-      } finally {
-        if (gathered !== columns.x) gathered.dispose();
-      }
+      const ranked = strongest(scores, Math.max(...sizes, ...steps));
+      const columns = await source.columns(ranked, { signal });
+      const places = columns.neurons ? ranked.map((_, c) => c) : ranked;
+      const candidates: Candidates = {
+        ...data,
+        ranked,
+        host: await backend.gatherColumns(columns.x, places, { signal }),
+        transform: standardisation(settings.standardise, moments, 0),
+        settings: { ...settings, ranking: `adaptive-thresholding(${settings.ranking})` },
+      };
+      // A size between two of the schedule is cut from the same ranking as the lower one, and changes nothing for others.
+      const descent = new Set([...steps.filter((k) => k > Math.min(...sizes)), ...sizes]);
+      const total = descent.size + (refit ? sizes.length : 0);
+      const show = (before: number) => (done: number) => options.onProgress?.(before + done, total);
+      const fitted = await fitNets(candidates, descent, steps, { signal, onProgress: show(0) });
+      const nets = sizes.map((k) => fitted.get(k)!);
+      if (!refit) return nets.map((net) => netRecord(candidates, net));
+      return refitNets(candidates, nets, { ...options, onProgress: show(descent.size) });
     },
-    squares,
+    momentSquares(options),
   );
 }
 
-/** @param start the neurons that the columns of x are, strongest first */
-async function fitOnGathered(
-  { backend, labels, moments, origin }: TrainingData,
-  x: DeviceActivations,
-  start: Uint32Array,
-  sizes: readonly number[],
+/** The neurons that rank first, on the host. */
+interface Candidates extends TrainingData {
+  /** Strongest first; a place in it stands for a neuron in what follows. */
+  readonly ranked: Uint32Array;
+  /** Their columns, in that order. */
+  readonly host: Activations;
+  /** Of all neurons. */
+  readonly transform: ColumnTransform;
+  readonly settings: ProbeSettings;
+}
+
+/** One net per size of `descent`; those of the schedule rank the neurons of the ones below. */
+async function fitNets(
+  { backend, labels, ranked, host, transform, settings }: Candidates,
+  descent: ReadonlySet<number>,
   schedule: readonly number[],
-  options: AdaptiveOptions,
+  { signal, onProgress }: CallOptions & { readonly onProgress: (done: number) => void },
+): Promise<Map<number, Net>> {
+  // The solver runs on the host whatever the backend: it need not fetch the columns again for each net.
+  const solver = backend.info.kind === "cpu" ? backend : createCpuBackend();
+  const x = await solver.upload(host, { signal });
+  try {
+    const nets = new Map<number, Net>();
+    let before: Net | undefined;
+    for (const k of Array.from(descent).sort((a, b) => b - a)) {
+      const top = (before?.order ?? Array.from(ranked.keys())).slice(0, k);
+      const problem: L1Problem = {
+        feature: 0,
+        ...adaptiveStrength(k),
+        support: Uint32Array.from(top),
+        center: Float64Array.from(top, (place) => transform.center[ranked[place]]),
+        scale: Float64Array.from(top, (place) => transform.scale[ranked[place]]),
+        ...(before && { start: before.fit }),
+      };
+      const [fit] = await solver.fitLogisticL1(x, labels, [problem], {
+        balanced: settings.classWeight === "balanced",
+        tolerance: TOLERANCE,
+        maxIterations: L1_MAX_ITERATIONS,
+        signal,
+      });
+      const byPlace = new Map(Array.from(fit.support, (place, at) => [place, fit.coefficients[at]]));
+      const size = (place: number): number => Math.abs(byPlace.get(place) ?? 0);
+      // The sort is stable: neurons that the penalty has set to zero stay in the order that they came in.
+      const order = top.sort((a, b) => size(b) - size(a));
+      const net = { k, order, coefficients: order.map((place) => byPlace.get(place) ?? 0), fit };
+      nets.set(k, net);
+      if (schedule.includes(k)) before = net;
+      onProgress(nets.size);
+    }
+    return nets;
+  } finally {
+    x.dispose();
+    if (solver !== backend) solver.dispose();
+  }
+}
+
+/** The probe as the net made it. */
+function netRecord(
+  { labels, ranked, transform, settings, origin }: Candidates,
+  { k, order, coefficients, fit: { intercept, convergence } }: Net,
+): ProbeRecord {
+  const { C, l1Ratio } = adaptiveStrength(k);
+  const neurons = order.map((place) => ranked[place]);
+  const fit = { neurons, coefficients, intercept, convergence };
+  const own = { ...settings, C, tolerance: TOLERANCE, maxIterations: L1_MAX_ITERATIONS };
+  return l1Record(fit, labels, transform, origin, own, l1Ratio);
+}
+
+/** Probes on the nets' supports with the L2 penalty, all in one batch. */
+async function refitNets(
+  { backend, labels, ranked, host, moments, origin, settings }: Candidates,
+  nets: readonly Net[],
+  options: ProbeOptions,
 ): Promise<ProbeRecord[]> {
-  const { refit = true, signal, onProgress } = options;
-  const settings = probeSettings(options);
-  const ranking = `adaptive-thresholding(${settings.ranking})`;
-  const transform = standardisation(settings.standardise, moments, 0);
-  const balanced = settings.classWeight === "balanced";
-  const { center, scale } = transform;
-  const fitNet = async (k: number, before: Step | undefined): Promise<Step> => {
-    const ranked = before?.order ?? Array.from(start.keys());
-    const top = ranked.slice(0, k);
-    const problem = {
+  const x = await backend.upload(host, { signal: options.signal });
+  try {
+    const supports = nets.map(({ order, coefficients }) => ({
       feature: 0,
-      ...adaptiveStrength(k),
-      support: Uint32Array.from(top),
-      center: Float64Array.from(top, (at) => center[start[at]]),
-      scale: Float64Array.from(top, (at) => scale[start[at]]),
-      ...(before && { start: before.fit }),
-    };
-    const [fit] = await backend.fitLogisticL1(x, labels, [problem], {
-      balanced,
-      tolerance: TOLERANCE,
-      maxIterations: L1_MAX_ITERATIONS,
-      signal,
+      neurons: Uint32Array.from(order, (place) => ranked[place]),
+      scores: Float64Array.from(coefficients),
+    }));
+    const columns = { x, neurons: ranked };
+    const records = await fitRecords(backend, columns, labels, supports, moments, origin, options);
+    return records.map((record, p) => {
+      const { convergence } = record;
+      const converged = convergence.converged && nets[p].fit.convergence.converged;
+      return { ...record, convergence: { ...convergence, converged }, options: settings };
     });
-    const coefficient = new Map(Array.from(fit.support, (at, c) => [at, fit.coefficients[c]]));
-    const size = (at: number): number => Math.abs(coefficient.get(at) ?? 0);
-    // The sort is stable: neurons that the penalty has set to zero stay in the order that they came in.
-    const order = top.sort((a, b) => size(b) - size(a));
-    return { k, order, coefficients: order.map((at) => coefficient.get(at) ?? 0), fit };
-  };
-  // A k between two sizes of the schedule is cut from the same ranking as the lower one, and changes nothing for others.
-  const asked = [...new Set([...schedule.filter((k) => k > Math.min(...sizes)), ...sizes])].sort(
-    (a, b) => b - a,
-  );
-  const total = asked.length + (refit ? sizes.length : 0);
-  const byK = new Map<number, Step>();
-  let ranked: Step | undefined;
-  for (const k of asked) {
-    const step = await fitNet(k, ranked);
-    byK.set(k, step);
-    if (schedule.includes(k)) ranked = step;
-    onProgress?.(byK.size, total);
+  } finally {
+    x.dispose();
   }
-  const chosen = sizes.map((k) => byK.get(k)!);
-  if (!refit) {
-    return chosen.map(({ k, order, coefficients, fit }) => {
-      const { C, l1Ratio } = adaptiveStrength(k);
-      const neurons = order.map((at) => start[at]);
-      const own = { ...settings, C, ranking, tolerance: TOLERANCE, maxIterations: L1_MAX_ITERATIONS };
-      const { intercept, convergence } = fit;
-      return l1Record(
-        { neurons, coefficients, intercept, convergence },
-        labels,
-        transform,
-        origin,
-        own,
-        l1Ratio,
-      );
-    });
-  }
-  const supports = chosen.map(({ order, coefficients }) => ({
-    feature: 0,
-    neurons: Uint32Array.from(order, (at) => start[at]),
-    scores: Float64Array.from(coefficients),
-  }));
-  const records = await fitRecords(backend, { x, neurons: start }, labels, supports, moments, origin, {
-    ...options,
-    signal,
-    onProgress: onProgress && ((done) => onProgress(asked.length + done, total)),
-  });
-  return records.map((record, p) => {
-    const { convergence } = record;
-    const converged = convergence.converged && chosen[p].fit.convergence.converged;
-    return {
-      ...record,
-      convergence: { ...convergence, converged },
-      options: { ...record.options, ranking },
-    };
-  });
 }
 
 /** @throws OptionError when a size is not a whole number of at least 1, or there is none */

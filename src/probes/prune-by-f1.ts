@@ -1,4 +1,5 @@
 /** The work of `pruneNeurons`. */
+import { Pacer } from "../backends/cpu/pacer.ts";
 import type { RowSelection } from "../data/labels.ts";
 import { OptionError, SupportSizeError } from "../errors.ts";
 import type { Metrics } from "../metrics/evaluate.ts";
@@ -56,6 +57,7 @@ export async function pruneByF1(
     throw new OptionError(`steps is ${steps}.`, "Give a whole number of at least 1.");
   }
   const squares = momentSquares(options);
+  const pacer = new Pacer(signal);
   return withTrainingData(
     acts,
     labels,
@@ -98,17 +100,20 @@ export async function pruneByF1(
           Array.from(ranked, (j) => supportOf(Uint32Array.of(j))),
           0,
         );
-        const f1 = alone.map(
-          (record) => onColumns(record).evaluate(host, allLabels, validation && { rows: validation }).f1,
-        );
+        const f1: (number | null)[] = [];
+        for (const record of alone) {
+          f1.push(onColumns(record).evaluate(host, allLabels, validation && { rows: validation }).f1);
+          if (pacer.due) await pacer.turn();
+        }
         // What a neuron does alone does not depend on the step: the order of removal is known before the probes are fitted.
         const { supports, removed } = removeOneByOne(f1, k, steps);
         const records = await fit(
           supports.map((places) => supportOf(Uint32Array.from(places, (place) => ranked[place]))),
           width,
         );
-        return Object.freeze(
-          records.map((record, step): PruneStep =>
+        const results: PruneStep[] = [];
+        for (const [step, record] of records.entries()) {
+          results.push(
             Object.freeze({
               step,
               probe: new SparseProbe(record),
@@ -116,8 +121,10 @@ export async function pruneByF1(
               singles: supports[step].map((place) => ({ neuron: ranked[place], f1: f1[place] })),
               removed: ranked[removed[step]],
             }),
-          ),
-        );
+          );
+          if (pacer.due) await pacer.turn();
+        }
+        return Object.freeze(results);
       } finally {
         gathered.x.dispose();
       }

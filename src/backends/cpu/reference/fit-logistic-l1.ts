@@ -219,7 +219,8 @@ async function usefulStart(
     const theta = Float64Array.from([...Array.from(columns, (j) => w.get(j)!), b]);
     return (await pointAt(design, strengths, theta)).value;
   };
-  return (await valueAt(start)) < (await valueAt(none)) ? start : none;
+  const ceiling = await valueAt(none);
+  return (await valueAt(start)) < ceiling ? start : none;
 }
 
 function assertL1Problems(
