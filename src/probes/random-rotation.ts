@@ -29,7 +29,7 @@ const PANEL = 32;
 
 /** Rows that a panel is applied to at once, whole tiles of them. */
 const BLOCK = 48;
-const TILE_ROWS = 6;
+export const TILE_ROWS = 6;
 
 /** Coordinates that are read while they are in cache. */
 const CHUNK = 1024;
@@ -43,35 +43,50 @@ interface ReflectionPanel {
   readonly t: Float64Array;
 }
 
+/** Q, as the reflections and signs that it is the product of. */
+export interface Rotation {
+  readonly d: number;
+  readonly panels: readonly ReflectionPanel[];
+  readonly signs: Float64Array;
+}
+
 /** See `rotateActivations`. */
 export async function rotate(acts: ActivationsInput, options: RotateOptions): Promise<Activations> {
   const { seed = 0, signal, onProgress } = options;
   const pacer = new Pacer(signal);
   const x = Activations.from(acts);
   const { rows, neurons: d } = x;
-  const { panels, signs } = await drawReflections(seed, d, pacer);
+  const rotation = await drawRotation(seed, d, pacer);
   const out = new Float32Array(rows * d);
   const row = new Float32Array(d);
   for (let start = 0; start < rows; start += BLOCK) {
     const count = Math.min(BLOCK, rows - start);
-    const padded = Math.ceil(count / TILE_ROWS) * TILE_ROWS;
-    const block = new Float64Array(padded * d);
+    const block = new Float64Array(Math.ceil(count / TILE_ROWS) * TILE_ROWS * d);
     for (let r = 0; r < count; r++) {
       x.decodeRow(start + r, row);
       assertFiniteRow(row, start + r);
       block.set(row, r * d);
     }
-    for (const panel of panels) {
-      reflect(block, padded, d, panel);
-      if (pacer.due) await pacer.turn();
-    }
-    for (let r = 0; r < count; r++) {
-      for (let j = 0; j < d; j++) out[(start + r) * d + j] = block[r * d + j] * signs[j];
-    }
+    await rotateBlock(block, rotation, pacer);
+    out.set(block.subarray(0, count * d), start * d);
     onProgress?.(start + count, rows);
   }
   const { groups, provenance } = x;
   return new Activations(out, [rows, d], { provenance, ...(groups && { groups }) });
+}
+
+/** X ← X·Q in float64, for X [rows × d] row-major with a multiple of {@link TILE_ROWS} rows. */
+export async function rotateBlock(
+  x: Float64Array,
+  { d, panels, signs }: Rotation,
+  pacer: Pacer,
+): Promise<void> {
+  const rows = x.length / d;
+  for (const panel of panels) {
+    reflect(x, rows, d, panel);
+    if (pacer.due) await pacer.turn();
+  }
+  for (let r = 0; r < rows; r++) for (let j = 0; j < d; j++) x[r * d + j] *= signs[j];
 }
 
 /** @throws NonFiniteError naming the row and its first neuron that is NaN or infinite */
@@ -84,12 +99,8 @@ function assertFiniteRow(row: Float32Array, i: number): void {
   );
 }
 
-/** The reflections of Q [d × d], and the signs D. Each panel has a stream of its own. */
-async function drawReflections(
-  seed: number,
-  d: number,
-  pacer: Pacer,
-): Promise<{ panels: ReflectionPanel[]; signs: Float64Array }> {
+/** Q [d × d] of a seed. Each panel has a stream of random numbers of its own. */
+export async function drawRotation(seed: number, d: number, pacer: Pacer): Promise<Rotation> {
   const signs = new Float64Array(d);
   const panels: ReflectionPanel[] = [];
   for (let first = 0; first < d; first += PANEL) {
@@ -109,7 +120,7 @@ async function drawReflections(
     panels.push({ first, v, t: triangleOf(v, width) });
     if (pacer.due) await pacer.turn();
   }
-  return { panels, signs };
+  return { d, panels, signs };
 }
 
 /** Standard normals in pairs (Box and Muller 1958). */

@@ -1,6 +1,8 @@
 /** Random rotations: orthonormal, uniform, the same for the same seed, and without effect on what does not depend on a basis. */
 import { describe, expect, it } from "vitest";
+import { Pacer } from "../../src/backends/cpu/pacer.ts";
 import { Activations } from "../../src/data/activations.ts";
+import { drawRotation, rotateBlock, TILE_ROWS } from "../../src/probes/random-rotation.ts";
 import { rotateActivations } from "../../src/probes/rotate-activations.ts";
 import { SparseProbe } from "../../src/probes/sparse-probe.ts";
 import { expectClose } from "../support/expect-close.ts";
@@ -15,19 +17,25 @@ async function rotation(d: number, seed: number): Promise<Float32Array> {
 
 describe("rotateActivations", () => {
   it.each([1, 2, 3, 31, 32, 33, 70, 130])("multiplies by an orthonormal matrix, d = %i", async (d) => {
-    const q = await rotation(d, 7);
-    const products = new Float64Array(d * d);
-    for (let i = 0; i < d; i++) {
-      for (let j = 0; j < d; j++)
-        for (let r = 0; r < d; r++) products[i * d + j] += q[r * d + i] * q[r * d + j];
+    const pacer = new Pacer(undefined);
+    const q = new Float64Array(Math.ceil(d / TILE_ROWS) * TILE_ROWS * d);
+    for (let j = 0; j < d; j++) q[j * d + j] = 1;
+    await rotateBlock(q, await drawRotation(7, d, pacer), pacer);
+    for (const [name, at] of [
+      ["QᵀQ", (i: number, r: number) => r * d + i],
+      ["QQᵀ", (i: number, r: number) => i * d + r],
+    ] as const) {
+      const products = new Float64Array(d * d);
+      for (let i = 0; i < d; i++) {
+        for (let j = 0; j < d; j++)
+          for (let r = 0; r < d; r++) products[i * d + j] += q[at(i, r)] * q[at(j, r)];
+      }
+      const identity = Float64Array.from(products, (_, p) => (p % (d + 1) === 0 ? 1 : 0));
+      // d reflections, each exact to a few units of 2⁻⁵³ per entry.
+      expectClose(products, identity, 8 * (d + 8) * 2 ** -53, name);
     }
-    // Entries are rounded to float32: columns of length 1 move by 2⁻²⁵ at most, twice in a product.
-    const identity = Float64Array.from(products, (_, at) => (at % (d + 1) === 0 ? 1 : 0));
-    expectClose(products, identity, 2 ** -24 + 1e-13, "QᵀQ");
-    const rows = Float64Array.from({ length: d }, (_, i) =>
-      q.slice(i * d, (i + 1) * d).reduce((s, v) => s + v * v, 0),
-    );
-    expectClose(rows, new Float64Array(d).fill(1), 2 ** -24 + 1e-13, "row length");
+    // What is given back is that matrix in float32.
+    expect([...(await rotation(d, 7))]).toEqual([...Float32Array.from(q.subarray(0, d * d))]);
   });
 
   it("is uniform over the orthogonal group", async () => {
