@@ -38,6 +38,14 @@ export type {
   RankingOptions,
   RankingParameters,
 } from "./ranking/ranking.ts";
+export type { AdaptiveOptions } from "./probes/adaptive-thresholding.ts";
+export type { LassoOptions } from "./probes/fit-lasso.ts";
+export { enumerateNeurons } from "./probes/enumerate-neurons.ts";
+export type { EnumerateOptions, NeuronMetrics, NeuronRow } from "./probes/enumerate-by-f1.ts";
+export { pruneNeurons } from "./probes/prune-neurons.ts";
+export type { PruneOptions, PruneStep, SingleNeuronF1 } from "./probes/prune-by-f1.ts";
+export { rotateActivations } from "./probes/rotate-activations.ts";
+export type { RotateOptions } from "./probes/random-rotation.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";
@@ -58,6 +66,7 @@ export type {
   L1Fit,
   L1Options,
   L1Problem,
+  L1Start,
   LoadTransformerOptions,
   LogisticFit,
   LogisticOptions,

@@ -154,16 +154,28 @@ export interface NeuronRoc {
   readonly informedness: Float64Array;
 }
 
-/** A probe with an L1 penalty over all columns: the penalty chooses the support. */
+/** Where a fit with an L1 penalty may start: an earlier {@link L1Fit}, or its like. */
+export type L1Start = Pick<L1Fit, "support" | "coefficients" | "intercept">;
+
+/** A probe with an L1 penalty, or an elastic net, over all columns or some: the penalty chooses among them. */
 export interface L1Problem {
   /** Index of the label set in the {@link LabelMatrix}. */
   readonly feature: number;
-  /** Inverse regularisation strength C > 0: min C·Σ ω·loss + ‖w‖₁, the intercept without penalty. */
+  /** Inverse regularisation strength C > 0: min C·Σ ω·loss + (1 − ρ)/2·‖w‖² + ρ·‖w‖₁, the intercept without penalty. */
   readonly C: number;
-  /** Subtracted from every column; length d; zeros when absent. */
+  /** ρ, the share of the penalty that is L1, 0 < ρ ≤ 1. Default 1. */
+  readonly l1Ratio?: number;
+  /** The only columns that may have a coefficient, each once, in any order. Default: all. */
+  readonly support?: Uint32Array;
+  /** Subtracted from every column; by column of the support, or of all d; zeros when absent. */
   readonly center?: Float64Array;
-  /** Divides every column after centring; length d; ones when absent. Never zero. */
+  /** Divides every column after centring; as long as `center`; ones when absent. Never zero. */
   readonly scale?: Float64Array;
+  /**
+   * Where to start. It changes how long a fit takes, and its result only within the tolerance; columns outside the support
+   * are left out, and a start that is worse than no coefficients is not used.
+   */
+  readonly start?: L1Start;
 }
 
 /** Class weights and stopping rule of a batch with an L1 penalty. */
@@ -351,9 +363,9 @@ export interface Backend {
    */
   neuronRoc(x: DeviceActivations, labels: LabelMatrix, options?: CallOptions): Promise<NeuronRoc>;
   /**
-   * Fits probes with an L1 penalty over all columns. Problems that differ in C alone start from one another. A column that is
-   * NaN or infinite in a labelled row is left out.
-   * @throws ShapeError | OptionError when labels, center, scale or C do not fit
+   * Fits probes with an L1 penalty or an elastic net, over all columns or a support. Problems that differ in C and l1Ratio
+   * alone start from one another. A column that is NaN or infinite in a labelled row is left out.
+   * @throws ShapeError | SupportSizeError | OptionError when labels, support, center, scale, start, C or l1Ratio do not fit
    * @throws OneClassError when a label set that is fitted lacks a class
    */
   fitLogisticL1(

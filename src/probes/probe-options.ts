@@ -38,16 +38,18 @@ export interface ProbeSettings {
   readonly classWeight: ClassWeight;
   readonly standardise: Standardisation;
   /**
-   * The ranking's name, with its parameters where they were given; that of the function, or `"custom"`. `"l1"` where the
-   * penalty chose.
+   * The ranking's name, with its parameters where they were given; that of the function, or `"custom"`. `"l1"` or
+   * `"elastic-net"` where the penalty chose, `"none"` where all neurons are read.
    */
   readonly ranking: string;
   /** Present where only so many neurons, the first by mean difference, were ranked. */
   readonly prefilter?: number;
   /** Seed of the ranking, where one was given. */
   readonly seed?: number;
-  /** Present where the coefficients carry an L1 penalty; absent: ½‖w‖². */
-  readonly penalty?: "l1";
+  /** Present where the coefficients carry an L1 penalty, alone or in an elastic net; absent: ½‖w‖². */
+  readonly penalty?: "l1" | "elastic-net";
+  /** Share of the elastic net's penalty that is L1; present with that penalty alone. */
+  readonly l1Ratio?: number;
   readonly tolerance: number;
   readonly maxIterations: number;
 }

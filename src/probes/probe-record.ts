@@ -108,7 +108,10 @@ function settings(json: unknown): ProbeSettings {
     ranking: text(o["ranking"], "options.ranking"),
     ...(o["prefilter"] !== undefined && { prefilter: whole(o["prefilter"], "options.prefilter", 1) }),
     ...(o["seed"] !== undefined && { seed: whole(o["seed"], "options.seed", 0) }),
-    ...(o["penalty"] !== undefined && { penalty: oneOf(o["penalty"], "options.penalty", ["l1"] as const) }),
+    ...(o["penalty"] !== undefined && {
+      penalty: oneOf(o["penalty"], "options.penalty", ["l1", "elastic-net"] as const),
+    }),
+    ...(o["l1Ratio"] !== undefined && { l1Ratio: share(o["l1Ratio"], "options.l1Ratio") }),
     tolerance: above(o["tolerance"], "options.tolerance"),
     maxIterations: whole(o["maxIterations"], "options.maxIterations", 1),
   };
@@ -153,6 +156,12 @@ function finite(value: unknown, name: string): number {
 function above(value: unknown, name: string): number {
   const number = finite(value, name);
   if (!(number > 0)) throw bad(name, "is not above 0");
+  return number;
+}
+
+function share(value: unknown, name: string): number {
+  const number = above(value, name);
+  if (number > 1) throw bad(name, "is above 1");
   return number;
 }
 

@@ -15,6 +15,7 @@ import {
   rankingOf,
   resolveRanking,
   scoreNeurons,
+  strongestOf,
   type Ranking,
   type ResolvedRanking,
 } from "../ranking/ranking.ts";
@@ -24,6 +25,7 @@ import { assertUsable, featureError, type NeuronScores, type ProbeFailure } from
 import { momentSquares, probeSettings, type ProbeOptions } from "./probe-options.ts";
 import type { RankActivationsOptions } from "./rank-activations.ts";
 import type { ProbeLabelSets } from "./sparse-probe.ts";
+import type { TrainingData } from "./training-data.ts";
 
 export interface RankSourceOptions
   extends Pick<ProbeOptions, "ranking" | "prefilter" | "seed" | "standardise">, CallOptions {
@@ -148,6 +150,20 @@ export async function rankColumns(
     if (!ranked.has(feature)) ranked.set(feature, { feature, name, scores, eligible: kept, converged });
   }
   return Array.from(labels.features.keys(), (f) => ranked.get(f)!);
+}
+
+/**
+ * The strongest neurons of the first feature, and the scores of all.
+ * @throws OneClassError | NonFiniteError when the feature cannot be ranked
+ */
+export async function rankFirst(
+  { backend, source, labels, moments }: Pick<TrainingData, "backend" | "source" | "labels" | "moments">,
+  count: number,
+  options: RankSourceOptions,
+): Promise<{ ranked: Uint32Array; scores: Float64Array }> {
+  const [first] = await rankColumns(backend, source, labels, moments, { ...options, onProgress: undefined });
+  if (first.error) throw first.error;
+  return { ranked: strongestOf(first.scores, count, first.eligible), scores: first.scores };
 }
 
 /** A feature whose neurons are to be scored; `scores` is filled in. */

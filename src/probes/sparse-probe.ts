@@ -4,8 +4,6 @@ import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
 import { Activations, type ActivationsInput } from "../data/activations.ts";
 import {
   LabelMatrix,
-  positiveClass,
-  readLabels,
   readLabelSets,
   readLabelsLike,
   UNLABELLED,
@@ -39,6 +37,8 @@ import {
   type ProbeOptions,
   type ProbeSettings,
 } from "./probe-options.ts";
+import type { AdaptiveOptions } from "./adaptive-thresholding.ts";
+import type { LassoOptions } from "./fit-lasso.ts";
 import {
   recordFromJson,
   recordToJson,
@@ -46,32 +46,26 @@ import {
   type ProbeProvenance,
   type ProbeRecord,
 } from "./probe-record.ts";
+import {
+  assertLabelled,
+  assertOneFeature,
+  oneFeature,
+  originOf,
+  type FitOptions,
+  type ProbeLabels,
+} from "./one-feature.ts";
+
+export type { FitOptions, ProbeLabels } from "./one-feature.ts";
 
 /** The support sizes of Gurnee et al. (2023). */
 export const K_SCHEDULE: readonly number[] = Object.freeze([
   1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32, 64, 128, 256,
 ]);
 
-export interface FitOptions extends ProbeOptions {
-  /** Where to compute. Default: a cpu backend on one thread; pass `await createBackend("cpu")` for all cores. */
-  readonly backend?: Backend;
-  /** Training rows, each once; all others have no influence at all. Default: every row. */
-  readonly rows?: RowSelection;
-  /** The class to find where the labels leave a choice; see `readLabels`. */
-  readonly positive?: ClassValue;
-  /** Name of the feature. Default: the positive class where it has a name, else `"feature"`. */
-  readonly feature?: string;
-  /** Where the activations came from, if they do not say so themselves. */
-  readonly provenance?: Omit<ProbeProvenance, "backend">;
-}
-
 export interface EvaluateOptions {
   /** Rows to score; one that is listed twice counts twice. Default: every row. */
   readonly rows?: RowSelection;
 }
-
-/** Labels of one feature; a matrix of one feature may leave rows unlabelled. */
-export type ProbeLabels = LabelsInput | LabelMatrix;
 
 /** Labels of several features: by name, as class names (each against the rest), or as a matrix. */
 export type ProbeLabelSets = LabelsInput | Readonly<Record<string, LabelsInput>> | LabelMatrix;
@@ -178,9 +172,31 @@ export class SparseProbe implements ProbeRecord {
   }
 
   /**
-   * Fits all neurons of one feature with an L1 penalty, min C·Σ ω·loss + ‖w‖₁, which leaves most coefficients at zero: the
-   * probe's support is the others, strongest first, and its scores are the coefficients. `convergence.newtonDecrement` is the
-   * duality gap per unit of weight, which bounds what is still to be gained.
+   * Fits one feature at several k by adaptive thresholding (Gurnee et al. 2023): for each k of the schedule, from the largest
+   * down, an elastic net with C = k/20 and an L1 share of e^(−k/20), at least 0.1 and at most 0.9, is fitted to the k neurons
+   * that rank first and ranks them anew by |coefficient|; neurons that it sets to zero keep their order. A probe's `scores`
+   * are the coefficients of its own net.
+   *
+   * @param ks support sizes. Default: the schedule. What is found at one k does not depend on the others
+   * @param options `ranking` is the one to start from, and C that of the refitted probes
+   * @returns one probe per k, in the order given
+   * @throws what `fit` throws
+   */
+  static async adaptive(
+    acts: ActivationSource,
+    labels: ProbeLabels,
+    ks?: readonly number[],
+    options: AdaptiveOptions = {},
+  ): Promise<SparseProbe[]> {
+    const { fitAdaptively } = await import("./adaptive-thresholding.ts");
+    const schedule = options.schedule ?? K_SCHEDULE;
+    return probesOf(await fitAdaptively(acts, labels, ks, schedule, options));
+  }
+
+  /**
+   * Fits all neurons of one feature with an L1 penalty, min C·Σ ω·loss + ‖w‖₁, or an elastic net (`l1Ratio` below 1), which
+   * leaves most coefficients at zero: the probe's support is the others, strongest first, and its scores are the coefficients.
+   * `convergence.newtonDecrement` is the duality gap per unit of weight, which bounds what is still to be gained.
    *
    * @param Cs inverse regularisation strengths; a larger one leaves more neurons
    * @param options tolerance is that of the duality gap, 1e-10 by default; maxIterations 1000
@@ -192,32 +208,25 @@ export class SparseProbe implements ProbeRecord {
     acts: ActivationSource,
     labels: ProbeLabels,
     Cs: readonly number[],
-    options: Omit<FitOptions, "C" | keyof RankingOptions> = {},
+    options: LassoOptions = {},
   ): Promise<SparseProbe[]> {
-    const { matrix, positive } = oneFeature(labels, options);
-    const { signal, rows, backend = createCpuBackend() } = options;
-    signal?.throwIfAborted();
-    const source = await openActivations(acts, backend, { signal });
-    try {
-      assertLabelled(matrix.rows, source.rows);
-      const chosen = rows ? matrix.restrictedTo(rows) : matrix;
-      const moments = await source.classMoments(chosen, { signal });
-      const [failure] = selectSupports(moments, chosen, [1]).failures;
-      if (failure as ProbeFailure | undefined) throw failure.error;
-      const all = Uint32Array.from({ length: source.neurons }, (_, j) => j);
-      const columns = await source.columns(all, { signal });
-      const origin: ProbeOrigin = {
-        backend: backend.info.kind,
-        neurons: source.neurons,
-        ...originOf({ ...source.provenance, ...options.provenance }),
-        positives: [positive],
-      };
-      const { fitLassoRecords } = await import("./fit-lasso.ts");
-      const records = await fitLassoRecords(backend, columns, chosen, Cs, moments, origin, options);
-      return records.map((record) => new SparseProbe(record));
-    } finally {
-      source.close();
-    }
+    const { fitLasso } = await import("./fit-lasso.ts");
+    return probesOf(await fitLasso(acts, labels, Cs, options));
+  }
+
+  /**
+   * Fits all neurons of one feature with the L2 penalty, without a ranking: the dense probe. Its support is all neurons by
+   * |coefficient|, and its scores are the coefficients.
+   *
+   * @throws what `fit` throws
+   */
+  static async dense(
+    acts: ActivationSource,
+    labels: ProbeLabels,
+    options: Omit<FitOptions, keyof RankingOptions> = {},
+  ): Promise<SparseProbe> {
+    const { fitAllNeurons } = await import("./fit-all-neurons.ts");
+    return new SparseProbe(await fitAllNeurons(acts, labels, options));
   }
 
   /**
@@ -233,8 +242,7 @@ export class SparseProbe implements ProbeRecord {
     origin: ProbeOrigin,
     options: ProbeOptions = {},
   ): Promise<SparseProbe[]> {
-    const records = await fitRecords(backend, columns, labels, supports, moments, origin, options);
-    return records.map((record) => new SparseProbe(record));
+    return probesOf(await fitRecords(backend, columns, labels, supports, moments, origin, options));
   }
 
   /**
@@ -367,6 +375,10 @@ export class SparseProbe implements ProbeRecord {
   }
 }
 
+function probesOf(records: readonly ProbeRecord[]): SparseProbe[] {
+  return records.map((record) => new SparseProbe(record));
+}
+
 /** Ranks, selects and fits on one open source. */
 async function fitBatch(
   acts: ActivationSource,
@@ -431,43 +443,6 @@ async function select(
   const { rankSource } = await import("./rank-source.ts");
   const { moments, ranked } = await rankSource(backend, source, labels, options);
   return { moments, ...cutRankings(ranked, ks) };
-}
-
-function originOf({
-  model,
-  hookPoint,
-  aggregation,
-}: Omit<ProbeProvenance, "backend">): Omit<ProbeProvenance, "backend"> {
-  return {
-    ...(model !== undefined && { model }),
-    ...(hookPoint !== undefined && { hookPoint }),
-    ...(aggregation !== undefined && { aggregation }),
-  };
-}
-
-/** One label set as a matrix, and the class that it calls positive. */
-function oneFeature(labels: ProbeLabels, options: FitOptions): { matrix: LabelMatrix; positive: ClassValue } {
-  if (labels instanceof LabelMatrix) {
-    assertOneFeature(labels);
-    return { matrix: labels, positive: 1 };
-  }
-  const positive = positiveClass(labels, options.positive);
-  const name = options.feature ?? (typeof positive === "string" ? positive : "feature");
-  const values = readLabels(labels, options.positive);
-  return { matrix: new LabelMatrix([name], labels.length, values), positive };
-}
-
-function assertOneFeature(labels: LabelMatrix): void {
-  if (labels.features.length === 1) return;
-  throw new ShapeError(
-    `The label matrix has ${labels.features.length} features.`,
-    "Fit several with SparseProbe.fitMany, and score each with a matrix of its own labels.",
-  );
-}
-
-function assertLabelled(labels: number, rows: number): void {
-  if (labels === rows) return;
-  throw new ShapeError(`There are ${labels} labels for ${rows} rows.`, "Give one label per row.");
 }
 
 /** @throws NonFiniteError naming the first row, of those given, without a finite decision value */

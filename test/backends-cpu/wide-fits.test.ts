@@ -153,7 +153,11 @@ describe("wide fits on threads", () => {
       const x = await backend.upload(acts);
       const [dense] = await backend.fitLogistic(x, labels, [{ feature: 0, support }], FIT);
       const [lasso] = await backend.fitLogisticL1(x, labels, [{ feature: 0, C: 0.1 }], L1);
-      return JSON.stringify([dense, lasso].map((fit) => ({ ...fit, coefficients: [...fit.coefficients] })));
+      const net = { feature: 0, C: 2, l1Ratio: 0.3, support: support.slice(100, 350), start: lasso };
+      const [elastic] = await backend.fitLogisticL1(x, labels, [net], L1);
+      return JSON.stringify(
+        [dense, lasso, elastic].map((fit) => ({ ...fit, coefficients: [...fit.coefficients] })),
+      );
     };
     const inPlace = async (backend: typeof one) => {
       const acts = await backend.allocate(900, 700);

@@ -4,6 +4,7 @@ import type {
   Backend,
   L1Fit,
   L1Problem,
+  L1Start,
   LogisticOptions,
   LogisticProblem,
   SingleNeuronFits,
@@ -394,6 +395,55 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
       }
     });
 
+    it.each([0.99, 0.5, 0.05])("satisfy the elastic net's conditions, l1Ratio %f", async (l1Ratio) => {
+      const x = randomActivations(36, 110, 70);
+      const labels = randomLabels(36, x, 1, 0.1);
+      const device = await backend.upload(x);
+      const support = Uint32Array.from({ length: 40 }, (_, c) => (c * 29) % 70);
+      const center = Float64Array.from({ length: 40 }, (_, c) => 0.1 * (c % 7) - 0.3);
+      const scale = Float64Array.from({ length: 40 }, (_, c) => 0.5 + 0.1 * (c % 5));
+      const problems: L1Problem[] = [0.05, 1, 20].flatMap((C) => [
+        { feature: 0, C, l1Ratio },
+        { feature: 0, C, l1Ratio, support, center, scale },
+      ]);
+      const fits = await backend.fitLogisticL1(device, labels, problems, L1);
+      for (const [p, fit] of fits.entries()) expectOptimalL1(x, labels, problems[p], L1, fit);
+      const started = problems.map((problem, p) => ({ ...problem, start: fits[(p + 3) % fits.length] }));
+      const again = await backend.fitLogisticL1(device, labels, started, L1);
+      for (const [p, fit] of again.entries()) {
+        expectOptimalL1(x, labels, problems[p], L1, fit);
+        // Both lie within their gap of the optimum, and the ridge makes the objective grow by (1 − ρ)/2·‖w − w*‖² at least.
+        const gap = Math.max(fit.convergence.dualityGap, fits[p].convergence.dualityGap) + 1e-12;
+        const bound = 2 * Math.sqrt((2 * gap) / (1 - l1Ratio));
+        expectClose(dense(fit, 70), dense(fits[p], 70), bound, "coefficient");
+      }
+    });
+
+    it("start from an earlier fit, and from none that is worse than no coefficients", async () => {
+      const x = randomActivations(37, 100, 50);
+      const labels = randomLabels(37, x, 1);
+      const device = await backend.upload(x);
+      const problem = { feature: 0, C: 0.5, l1Ratio: 0.6 };
+      const fitFrom = async (start?: L1Start): Promise<L1Fit> =>
+        (await backend.fitLogisticL1(device, labels, [{ ...problem, ...(start && { start }) }], L1))[0];
+      const cold = await fitFrom();
+      const warm = await fitFrom(cold);
+      expect(warm.convergence.converged).toBe(true);
+      expect(warm.convergence.iterations).toBeLessThanOrEqual(1);
+      const wild = {
+        support: Uint32Array.of(3, 7),
+        coefficients: Float64Array.of(1e200, -1e9),
+        intercept: 1e5,
+      };
+      const recovered = await fitFrom(wild);
+      expectOptimalL1(x, labels, problem, L1, recovered);
+      expectClose(
+        [recovered.convergence.objective],
+        [cold.convergence.objective],
+        recovered.convergence.dualityGap + cold.convergence.dualityGap + 1e-12,
+      );
+    });
+
     it("leave out neurons that are not finite in a labelled row", async () => {
       const x = randomActivations(34, 80, 30);
       const labels = randomLabels(34, x, 1);
@@ -426,6 +476,27 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
       await expect(refused({ C: 0 })).rejects.toMatchObject({ code: "option" });
       await expect(refused({ center: new Float64Array(3) })).rejects.toMatchObject({ code: "shape" });
       await expect(refused({ scale: new Float64Array(12) })).rejects.toMatchObject({ code: "option" });
+      for (const l1Ratio of [0, 1.1, NaN]) {
+        await expect(refused({ l1Ratio })).rejects.toMatchObject({ code: "option" });
+      }
+      await expect(refused({ support: new Uint32Array(0) })).rejects.toMatchObject({ code: "support-size" });
+      for (const columns of [
+        [1, 12],
+        [4, 4],
+      ]) {
+        const support = Uint32Array.from(columns);
+        await expect(refused({ support })).rejects.toMatchObject({ code: "shape" });
+        const start = { support, coefficients: Float64Array.of(1, 2), intercept: 0 };
+        await expect(refused({ start })).rejects.toMatchObject({ code: "shape" });
+      }
+      const two = Uint32Array.of(1, 4);
+      await expect(refused({ support: two, scale: new Float64Array(12).fill(1) })).rejects.toMatchObject({
+        code: "shape",
+      });
+      const short = { support: two, coefficients: Float64Array.of(1), intercept: 0 };
+      await expect(refused({ start: short })).rejects.toMatchObject({ code: "shape" });
+      const endless = { support: two, coefficients: Float64Array.of(1, Infinity), intercept: 0 };
+      await expect(refused({ start: endless })).rejects.toMatchObject({ code: "option" });
       await expect(refused({}, { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
       const [fit] = await refused({}, { maxIterations: 1, tolerance: 1e-14 });
       expect(fit.convergence.converged).toBe(false);
@@ -625,31 +696,46 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
   });
 });
 
+/** Coefficients by column. */
+function dense({ support, coefficients }: L1Fit, d: number): Float64Array {
+  const w = new Float64Array(d);
+  for (const [at, j] of support.entries()) w[j] = coefficients[at];
+  return w;
+}
+
 /**
- * The L1 problem's conditions by their formula, in float64: the objective is what the fit says, the gap is within the tolerance,
- * and each gradient entry is ±1 on the support and within it elsewhere. An entry that is off by v leaves v²/(2L) to be gained
- * along its coordinate, L = C·Σω·x̃²/4 being the most its curvature can be, so v ≤ √(2·L·gap).
+ * The problem's conditions by their formula, in float64: the objective is what the fit says, the gap is within the tolerance,
+ * and each gradient entry of the smooth part is ±ρ on the support and within it elsewhere. An entry that is off by v leaves
+ * v²/(2L) to be gained along its coordinate, L = C·Σω·x̃²/4 + 1 − ρ being the most its curvature can be, so v ≤ √(2·L·gap).
  */
 function expectOptimalL1(
   x: Activations,
   labels: LabelMatrix,
-  { feature, C, center, scale }: L1Problem,
+  { feature, C, l1Ratio = 1, support, center, scale }: L1Problem,
   { balanced, tolerance }: { readonly balanced: boolean; readonly tolerance: number },
-  { support, coefficients, intercept, convergence }: L1Fit,
+  fit: L1Fit,
 ): void {
-  const d = x.neurons;
+  const { intercept, convergence } = fit;
   const values = x.toFloat32();
   const y = labels.of(feature);
   const weights = classWeights(y, balanced);
-  const w = new Float64Array(d);
-  for (const [at, j] of support.entries()) w[j] = coefficients[at];
-  const gradient = new Float64Array(d + 1);
-  const curvature = new Float64Array(d + 1);
-  let objective = w.reduce((sum, v) => sum + Math.abs(v), 0);
+  const columns = support ?? Uint32Array.from({ length: x.neurons }, (_, j) => j);
+  const d = columns.length;
+  expect(fit.support.every((j, at) => columns.includes(j) && (at === 0 || j > fit.support[at - 1]))).toBe(
+    true,
+  );
+  const all = dense(fit, x.neurons);
+  const w = Float64Array.from(columns, (j) => all[j]);
+  const gradient = Float64Array.from({ length: d + 1 }, (_, j) => (j < d ? (1 - l1Ratio) * w[j] : 0));
+  const curvature = Float64Array.from({ length: d + 1 }, (_, j) => (j < d ? 1 - l1Ratio : 0));
+  let objective = w.reduce((sum, v) => sum + l1Ratio * Math.abs(v) + ((1 - l1Ratio) / 2) * v * v, 0);
   let total = 0;
   for (const [i, label] of y.entries()) {
     if (label === UNLABELLED) continue;
-    const row = [...w.keys()].map((j) => (values[i * d + j] - (center?.[j] ?? 0)) / (scale?.[j] ?? 1));
+    const row = Array.from(
+      columns,
+      (j, c) => (values[i * x.neurons + j] - (center?.[c] ?? 0)) / (scale?.[c] ?? 1),
+    );
     row.push(1);
     const z = row.reduce((sum, v, j) => sum + v * (j < d ? w[j] : intercept), 0);
     total += C * weights[i];
@@ -665,7 +751,7 @@ function expectOptimalL1(
   expectClose([convergence.objective], [objective], 1e-12 * objective, "objective");
   const off = Array.from(gradient, (g, j) => {
     if (j === d) return g;
-    return w[j] === 0 ? Math.max(0, Math.abs(g) - 1) : g + Math.sign(w[j]);
+    return w[j] === 0 ? Math.max(0, Math.abs(g) - l1Ratio) : g + l1Ratio * Math.sign(w[j]);
   });
   const gap = convergence.dualityGap + 1e-13 * objective;
   expectClose(

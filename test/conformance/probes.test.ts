@@ -66,6 +66,22 @@ describe.each(BACKENDS)("probes on the %s backend", (_, { open, unit }) => {
     expectSame(probe, await SparseProbe.fit(x, Array.from(labels), 8, { backend: reference }), x, 90);
   });
 
+  it("adaptive thresholding and the dense probe find what the reference finds", async () => {
+    const x = randomActivations(38, 110, 30);
+    const labels = Array.from(randomLabels(38, x, 1).of(0));
+    const [got, want] = await Promise.all(
+      [backend, reference].map((on) =>
+        SparseProbe.adaptive(x, labels, [2, 6], { schedule: [20, 6, 2], backend: on }),
+      ),
+    );
+    for (const [p, probe] of got.entries()) {
+      expect(probe.support).toEqual(want[p].support);
+      expectSame(probe, want[p], x, 110);
+    }
+    const dense = await SparseProbe.dense(x, labels, { backend });
+    expectSame(dense, await SparseProbe.dense(x, labels, { backend: reference }), x, 110);
+  });
+
   it("one positive row is enough", async () => {
     const x = randomActivations(32, 70, 12);
     const labels = Array.from({ length: 70 }, (__, i) => i === 41);

@@ -28,6 +28,23 @@ describe("SparseProbe.lasso", () => {
     }
   });
 
+  it("is an elastic net with a smaller share of L1, on more neurons", async () => {
+    const [lasso] = await SparseProbe.lasso(x, labels, [0.1], { rows: train });
+    const [net] = await SparseProbe.lasso(x, labels, [0.1], { rows: train, l1Ratio: 0.3 });
+    expect(net.k).toBeGreaterThan(lasso.k);
+    expect(net.options).toMatchObject({
+      C: 0.1,
+      ranking: "elastic-net",
+      penalty: "elastic-net",
+      l1Ratio: 0.3,
+    });
+    expect(lasso.options.l1Ratio).toBeUndefined();
+    expect(net.convergence.converged).toBe(true);
+    expect(SparseProbe.fromJSON(JSON.parse(JSON.stringify(net)))).toEqual(net);
+    const refused = SparseProbe.lasso(x, labels, [0.1], { l1Ratio: 0 });
+    await expect(refused).rejects.toMatchObject({ code: "option" });
+  });
+
   it("gives the same from blocks of rows, and reads no other rows", async () => {
     const blocks = {
       rows: 120,
