@@ -37,7 +37,7 @@ export {
   selectAndTest,
   supportStability,
 } from "./statistics/statistics.ts";
-export type { BootstrapProbeOptions } from "./statistics/statistics.ts";
+export type { BootstrapProbeOptions } from "./statistics/bootstrap-probe.ts";
 export type {
   BootstrapOptions,
   BootstrapResult,

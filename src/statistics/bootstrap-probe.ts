@@ -1,13 +1,21 @@
 /** Bootstrap intervals of a probe's metrics; the work of `bootstrapProbe`. */
+import type { Backend } from "../backends/backend.ts";
 import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
 import { Activations } from "../data/activations.ts";
-import { LabelMatrix, readLabelsLike, UNLABELLED } from "../data/labels.ts";
+import { LabelMatrix, readLabelsLike, UNLABELLED, type RowSelection } from "../data/labels.ts";
 import { ShapeError } from "../errors.ts";
 import { openActivations, type ActivationSource } from "../probes/activation-source.ts";
 import type { ProbeLabels, SparseProbe } from "../probes/sparse-probe.ts";
-import { runBootstrap, type FullBootstrapResult } from "./bootstrap.ts";
+import { runBootstrap, type BootstrapOptions, type FullBootstrapResult } from "./bootstrap.ts";
 import { HostColumns, probabilities } from "./host-columns.ts";
-import type { BootstrapProbeOptions } from "./statistics.ts";
+
+/** What `bootstrapProbe` takes beside the options of the bootstrap. */
+export interface BootstrapProbeOptions extends Omit<BootstrapOptions, "probabilities" | "metrics"> {
+  /** Rows to score, each once. Default: every labelled row. */
+  readonly rows?: RowSelection | undefined;
+  /** Needed for activations on a device. */
+  readonly backend?: Backend | undefined;
+}
 
 export async function runProbeBootstrap(
   probe: SparseProbe,

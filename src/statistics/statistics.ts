@@ -1,9 +1,8 @@
 /** Honest statistics of probes; the code of each call is loaded when it is called. */
-import type { Backend } from "../backends/backend.ts";
-import type { RowSelection } from "../data/labels.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
 import type { ProbeLabels, SparseProbe } from "../probes/sparse-probe.ts";
 import type { BootstrapOptions, BootstrapResult, FullBootstrapResult } from "./bootstrap.ts";
+import type { BootstrapProbeOptions } from "./bootstrap-probe.ts";
 import type { ProbeControls, ProbeControlsOptions } from "./controls.ts";
 import type { CrossValidateOptions, CrossValidation } from "./cross-validation.ts";
 import type { NamedActivations, SelectAndTestOptions, SelectAndTestResult } from "./model-selection.ts";
@@ -78,14 +77,6 @@ export async function bootstrapMetrics(
 ): Promise<BootstrapResult> {
   const { runBootstrap } = await import("./bootstrap.ts");
   return runBootstrap(labels, scores, options);
-}
-
-/** What {@link bootstrapProbe} takes beside the options of the bootstrap. */
-export interface BootstrapProbeOptions extends Omit<BootstrapOptions, "probabilities" | "metrics"> {
-  /** Rows to score, each once. Default: every labelled row. */
-  readonly rows?: RowSelection | undefined;
-  /** Needed for activations on a device. */
-  readonly backend?: Backend | undefined;
 }
 
 /**
