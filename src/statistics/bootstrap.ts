@@ -1,4 +1,5 @@
 /** Bootstrap intervals of metrics; the work of `bootstrapMetrics` and `bootstrapProbe`. */
+import { deepFreeze } from "./deep-freeze.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { CallOptions } from "../backends/backend.ts";
 import type { GroupId } from "../data/activations.ts";
@@ -107,16 +108,14 @@ export async function runBootstrap(
   const metrics: Partial<Record<MetricName, MetricInterval>> = {};
   for (const name of names) {
     const m = METRIC_NAMES.indexOf(name);
-    metrics[name] = Object.freeze(
-      intervalOf(
-        estimate[name],
-        estimate.undefinedBecause[name],
-        drawn.subarray(m * resamples, (m + 1) * resamples),
-        { level, units, acceleration: accelerations?.[m] },
-      ),
+    metrics[name] = intervalOf(
+      estimate[name],
+      estimate.undefinedBecause[name],
+      drawn.subarray(m * resamples, (m + 1) * resamples),
+      { level, units, acceleration: accelerations?.[m] },
     );
   }
-  return Object.freeze({
+  return deepFreeze({
     level,
     method,
     resamples,
@@ -125,7 +124,7 @@ export async function runBootstrap(
     units,
     positives: estimate.positives,
     negatives: estimate.negatives,
-    metrics: Object.freeze(metrics),
+    metrics,
   });
 }
 

@@ -1,4 +1,5 @@
 /** Probes that should know nothing: shuffled labels and random neurons; the work of `probeControls`. */
+import { deepFreeze } from "./deep-freeze.ts";
 import type { RowSelection } from "../data/labels.ts";
 import { METRIC_NAMES, type MetricName, type Metrics } from "../metrics/evaluate.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
@@ -83,6 +84,8 @@ export interface ProbeControls {
   readonly feature: string;
   readonly seed: number;
   readonly scheme: PermutationScheme;
+  /** Training rows whose label may change in a shuffle: where these are few, shuffled labels are much like the true ones. */
+  readonly movableRows: number;
   /** By k, in the order given. */
   readonly rows: readonly ProbeControlsRow[];
   readonly rejections: readonly ControlRejection[];
@@ -142,13 +145,13 @@ export async function runProbeControls(
     const rejections: ControlRejection[] = [];
     const keep = (control: ControlName, k: number, draw: number, fitted: Fit): void => {
       if (!fitted.probe.convergence.converged) {
-        rejections.push(Object.freeze({ control, k, draw, reason: "The fit did not converge." }));
+        rejections.push({ control, k, draw, reason: "The fit did not converge." });
         return;
       }
       const key = `${control} ${k}`;
       const list = kept.get(key) ?? [];
       kept.set(key, list);
-      list.push(Object.freeze({ draw, support: fitted.probe.support, metrics: fitted.metrics }));
+      list.push({ draw, support: fitted.probe.support, metrics: fitted.metrics });
     };
     const batch = setsPerPass(d);
     for (let first = 0; first < draws; first += batch) {
@@ -160,7 +163,7 @@ export async function runProbeControls(
       const { fits, failures } = await fit(shuffled.map((set) => (hasTwoClasses(set) ? set : y)));
       for (const fitted of fits) keep("shuffled-labels", fitted.k, first + fitted.set, fitted);
       for (const { set, k, reason } of failures) {
-        rejections.push(Object.freeze({ control: "shuffled-labels", k, draw: first + set, reason }));
+        rejections.push({ control: "shuffled-labels", k, draw: first + set, reason });
       }
       const supports = numbers.flatMap((draw) => randomSupports(study.seed, draw, d, ks));
       const random = await fit([y], supports);
@@ -172,28 +175,27 @@ export async function runProbeControls(
       const { probe, metrics } = probes[at];
       const of = (control: ControlName): ControlResult => {
         const list = kept.get(`${control} ${k}`) ?? [];
-        return Object.freeze({ selectivity: selectivities(metrics, list), draws: Object.freeze(list) });
+        return { selectivity: selectivities(metrics, list), draws: list };
       };
-      return Object.freeze({
+      return {
         k,
         support: probe.support,
         converged: probe.convergence.converged,
         metrics,
-        controls: Object.freeze(
-          Object.fromEntries(CONTROLS.map((control) => [control, of(control)])) as Record<
-            ControlName,
-            ControlResult
-          >,
-        ),
-      });
+        controls: Object.fromEntries(CONTROLS.map((control) => [control, of(control)])) as Record<
+          ControlName,
+          ControlResult
+        >,
+      };
     });
-    return Object.freeze({
+    return deepFreeze({
       feature: study.feature,
       seed: study.seed,
       scheme: permuter.scheme,
-      rows: Object.freeze(rows),
-      rejections: Object.freeze(rejections),
-      split: Object.freeze({ train: train.length, test: test.length }),
+      movableRows: permuter.movableRows,
+      rows,
+      rejections,
+      split: { train: train.length, test: test.length },
     });
   } finally {
     study.close();
@@ -241,7 +243,7 @@ function selectivities(
           : undefined;
     return [
       name,
-      Object.freeze({
+      {
         probe: own,
         controlMean,
         controlDeviation: sampleDeviation(values),
@@ -249,8 +251,8 @@ function selectivities(
         pValue: both ? (1 + asGood) / (1 + values.length) : null,
         draws: values.length,
         ...(reason !== undefined && { undefinedBecause: reason }),
-      }),
+      },
     ];
   });
-  return Object.freeze(Object.fromEntries(entries) as Record<MetricName, Selectivity>);
+  return Object.fromEntries(entries) as Record<MetricName, Selectivity>;
 }

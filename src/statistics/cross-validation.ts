@@ -1,4 +1,5 @@
 /** k-fold cross-validation of support size and penalty; the work of `crossValidate`. */
+import { deepFreeze } from "./deep-freeze.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
 import type { ProbeLabels } from "../probes/sparse-probe.ts";
 import { probeSettings } from "../probes/probe-options.ts";
@@ -92,7 +93,7 @@ export async function runCrossValidation(
       signal,
       ({ set, k, C, probe }, metrics) => {
         const { converged, separated } = probe.convergence;
-        results.set(key(set, k, C), Object.freeze({ support: probe.support, converged, separated, metrics }));
+        results.set(key(set, k, C), { support: probe.support, converged, separated, metrics });
       },
     );
     const reasons = new Map(fitted.failures.map(({ set, k, error }) => [`${set} ${k}`, error.message]));
@@ -102,15 +103,13 @@ export async function runCrossValidation(
         return summarise(k, C, all, metric, (set) => reasons.get(`${set} ${k}`));
       }),
     );
-    return Object.freeze({
+    return deepFreeze({
       feature: study.feature,
       metric,
       rule,
-      rows: Object.freeze(rows),
+      rows,
       chosen: choose(rows, metric, rule),
-      folds: Object.freeze(
-        folds.map(({ train, test }) => Object.freeze({ train: train.length, test: test.length })),
-      ),
+      folds: folds.map(({ train, test }) => ({ train: train.length, test: test.length })),
     });
   } finally {
     study.close();
@@ -146,17 +145,17 @@ function summarise(
   const defined = scores.filter((score) => score !== null);
   const missing = scores.indexOf(null);
   const deviation = sampleDeviation(defined);
-  return Object.freeze({
+  return {
     k,
     C,
-    folds: Object.freeze(folds),
-    scores: Object.freeze(scores),
+    folds,
+    scores,
     mean: missing < 0 ? mean(defined) : null,
     standardError: missing < 0 && deviation !== null ? deviation / Math.sqrt(defined.length) : null,
     ...(missing >= 0 && {
       undefinedBecause: `fold ${missing}: ${reasonOf(missing) ?? folds[missing]?.metrics.undefinedBecause[metric] ?? ""}`,
     }),
-  });
+  };
 }
 
 /** The best row by mean, ties by simplicity; or the simplest within one standard error of it. */

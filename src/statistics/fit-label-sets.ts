@@ -113,12 +113,10 @@ export async function fitLabelSets(
 
 /** Metrics of decision values against labels. */
 export function evaluateDecisions(y: Uint8Array, rows: Uint32Array, decisions: Float64Array): Metrics {
-  return Object.freeze(
-    evaluateBinary(
-      Uint8Array.from(rows, (i) => y[i]),
-      decisions,
-      probabilities(decisions),
-    ),
+  return evaluateBinary(
+    Uint8Array.from(rows, (i) => y[i]),
+    decisions,
+    probabilities(decisions),
   );
 }
 

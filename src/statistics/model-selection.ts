@@ -1,4 +1,5 @@
 /** Fit on training rows, choose on validation rows, report once on test rows; the work of `selectAndTest`. */
+import { deepFreeze } from "./deep-freeze.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
 import type { ProbeLabels, SparseProbe } from "../probes/sparse-probe.ts";
 import type { ProbeJson } from "../probes/probe-record.ts";
@@ -107,7 +108,7 @@ export async function runSelectAndTest(
       );
       for (const { k, error } of fitted.failures) {
         firstError ??= error;
-        failures.push(Object.freeze({ activations: name, k, reason: error.message }));
+        failures.push({ activations: name, k, reason: error.message });
       }
       await evaluateProbes(
         fitted,
@@ -115,7 +116,7 @@ export async function runSelectAndTest(
         signal,
         ({ k, C, probe }, metrics) => {
           const { converged, separated } = probe.convergence;
-          const candidate = Object.freeze({
+          const candidate = {
             activations: name,
             k,
             C,
@@ -123,7 +124,7 @@ export async function runSelectAndTest(
             converged,
             separated,
             validation: metrics,
-          });
+          };
           candidates.push(candidate);
           const score = metrics[metric];
           if (score === null) return;
@@ -153,21 +154,21 @@ export async function runSelectAndTest(
     refit ? undefined : best.probe,
     options,
   );
-  return Object.freeze({
+  return deepFreeze({
     feature: report.feature,
     metric,
     chosen: candidate,
     considered: candidates.length,
-    candidates: Object.freeze(candidates),
-    failures: Object.freeze(failures),
+    candidates,
+    failures,
     probe: report.probe,
     refit,
     test: report.test,
-    split: Object.freeze({
-      train: Object.freeze(Array.from(split.train)),
-      validation: Object.freeze(Array.from(split.validation)),
-      test: Object.freeze(Array.from(split.test)),
-    }),
+    split: {
+      train: Array.from(split.train),
+      validation: Array.from(split.validation),
+      test: Array.from(split.test),
+    },
   });
 }
 

@@ -1,4 +1,5 @@
 /** Does a whole probe, selection and all, do better than on permuted labels; the work of `permutationTestScore`. */
+import { deepFreeze } from "./deep-freeze.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { OneClassError } from "../errors.ts";
 import type { MetricName } from "../metrics/evaluate.ts";
@@ -85,7 +86,7 @@ export async function runPermutationTestScore(
       (value) => score !== null && (value === null || sign * value >= sign * score),
     );
     const reason = reasons.get(0);
-    return Object.freeze({
+    return deepFreeze({
       feature: study.feature,
       k,
       C,
@@ -95,14 +96,12 @@ export async function runPermutationTestScore(
       scheme: draws.scheme,
       seed: study.seed,
       score,
-      permutationScores: Object.freeze(permutationScores),
+      permutationScores,
       pValue: score === null ? null : (1 + asGood.length) / (1 + draws.count),
       ...(reason !== undefined && { undefinedBecause: reason }),
-      rejections: Object.freeze(
-        [...reasons]
-          .filter(([run]) => run > 0)
-          .map(([run, why]) => Object.freeze({ permutation: run - 1, reason: why })),
-      ),
+      rejections: [...reasons]
+        .filter(([run]) => run > 0)
+        .map(([run, why]) => ({ permutation: run - 1, reason: why })),
     });
   } finally {
     study.close();

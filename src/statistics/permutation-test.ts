@@ -1,4 +1,5 @@
 /** Is a neuron's difference between the classes more than chance; the work of `permutationTest`. */
+import { deepFreeze } from "./deep-freeze.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
 import { squaresWithin } from "../data/class-moments.ts";
@@ -41,6 +42,8 @@ export interface PermutationTest {
   readonly log10Arrangements: number | null;
   readonly seed: number;
   readonly rows: number;
+  /** Rows whose label may change: under `"within-groups"` those of groups that hold both classes. Null where they were given. */
+  readonly movableRows: number | null;
   /** Signed statistic of the labels as they are. */
   readonly statistics: Float64Array;
   /** Two-sided: (1 + #{|permuted| ≥ |observed|})/(1 + permutations). */
@@ -113,7 +116,7 @@ export async function runPermutationTest(
       largest = Math.max(largest, (1 + reachedByMaximum[j]) / (1 + draws.count));
       adjustedPValues[j] = largest;
     }
-    return Object.freeze({
+    return deepFreeze({
       feature: study.feature,
       statistic,
       permutations: draws.count,
@@ -121,6 +124,7 @@ export async function runPermutationTest(
       log10Arrangements: draws.log10Arrangements,
       seed,
       rows: study.rows.length,
+      movableRows: draws.movableRows,
       statistics,
       pValues,
       qValues: benjaminiHochberg(pValues),
@@ -137,6 +141,7 @@ export interface PermutedLabels {
   readonly count: number;
   readonly scheme: PermutationScheme | null;
   readonly log10Arrangements: number | null;
+  readonly movableRows: number | null;
   draw(index: number): Uint8Array;
 }
 
@@ -147,6 +152,7 @@ export function permuted(study: Study, count: number, scheme: PermutationScheme 
     count,
     scheme: permuter.scheme,
     log10Arrangements: permuter.log10Arrangements,
+    movableRows: permuter.movableRows,
     draw: (index) => permuter.permute(new Random(study.seed, `permutation ${index}`)),
   };
 }
@@ -179,6 +185,7 @@ export function given(study: Study, matrix: LabelMatrix): PermutedLabels {
     count: matrix.features.length,
     scheme: null,
     log10Arrangements: null,
+    movableRows: null,
     draw: (index) => draws.of(index),
   };
 }

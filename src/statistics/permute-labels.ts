@@ -24,6 +24,8 @@ export class LabelPermuter {
   readonly scheme: PermutationScheme;
   /** Units that are exchanged: rows, or groups. */
   readonly units: number;
+  /** Rows whose label may change; rows of groups with one class keep theirs when labels move within groups. */
+  readonly movableRows: number;
   /** log10 of the number of distinct label sets that permutations give. */
   readonly log10Arrangements: number;
   readonly #labels: Uint8Array;
@@ -79,6 +81,7 @@ export class LabelPermuter {
         );
     }
     this.units = this.#strata.reduce((sum, { units }) => sum + units.length, 0);
+    this.movableRows = this.#rowsOf ? rows.length : this.units;
     this.log10Arrangements = this.#strata.reduce(
       (sum, { units, rarer }) => sum + log10Choose(units.length, rarer),
       0,

@@ -1,4 +1,5 @@
 /** Would other rows have chosen the same neurons; the work of `supportStability`. */
+import { deepFreeze } from "./deep-freeze.ts";
 import { UNLABELLED } from "../data/labels.ts";
 import { OptionError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
@@ -95,14 +96,14 @@ export async function runSupportStability(
       options.onProgress?.(orders.length, resamples);
       signal?.throwIfAborted();
     }
-    return Object.freeze({
+    return deepFreeze({
       feature: study.feature,
       ranking: settings.ranking,
       resamples,
       level,
       seed,
       unit: study.groupOf ? "group" : "row",
-      rows: Object.freeze(ks.map((size) => stabilityAt(size, whole, orders, d, level))),
+      rows: ks.map((size) => stabilityAt(size, whole, orders, d, level)),
     });
   } finally {
     study.close();
@@ -168,18 +169,17 @@ function stabilityAt(
   const M = orders.length;
   const counts = new Float64Array(d);
   for (const order of orders) for (let at = 0; at < k; at++) counts[order[at]]++;
-  const frequency = (neuron: number): SelectionFrequency =>
-    Object.freeze({ neuron, frequency: counts[neuron] / M });
+  const frequency = (neuron: number): SelectionFrequency => ({ neuron, frequency: counts[neuron] / M });
   const chosen = Array.from(counts.keys())
     .filter((j) => counts[j] > 0)
     .sort((a, b) => counts[b] - counts[a] || a - b);
-  return Object.freeze({
+  return {
     k,
-    support: Object.freeze(Array.from(whole.subarray(0, k), frequency)),
-    frequencies: Object.freeze(chosen.map(frequency)),
+    support: Array.from(whole.subarray(0, k), frequency),
+    frequencies: chosen.map(frequency),
     jaccard: meanJaccard(orders, k, d),
     ...nogueira(orders, counts, k, d, level),
-  });
+  };
 }
 
 function meanJaccard(orders: readonly Uint32Array[], k: number, d: number): number {
