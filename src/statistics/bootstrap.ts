@@ -81,7 +81,7 @@ export async function runBootstrap(
 ): Promise<BootstrapResult> {
   const { resamples = 1000, level = 0.95, method = "percentile", seed = 0, signal, groups } = options;
   const { probabilities, metrics: names = METRIC_NAMES } = options;
-  assertOptions(resamples, level, method, names);
+  assertBootstrap(options);
   if (groups && groups.length !== labels.length) {
     throw new ShapeError(
       `There are ${groups.length} groups for ${labels.length} rows.`,
@@ -128,12 +128,9 @@ export async function runBootstrap(
   });
 }
 
-function assertOptions(
-  resamples: number,
-  level: number,
-  method: IntervalMethod,
-  names: readonly MetricName[],
-): void {
+/** @throws OptionError for a number of resamples, a level, a method or a metric that there cannot be */
+export function assertBootstrap(options: BootstrapOptions): void {
+  const { resamples = 1000, level = 0.95, method = "percentile", metrics = [] } = options;
   assertCount("resamples", resamples, 2);
   if (!(level > 0 && level < 1)) {
     throw new OptionError(`The level is ${level}.`, "Give a share between 0 and 1, such as 0.95.");
@@ -141,7 +138,7 @@ function assertOptions(
   if (!INTERVAL_METHODS.includes(method)) {
     throw new OptionError(`The method ${JSON.stringify(method)} is not known.`, 'Use "percentile" or "bca".');
   }
-  for (const name of names) assertMetric(name);
+  for (const name of metrics) assertMetric(name);
 }
 
 function intervalOf(

@@ -8,7 +8,12 @@ import { THREE_PARTS } from "../data/splits.ts";
 import { EmptyDataError, ShapeError, type SparseProbeError } from "../errors.ts";
 import type { MetricName, Metrics } from "../metrics/evaluate.ts";
 import { assertSupportSizes } from "../ranking/ranking.ts";
-import { runBootstrap, type BootstrapOptions, type FullBootstrapResult } from "./bootstrap.ts";
+import {
+  assertBootstrap,
+  runBootstrap,
+  type BootstrapOptions,
+  type FullBootstrapResult,
+} from "./bootstrap.ts";
 import { assertMetric, bySimplicity, metricSign } from "./compare-metrics.ts";
 import { assertCs } from "./cross-validation.ts";
 import { evaluateProbes, fitLabelSets } from "./fit-label-sets.ts";
@@ -81,6 +86,7 @@ export async function runSelectAndTest(
   const { Cs = [1], metric = "f1", refit = false, signal, fractions = THREE_PARTS } = options;
   assertMetric(metric);
   assertCs(Cs, options);
+  assertBootstrap(options.bootstrap ?? {});
   const sources: (readonly [string | null, ActivationSource])[] =
     acts instanceof Map
       ? [...(acts as ReadonlyMap<string, ActivationSource>)]

@@ -159,7 +159,7 @@ class Halves {
 }
 
 /** The supports of one size, which start the longer ones. */
-function stabilityAt(
+export function stabilityAt(
   k: number,
   whole: Uint32Array,
   orders: readonly Uint32Array[],
