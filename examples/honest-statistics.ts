@@ -1,5 +1,5 @@
 /**
- * Which neuron of the bundled model tells French, and how sure is that? `npm run build`, then
+ * Which neuron of the bundled model tells JavaScript, and how sure is that? `npm run build`, then
  * `npx tsx --tsconfig tsconfig.examples.json examples/honest-statistics.ts`.
  */
 import { readFile } from "node:fs/promises";
@@ -18,7 +18,7 @@ import {
 } from "sparseprobe";
 import { createBackend, loadModelFolder } from "sparseprobe/node";
 
-const FEATURE = "fr";
+const FEATURE = "javascript";
 const METRICS: readonly MetricName[] = ["f1", "mcc", "rocAuc", "averagePrecision", "logLoss"];
 const started = performance.now();
 const number = (value: number | null | undefined, digits = 3): string =>
@@ -28,18 +28,19 @@ const backend = await createBackend("cpu");
 try {
   // 1. Real activations: the mean over each text, of every MLP layer. Texts of one topic are one document.
   const model = await loadModelFolder(resolve(import.meta.dirname, "model/haystack-4m"), backend);
-  const path = resolve(import.meta.dirname, "data/natural-language.jsonl");
+  const path = resolve(import.meta.dirname, "data/code-language.jsonl");
   const { texts, labels, docs } = readLabelledTexts(await readFile(path, "utf8"));
   const hookPoints = Array.from(
     { length: model.spec.layers },
     (_, layer): HookPoint => `blocks.${layer}.mlp.hook_post`,
   );
-  const layers = await captureActivations(
-    model,
-    { texts, docs },
-    { hookPoints, aggregation: "mean", skipFirst: 1 },
-  );
-  const common = { backend, positive: FEATURE, groups: docs!, seed: 0 };
+  const layers = await captureActivations(model, texts, {
+    hookPoints,
+    aggregation: "mean",
+    skipFirst: 1,
+    groups: docs,
+  });
+  const common = { backend, positive: FEATURE, seed: 0 };
   console.log(
     `${texts.length} texts, of which ${labels.filter((l) => l === FEATURE).length} are "${FEATURE}"`,
   );
