@@ -4,14 +4,14 @@ import type { RowSelection } from "../data/labels.ts";
 import { METRIC_NAMES, type MetricName, type Metrics } from "../metrics/evaluate.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
 import { probeSettings } from "../probes/probe-options.ts";
-import type { ProbeLabels } from "../probes/sparse-probe.ts";
+import type { ProbeLabels, SparseProbe } from "../probes/sparse-probe.ts";
 import type { SelectedSupport } from "../probes/fit-supports.ts";
 import { Random } from "../random.ts";
 import { assertSupportSizes } from "../ranking/ranking.ts";
 import { mean, metricSign, sampleDeviation } from "./compare-metrics.ts";
-import { evaluateProbes, fitLabelSets, hasTwoClasses, setsPerPass, type SetProbe } from "./fit-label-sets.ts";
+import { evaluateOn, fitLabelSets, setsPerPass, type SetFailure, type SetProbe } from "./fit-label-sets.ts";
 import { LabelPermuter, type PermutationScheme } from "./permute-labels.ts";
-import { assertCount, labelSets, labelsOf, Study, type StatisticsOptions } from "./study.ts";
+import { assertCount, labelsOf, Study, type StatisticsOptions } from "./study.ts";
 
 /**
  * - `"shuffled-labels"`: selection and fit on permuted training labels
@@ -99,7 +99,7 @@ export async function runProbeControls(
   ks: readonly number[],
   options: ProbeControlsOptions,
 ): Promise<ProbeControls> {
-  const { draws = 50, C = 1, signal } = options;
+  const { draws = 50, C = 1 } = options;
   probeSettings({ ...options, C });
   assertCount("draws", draws);
   const study = await Study.open(acts, labels, options);
@@ -111,47 +111,45 @@ export async function runProbeControls(
       : study.split({ train: 0.7, test: 0.3 });
     const y = labelsOf(study.y, train);
     const permuter = new LabelPermuter(y, study.groupOf, options.scheme);
-    const held = { rows: test, y: study.y };
     const total = ks.length * (1 + 2 * draws);
     let finished = 0;
     const fit = async (
       sets: readonly Uint8Array[],
-      given?: readonly SelectedSupport[],
-    ): Promise<{ fits: Fit[]; failures: { set: number; k: number; reason: string }[] }> => {
+      visit: (fitted: SetProbe, metrics: Metrics) => void,
+      supports?: readonly SelectedSupport[],
+    ): Promise<SetFailure[]> => {
       const before = finished;
-      const fitted = await fitLabelSets(
-        study,
-        labelSets(sets, study.labels.rows),
+      const failures = await fitLabelSets(study, {
+        sets,
         ks,
-        [C],
+        Cs: [C],
+        supports,
         options,
-        (done) => options.onProgress?.(before + done, total),
-        given && (() => given),
-      );
-      finished += ks.length * (given ? given.length / ks.length : sets.length);
-      const fits = await evaluateProbes(
-        fitted,
-        () => held,
-        signal,
-        (of, metrics): Fit => ({ ...of, metrics }),
-      );
-      const failures = fitted.failures.map(({ set, k, error }) => ({ set, k, reason: error.message }));
-      if (sets[0] === y && failures.length > 0) throw fitted.failures[0].error;
-      return { fits, failures };
+        visit: (fitted) => {
+          visit(fitted, evaluateOn(fitted, test, study.y));
+        },
+        done: (fits) => options.onProgress?.(before + fits, total),
+      });
+      finished += supports?.length ?? sets.length * ks.length;
+      return failures;
     };
 
-    const { fits: probes } = await fit([y]);
+    const probes: { probe: SparseProbe; metrics: Metrics }[] = [];
+    const [unfit] = await fit([y], ({ probe }, metrics) => {
+      probes.push({ probe, metrics });
+    });
+    if (unfit as SetFailure | undefined) throw unfit.error;
     const kept = new Map<string, ControlDraw[]>();
     const rejections: ControlRejection[] = [];
-    const keep = (control: ControlName, k: number, draw: number, fitted: Fit): void => {
-      if (!fitted.probe.convergence.converged) {
+    const keep = (control: ControlName, draw: number, { k, probe }: SetProbe, metrics: Metrics): void => {
+      if (!probe.convergence.converged) {
         rejections.push({ control, k, draw, reason: "The fit did not converge." });
         return;
       }
       const key = `${control} ${k}`;
       const list = kept.get(key) ?? [];
       kept.set(key, list);
-      list.push({ draw, support: fitted.probe.support, metrics: fitted.metrics });
+      list.push({ draw, support: probe.support, metrics });
     };
     const batch = setsPerPass(d);
     for (let first = 0; first < draws; first += batch) {
@@ -160,16 +158,21 @@ export async function runProbeControls(
       const shuffled = numbers.map((draw) =>
         permuter.permute(new Random(study.seed, `shuffled labels ${draw}`)),
       );
-      const { fits, failures } = await fit(shuffled.map((set) => (hasTwoClasses(set) ? set : y)));
-      for (const fitted of fits) keep("shuffled-labels", fitted.k, first + fitted.set, fitted);
-      for (const { set, k, reason } of failures) {
-        rejections.push({ control: "shuffled-labels", k, draw: first + set, reason });
+      const failures = await fit(shuffled, (fitted, metrics) => {
+        keep("shuffled-labels", first + fitted.set, fitted, metrics);
+      });
+      // A ranking of the caller's own may have no score for some labels.
+      for (const { set, k, error } of failures) {
+        rejections.push({ control: "shuffled-labels", k, draw: first + set, reason: error.message });
       }
       const supports = numbers.flatMap((draw) => randomSupports(study.seed, draw, d, ks));
-      const random = await fit([y], supports);
-      for (const [at, fitted] of random.fits.entries()) {
-        keep("random-support", fitted.k, first + Math.floor(at / ks.length), fitted);
-      }
+      await fit(
+        [y],
+        (fitted, metrics) => {
+          keep("random-support", first + Math.floor(fitted.at / ks.length), fitted, metrics);
+        },
+        supports,
+      );
     }
     const rows = ks.map((k, at): ProbeControlsRow => {
       const { probe, metrics } = probes[at];
@@ -201,8 +204,6 @@ export async function runProbeControls(
     study.close();
   }
 }
-
-type Fit = SetProbe & { readonly metrics: Metrics };
 
 /**
  * Neurons in random order, cut at every k: the first k places of a Fisher–Yates shuffle, which do not depend on what is

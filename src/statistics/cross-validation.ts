@@ -7,8 +7,8 @@ import { assertSupportSizes } from "../ranking/ranking.ts";
 import { EmptyDataError, OptionError } from "../errors.ts";
 import type { MetricName, Metrics } from "../metrics/evaluate.ts";
 import { assertMetric, bySimplicity, mean, metricSign, sampleDeviation } from "./compare-metrics.ts";
-import { evaluateProbes, fitLabelSets } from "./fit-label-sets.ts";
-import { labelSets, labelsOf, Study, type FoldRows, type StatisticsOptions } from "./study.ts";
+import { evaluateOn, fitLabelSets, setsPerPass } from "./fit-label-sets.ts";
+import { labelsOf, Study, type FoldRows, type StatisticsOptions } from "./study.ts";
 
 /** `"best"`: the best mean. `"one-standard-error"`: the simplest probe within one standard error of the best (Breiman et al. 1984). */
 export type ChoiceRule = "best" | "one-standard-error";
@@ -70,7 +70,7 @@ export async function runCrossValidation(
   ks: readonly number[],
   options: CrossValidateOptions,
 ): Promise<CrossValidation> {
-  const { Cs = [1], folds: asked = 5, metric = "f1", rule = "best", signal } = options;
+  const { Cs = [1], folds: asked = 5, metric = "f1", rule = "best" } = options;
   assertMetric(metric);
   assertRule(rule);
   assertCs(Cs, options);
@@ -78,25 +78,30 @@ export async function runCrossValidation(
   try {
     assertSupportSizes(ks, study.source.neurons);
     const folds = study.folds(asked);
-    const sets = labelSets(
-      folds.map(({ train }) => labelsOf(study.y, train)),
-      study.labels.rows,
-    );
     const total = folds.length * ks.length * Cs.length;
-    const fitted = await fitLabelSets(study, sets, ks, Cs, options, (done) =>
-      options.onProgress?.(done, total),
-    );
     const results = new Map<string, FoldResult>();
-    await evaluateProbes(
-      fitted,
-      ({ set }) => ({ rows: folds[set].test, y: study.y }),
-      signal,
-      ({ set, k, C, probe }, metrics) => {
-        const { converged, separated } = probe.convergence;
-        results.set(key(set, k, C), { support: probe.support, converged, separated, metrics });
-      },
-    );
-    const reasons = new Map(fitted.failures.map(({ set, k, error }) => [`${set} ${k}`, error.message]));
+    const reasons = new Map<string, string>();
+    const batch = setsPerPass(study.source.neurons);
+    for (let first = 0; first < folds.length; first += batch) {
+      const some = folds.slice(first, first + batch);
+      const failures = await fitLabelSets(study, {
+        sets: some.map(({ train }) => labelsOf(study.y, train)),
+        ks,
+        Cs,
+        options,
+        visit: (fitted) => {
+          const { support, convergence } = fitted.probe;
+          results.set(key(first + fitted.set, fitted.k, fitted.C), {
+            support,
+            converged: convergence.converged,
+            separated: convergence.separated,
+            metrics: evaluateOn(fitted, some[fitted.set].test, study.y),
+          });
+        },
+        done: (fits) => options.onProgress?.(first * ks.length * Cs.length + fits, total),
+      });
+      for (const { set, k, error } of failures) reasons.set(`${first + set} ${k}`, error.message);
+    }
     const rows = ks.flatMap((k) =>
       Cs.map((C) => {
         const all = folds.map((_, set) => results.get(key(set, k, C)) ?? null);

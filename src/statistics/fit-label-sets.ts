@@ -2,10 +2,10 @@
  * Probes of many label sets over the same rows: folds, permuted labels, resamples. Selection and standardisation read no
  * row that is unlabelled in the set.
  */
-import { LabelMatrix, UNLABELLED } from "../data/labels.ts";
+import { Pacer } from "../backends/cpu/pacer.ts";
+import { LabelMatrix } from "../data/labels.ts";
 import type { SparseProbeError } from "../errors.ts";
 import { evaluateBinary, type Metrics } from "../metrics/evaluate.ts";
-import { Pacer } from "../backends/cpu/pacer.ts";
 import {
   candidateNeurons,
   selectSupports,
@@ -20,6 +20,9 @@ import type { Study } from "./study.ts";
 /** Bytes of class moments that are held at once. */
 const MOMENT_BYTES = 64 * 2 ** 20;
 
+/** Bytes of the supports' columns that are held at once. */
+const COLUMN_BYTES = 256 * 2 ** 20;
+
 /** Label sets that one pass over the activations takes: the kernels are at their best from here on. */
 const SETS_PER_PASS = 64;
 
@@ -32,9 +35,13 @@ export function setsPerPass(neurons: number): number {
 export interface SetProbe {
   /** Number of the label set. */
   readonly set: number;
+  /** Number of the support: by label set and then by k, or of those given. */
+  readonly at: number;
   readonly k: number;
   readonly C: number;
   readonly probe: SparseProbe;
+  /** Decision values on some rows. Valid while the probe is visited. */
+  readonly decide: (rows: Uint32Array) => Float64Array;
 }
 
 /** What a label set gave no probe for. */
@@ -44,102 +51,111 @@ export interface SetFailure {
   readonly error: SparseProbeError;
 }
 
-/** Probes, and how they do on any rows. Valid until the study is closed. */
-export interface SetProbes {
-  /** Label sets first, then supports in the order given, then Cs. */
-  readonly probes: readonly SetProbe[];
-  readonly failures: readonly SetFailure[];
-  /** Decision values of a probe on some rows. */
-  readonly decide: (probe: SparseProbe, rows: Uint32Array) => Float64Array;
+export interface LabelSetFits {
+  /** Rows labelled 0 or 1 that choose and fit; all others `UNLABELLED`. */
+  readonly sets: readonly Uint8Array[];
+  readonly ks: readonly number[];
+  readonly Cs: readonly number[];
+  /** Supports to fit in place of those that a ranking chooses. */
+  readonly supports?: readonly SelectedSupport[] | undefined;
+  readonly options: Omit<ProbeOptions, "C" | "onProgress">;
+  /** Called with each probe, and between turns of the event loop. */
+  readonly visit: (fitted: SetProbe) => void;
+  /** Called with the number of fits that are finished. */
+  readonly done?: ((fits: number) => void) | undefined;
 }
 
-/** Supports that were not chosen by a ranking. */
-export type GivenSupports = (neurons: number) => readonly SelectedSupport[];
-
 /**
- * Ranks, selects and fits every label set at every k and C; `given` puts its own supports in the place of the ranking's.
+ * Ranks, selects and fits every label set at every k and C. Columns are held for as many supports as fit in memory.
  *
- * @param done called with the number of fits that are finished
+ * @returns the label sets that cannot be fitted
  * @throws SupportSizeError | OptionError
  */
-export async function fitLabelSets(
-  study: Study,
-  labels: LabelMatrix,
-  ks: readonly number[],
-  Cs: readonly number[],
-  options: Omit<ProbeOptions, "C">,
-  done?: (fits: number) => void,
-  given?: GivenSupports,
-): Promise<SetProbes> {
+export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<SetFailure[]> {
   const { source, backend } = study;
+  const { sets, ks, Cs, options, visit, done } = fits;
   const { signal } = options;
+  const labels = labelSets(sets, source.rows);
   const moments = await source.classMoments(labels, { signal, squares: momentSquares(options) });
-  const { supports, failures } = given
-    ? { supports: given(source.neurons), failures: [] }
+  const { supports, failures } = fits.supports
+    ? { supports: fits.supports, failures: [] }
     : await Promise.resolve(selectSupports(moments, labels, ks, options));
-  const failed = failures.map(({ feature, k, error }) => ({ set: Number(feature), k, error }));
-  if (supports.length === 0) {
-    return { probes: [], failures: failed, decide: () => new Float64Array(0) };
-  }
-  const neurons = candidateNeurons(supports);
-  const { columns, host } = await HostColumns.gather(source, backend, neurons, { signal });
   const { model, hookPoint, aggregation } = source.provenance;
   const origin: ProbeOrigin = {
     backend: backend.info.kind,
     neurons: source.neurons,
-    positives: labels.features.map(() => study.positive),
+    positives: sets.map(() => study.positive),
     ...(model !== undefined && { model }),
     ...(hookPoint !== undefined && { hookPoint }),
     ...(aggregation !== undefined && { aggregation }),
   };
   const named = new LabelMatrix(
-    labels.features.map(() => study.feature),
-    labels.rows,
+    sets.map(() => study.feature),
+    source.rows,
     labels.values,
   );
-  const probes: SetProbe[] = [];
-  for (const [c, C] of Cs.entries()) {
-    const fitted = await SparseProbe.fitSupports(backend, columns, named, supports, moments, origin, {
-      ...options,
-      C,
-      onProgress: (fits) => done?.(c * supports.length + fits),
-    });
-    for (const [s, probe] of fitted.entries()) {
-      probes.push({ set: supports[s].feature, k: probe.k, C, probe });
+  const pacer = new Pacer(signal);
+  let first = 0;
+  let finished = 0;
+  for (const chunk of supportChunks(supports, source.rows)) {
+    const neurons = candidateNeurons(chunk);
+    const { columns, host } = await HostColumns.gather(source, backend, neurons, { signal });
+    for (const C of Cs) {
+      const before = finished;
+      const probes = await SparseProbe.fitSupports(backend, columns, named, chunk, moments, origin, {
+        ...options,
+        C,
+        onProgress: (count) => done?.(before + count),
+      });
+      finished += chunk.length;
+      for (const [s, probe] of probes.entries()) {
+        const decide = (rows: Uint32Array): Float64Array => host.decide(probe, rows);
+        visit({ set: chunk[s].feature, at: first + s, k: probe.k, C, probe, decide });
+        if (pacer.due) await pacer.turn();
+      }
     }
+    first += chunk.length;
+    // What a streaming source gathered is held no longer than it is read.
+    if (columns.neurons) columns.x.dispose();
   }
-  return { probes, failures: failed, decide: (probe, rows) => host.decide(probe, rows) };
+  return failures.map(({ feature, k, error }) => ({ set: Number(feature), k, error }));
 }
 
-/** Metrics of decision values against labels. */
-export function evaluateDecisions(y: Uint8Array, rows: Uint32Array, decisions: Float64Array): Metrics {
+/** Supports in order, as many at a time as have columns that fit in memory. */
+function* supportChunks(supports: readonly SelectedSupport[], rows: number): Generator<SelectedSupport[]> {
+  const most = Math.max(1, Math.floor(COLUMN_BYTES / (4 * rows)));
+  let chunk: SelectedSupport[] = [];
+  let held = new Set<number>();
+  for (const support of supports) {
+    const more = support.neurons.reduce((count, j) => count + (held.has(j) ? 0 : 1), 0);
+    if (chunk.length > 0 && held.size + more > most) {
+      yield chunk;
+      chunk = [];
+      held = new Set();
+    }
+    chunk.push(support);
+    for (const j of support.neurons) held.add(j);
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/** Label sets under one matrix, named by their number. */
+export function labelSets(sets: readonly Uint8Array[], rows: number): LabelMatrix {
+  const values = new Uint8Array(sets.length * rows);
+  for (const [s, set] of sets.entries()) values.set(set, s * rows);
+  return new LabelMatrix(
+    sets.map((_, s) => String(s)),
+    rows,
+    values,
+  );
+}
+
+/** Metrics of a probe on some rows. */
+export function evaluateOn({ decide }: SetProbe, rows: Uint32Array, y: Uint8Array): Metrics {
+  const decisions = decide(rows);
   return evaluateBinary(
     Uint8Array.from(rows, (i) => y[i]),
     decisions,
     probabilities(decisions),
   );
-}
-
-/** Evaluates probes one by one on rows and labels of their own, with turns for the event loop in between. */
-export async function evaluateProbes<T>(
-  { probes, decide }: SetProbes,
-  rowsOf: (probe: SetProbe) => { rows: Uint32Array; y: Uint8Array },
-  signal: AbortSignal | undefined,
-  use: (probe: SetProbe, metrics: Metrics) => T,
-): Promise<T[]> {
-  const pacer = new Pacer(signal);
-  const out: T[] = [];
-  for (const fitted of probes) {
-    const { rows, y } = rowsOf(fitted);
-    out.push(use(fitted, evaluateDecisions(y, rows, decide(fitted.probe, rows))));
-    if (pacer.due) await pacer.turn();
-  }
-  return out;
-}
-
-/** True where a label set has rows of both classes. */
-export function hasTwoClasses(set: Uint8Array): boolean {
-  let seen = 0;
-  for (const label of set) if (label !== UNLABELLED) seen |= 1 << label;
-  return seen === 3;
 }

@@ -16,9 +16,9 @@ import {
 } from "./bootstrap.ts";
 import { assertMetric, bySimplicity, metricSign } from "./compare-metrics.ts";
 import { assertCs } from "./cross-validation.ts";
-import { evaluateProbes, fitLabelSets } from "./fit-label-sets.ts";
+import { evaluateOn, fitLabelSets } from "./fit-label-sets.ts";
 import { probabilities } from "./host-columns.ts";
-import { labelSets, labelsOf, Study, type StatisticsOptions } from "./study.ts";
+import { labelsOf, Study, type StatisticsOptions } from "./study.ts";
 
 /** The three parts of an honest report. */
 export type ThreeParts<Rows> = Readonly<Record<"train" | "validation" | "test", Rows>>;
@@ -83,7 +83,7 @@ export async function runSelectAndTest(
   ks: readonly number[],
   options: SelectAndTestOptions,
 ): Promise<SelectAndTestResult> {
-  const { Cs = [1], metric = "f1", refit = false, signal, fractions = THREE_PARTS } = options;
+  const { Cs = [1], metric = "f1", refit = false, fractions = THREE_PARTS } = options;
   assertMetric(metric);
   assertCs(Cs, options);
   assertBootstrap(options.bootstrap ?? {});
@@ -108,19 +108,14 @@ export async function runSelectAndTest(
       split ??= options.split ? study.parts(options.split) : study.split(fractions);
       assertSplit(split, study);
       const { train, validation } = split;
-      const sets = labelSets([labelsOf(study.y, train)], study.labels.rows);
-      const fitted = await fitLabelSets(study, sets, ks, Cs, options, (done) =>
-        options.onProgress?.(at * ks.length * Cs.length + done, total),
-      );
-      for (const { k, error } of fitted.failures) {
-        firstError ??= error;
-        failures.push({ activations: name, k, reason: error.message });
-      }
-      await evaluateProbes(
-        fitted,
-        () => ({ rows: validation, y: study.y }),
-        signal,
-        ({ k, C, probe }, metrics) => {
+      const unfit = await fitLabelSets(study, {
+        sets: [labelsOf(study.y, train)],
+        ks,
+        Cs,
+        options,
+        visit: (fitted) => {
+          const { k, C, probe } = fitted;
+          const metrics = evaluateOn(fitted, validation, study.y);
           const { converged, separated } = probe.convergence;
           const candidate = {
             activations: name,
@@ -138,7 +133,12 @@ export async function runSelectAndTest(
           if (lead < 0 || (lead === 0 && bySimplicity(candidate, best!.candidate) >= 0)) return;
           best = { candidate, probe, at };
         },
-      );
+        done: (fits) => options.onProgress?.(at * ks.length * Cs.length + fits, total),
+      });
+      for (const { k, error } of unfit) {
+        firstError ??= error;
+        failures.push({ activations: name, k, reason: error.message });
+      }
     } finally {
       study.close();
     }
@@ -191,26 +191,21 @@ async function reportOnce(
   const study = await Study.open(source, labels, options);
   try {
     const rows = chosen ? train : Uint32Array.from([...train, ...validation]);
-    const sets = labelSets([labelsOf(study.y, rows)], study.labels.rows);
-    const given = chosen && [
-      {
-        feature: 0,
-        neurons: Uint32Array.from(chosen.support),
-        scores: Float64Array.from(chosen.scores),
+    let found: { probe: SparseProbe; decisions: Float64Array } | undefined;
+    const [failure] = await fitLabelSets(study, {
+      sets: [labelsOf(study.y, rows)],
+      ks: [k],
+      Cs: [C],
+      supports: chosen && [
+        { feature: 0, neurons: Uint32Array.from(chosen.support), scores: Float64Array.from(chosen.scores) },
+      ],
+      options,
+      visit: ({ probe, decide }) => {
+        found = { probe, decisions: decide(test) };
       },
-    ];
-    const fitted = await fitLabelSets(
-      study,
-      sets,
-      [k],
-      [C],
-      { ...options, onProgress: undefined },
-      undefined,
-      given && (() => given),
-    );
-    if (fitted.failures.length > 0) throw fitted.failures[0].error;
-    const [{ probe }] = fitted.probes;
-    const decisions = fitted.decide(probe, test);
+    });
+    if (!found) throw failure.error;
+    const { probe, decisions } = found;
     const y = Uint8Array.from(test, (i) => study.y[i]);
     const result = await runBootstrap(y, decisions, {
       ...options.bootstrap,

@@ -8,10 +8,10 @@ import { probeSettings } from "../probes/probe-options.ts";
 import type { ProbeLabels } from "../probes/sparse-probe.ts";
 import { assertSupportSizes } from "../ranking/ranking.ts";
 import { assertMetric, mean, metricSign } from "./compare-metrics.ts";
-import { evaluateProbes, fitLabelSets, setsPerPass } from "./fit-label-sets.ts";
+import { evaluateOn, fitLabelSets, setsPerPass } from "./fit-label-sets.ts";
 import { given, permuted } from "./permutation-test.ts";
 import type { PermutationScheme } from "./permute-labels.ts";
-import { assertCount, labelSets, labelsOf, Study, type FoldRows, type StatisticsOptions } from "./study.ts";
+import { assertCount, labelsOf, Study, type FoldRows, type StatisticsOptions } from "./study.ts";
 
 export interface PermutationTestScoreOptions extends StatisticsOptions {
   /** Inverse regularisation strength. Default 1. */
@@ -119,27 +119,23 @@ async function foldScores(
   options: PermutationTestScoreOptions,
 ): Promise<{ values: number[]; reason?: string }[]> {
   const out = ys.map((): { values: number[]; reason?: string } => ({ values: [] }));
-  const sets = labelSets(
-    ys.flatMap((y) => folds.map(({ train }) => labelsOf(y, train))),
-    study.labels.rows,
-  );
-  const fitted = await fitLabelSets(study, sets, [k], [C], { ...options, onProgress: undefined });
-  for (const { set, error } of fitted.failures) {
+  const failures = await fitLabelSets(study, {
+    sets: ys.flatMap((y) => folds.map(({ train }) => labelsOf(y, train))),
+    ks: [k],
+    Cs: [C],
+    options,
+    visit: (fitted) => {
+      const [fold, r] = [fitted.set % folds.length, Math.floor(fitted.set / folds.length)];
+      const metrics = evaluateOn(fitted, folds[fold].test, ys[r]);
+      const value = metrics[metric];
+      if (value !== null) out[r].values.push(value);
+      else out[r].reason ??= `fold ${fold}: ${metrics.undefinedBecause[metric] ?? ""}`;
+    },
+  });
+  for (const { set, error } of failures) {
     // Activations that are not finite are no matter of the permutation.
     if (!(error instanceof OneClassError)) throw error;
-    const run = Math.floor(set / folds.length);
-    out[run].reason ??= `fold ${set % folds.length}: ${error.message}`;
+    out[Math.floor(set / folds.length)].reason ??= `fold ${set % folds.length}: ${error.message}`;
   }
-  await evaluateProbes(
-    fitted,
-    ({ set }) => ({ rows: folds[set % folds.length].test, y: ys[Math.floor(set / folds.length)] }),
-    options.signal,
-    ({ set }, metrics) => {
-      const run = out[Math.floor(set / folds.length)];
-      const value = metrics[metric];
-      if (value !== null) run.values.push(value);
-      else run.reason ??= `fold ${set % folds.length}: ${metrics.undefinedBecause[metric] ?? ""}`;
-    },
-  );
   return out;
 }

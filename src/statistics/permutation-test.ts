@@ -11,9 +11,9 @@ import type { ProbeLabels } from "../probes/sparse-probe.ts";
 import { Random } from "../random.ts";
 import { scoreNeurons, strongest, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
 import { benjaminiHochberg } from "./benjamini-hochberg.ts";
-import { setsPerPass } from "./fit-label-sets.ts";
+import { labelSets, setsPerPass } from "./fit-label-sets.ts";
 import { LabelPermuter, type PermutationScheme } from "./permute-labels.ts";
-import { assertCount, labelSets, Study, type StudyOptions } from "./study.ts";
+import { assertCount, Study, type StudyOptions } from "./study.ts";
 
 /**
  * A permuted statistic counts as at least the observed one from this share of it on: sums in float32 of equal label sets,

@@ -1,5 +1,6 @@
 /** Would other rows have chosen the same neurons; the work of `supportStability`. */
 import { deepFreeze } from "./deep-freeze.ts";
+import { Pacer } from "../backends/cpu/pacer.ts";
 import { UNLABELLED } from "../data/labels.ts";
 import { OptionError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
@@ -9,9 +10,9 @@ import type { ProbeLabels } from "../probes/sparse-probe.ts";
 import { Random } from "../random.ts";
 import { assertSupportSizes, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
 import { mean } from "./compare-metrics.ts";
-import { setsPerPass } from "./fit-label-sets.ts";
+import { labelSets, setsPerPass } from "./fit-label-sets.ts";
 import { normalQuantile } from "./normal-distribution.ts";
-import { assertCount, labelSets, Study, type StudyOptions } from "./study.ts";
+import { assertCount, Study, type StudyOptions } from "./study.ts";
 
 export interface SupportStabilityOptions extends StudyOptions {
   readonly ranking?: RankingName | RankingFunction;
@@ -96,6 +97,8 @@ export async function runSupportStability(
       options.onProgress?.(orders.length, resamples);
       signal?.throwIfAborted();
     }
+    const rows: SupportStabilityRow[] = [];
+    for (const size of ks) rows.push(await stabilityAt(size, whole, orders, d, level, signal));
     return deepFreeze({
       feature: study.feature,
       ranking: settings.ranking,
@@ -103,7 +106,7 @@ export async function runSupportStability(
       level,
       seed,
       unit: study.groupOf ? "group" : "row",
-      rows: ks.map((size) => stabilityAt(size, whole, orders, d, level)),
+      rows,
     });
   } finally {
     study.close();
@@ -159,13 +162,14 @@ class Halves {
 }
 
 /** The supports of one size, which start the longer ones. */
-export function stabilityAt(
+export async function stabilityAt(
   k: number,
   whole: Uint32Array,
   orders: readonly Uint32Array[],
   d: number,
   level: number,
-): SupportStabilityRow {
+  signal?: AbortSignal,
+): Promise<SupportStabilityRow> {
   const M = orders.length;
   const counts = new Float64Array(d);
   for (const order of orders) for (let at = 0; at < k; at++) counts[order[at]]++;
@@ -177,24 +181,31 @@ export function stabilityAt(
     k,
     support: Array.from(whole.subarray(0, k), frequency),
     frequencies: chosen.map(frequency),
-    jaccard: meanJaccard(orders, k, d),
+    jaccard: await meanJaccard(orders, k, d, new Pacer(signal)),
     ...nogueira(orders, counts, k, d, level),
   };
 }
 
-function meanJaccard(orders: readonly Uint32Array[], k: number, d: number): number {
+/** Mean over all pairs of supports of |A ∩ B|/|A ∪ B|. */
+async function meanJaccard(
+  orders: readonly Uint32Array[],
+  k: number,
+  d: number,
+  pacer: Pacer,
+): Promise<number> {
   const inFirst = new Uint8Array(d);
-  const values: number[] = [];
+  let sum = 0;
   for (const [a, first] of orders.entries()) {
     for (let at = 0; at < k; at++) inFirst[first[at]] = 1;
     for (let b = a + 1; b < orders.length; b++) {
       let shared = 0;
       for (let at = 0; at < k; at++) shared += inFirst[orders[b][at]];
-      values.push(shared / (2 * k - shared));
+      sum += shared / (2 * k - shared);
     }
     for (let at = 0; at < k; at++) inFirst[first[at]] = 0;
+    if (pacer.due) await pacer.turn();
   }
-  return mean(values)!;
+  return sum / ((orders.length * (orders.length - 1)) / 2);
 }
 
 /**

@@ -183,17 +183,6 @@ export interface FoldRows {
   readonly test: RowSelection;
 }
 
-/** Label sets of the same rows under one matrix, named by their number. */
-export function labelSets(sets: readonly Uint8Array[], rows: number): LabelMatrix {
-  const values = new Uint8Array(sets.length * rows);
-  for (const [s, set] of sets.entries()) values.set(set, s * rows);
-  return new LabelMatrix(
-    sets.map((_, s) => String(s)),
-    rows,
-    values,
-  );
-}
-
 /** The labels of some rows; all others `UNLABELLED`. */
 export function labelsOf(y: Uint8Array, rows: Uint32Array): Uint8Array {
   const out = new Uint8Array(y.length).fill(UNLABELLED);

@@ -3,6 +3,7 @@ import { Activations } from "../../src/data/activations.ts";
 import { EmptyDataError, OptionError, ShapeError, SupportSizeError } from "../../src/errors.ts";
 import { METRIC_NAMES } from "../../src/metrics/evaluate.ts";
 import { SparseProbe } from "../../src/probes/sparse-probe.ts";
+import type { RankingFunction } from "../../src/ranking/ranking.ts";
 import { probeControls } from "../../src/statistics/statistics.ts";
 import { validationData } from "./fixture.ts";
 
@@ -124,6 +125,26 @@ describe("control probes", () => {
         undefinedBecause: "undefined in every draw",
       });
     }
+  });
+
+  it("shuffled labels that a ranking of one's own cannot score are listed too", async () => {
+    let calls = 0;
+    const ranking: RankingFunction = (moments, feature) => {
+      const scores = new Float64Array(moments.neurons).fill(1);
+      if (++calls === 3) scores[0] = Infinity;
+      return scores.map((score, j) => score / (1 + ((j + feature) % 5)));
+    };
+    const { rows, rejections } = await probeControls(x, y, [2], { draws: 4, ranking });
+    expect(rejections).toEqual([
+      {
+        control: "shuffled-labels",
+        k: 2,
+        draw: 1,
+        reason: expect.stringMatching(/neuron 0 is Infinity/) as string,
+      },
+    ]);
+    expect(rows[0].controls["shuffled-labels"].draws.map(({ draw }) => draw)).toEqual([0, 2, 3]);
+    expect(rows[0].controls["shuffled-labels"].selectivity.f1.draws).toBe(3);
   });
 
   it("plain data, progress, and errors", async () => {

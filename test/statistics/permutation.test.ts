@@ -123,13 +123,13 @@ describe("permutation test of every neuron", () => {
   }
 
   it.each([
-    ["mean-difference", "difference", "simd"],
-    ["standardised-mean-difference", "standardised", "simd"],
-    ["standardised-mean-difference", "standardised", "reference"],
-    [welchT, "t", "simd"],
+    ["difference", "simd", "mean-difference"],
+    ["standardised", "simd", "standardised-mean-difference"],
+    ["standardised", "reference", "standardised-mean-difference"],
+    ["t", "simd", welchT],
   ] as const)(
-    "counts, maxima and step-down p-values are those of plain sums (%s, %s, %s)",
-    async (ranking, kind, kernels) => {
+    "counts, maxima and step-down p-values are those of plain sums (%s, %s)",
+    async (kind, kernels, ranking) => {
       const result = await permutationTest(x, y, {
         permutations: given,
         ranking,
@@ -346,7 +346,7 @@ describe("permutation test of a whole probe", () => {
     const got = await permutationTestScore(x, y, 1, { folds, permutations: moved, metric: "rocAuc" });
     expect(got.permutationScores[1]).toBeNull();
     expect(got.rejections).toEqual([
-      { permutation: 1, reason: expect.stringMatching(/^fold 1: /) as string },
+      { permutation: 1, reason: expect.stringMatching(/^fold [01]: /) as string },
     ]);
     const own = await permutationTestScore(x, y, 1, {
       folds: [{ train: [0, 1, 2], test: [3, 4] }],

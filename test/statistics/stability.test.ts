@@ -45,7 +45,7 @@ function fromMatrix(orders: readonly Uint32Array[], d: number): { stability: num
 }
 
 describe("stability of supports", () => {
-  it("equals the definition by the matrix of choices, and the mean over all pairs", () => {
+  it("equals the definition by the matrix of choices, and the mean over all pairs", async () => {
     for (const [k, pool] of [
       [1, 5],
       [3, 6],
@@ -53,7 +53,7 @@ describe("stability of supports", () => {
     ]) {
       const orders = supports(k, 12, k, pool);
       const want = fromMatrix(orders, 20);
-      const got = stabilityAt(k, orders[0], orders, 20, 0.95);
+      const got = await stabilityAt(k, orders[0], orders, 20, 0.95);
       const margin = 1.959963984540054 * Math.sqrt(want.variance);
       expectClose(
         [got.stability!, got.low!, got.high!],
@@ -71,13 +71,13 @@ describe("stability of supports", () => {
     }
   });
 
-  it("is 1 for equal supports, about 0 for random ones, and null when all neurons are chosen", () => {
+  it("is 1 for equal supports, about 0 for random ones, and null when all neurons are chosen", async () => {
     const same = supports(1, 1, 5, 30)[0];
-    expect(stabilityAt(5, same, [same, same, same], 30, 0.95)).toMatchObject({ jaccard: 1, high: 1 });
-    expect(stabilityAt(5, same, [same, same, same], 30, 0.95).stability).toBeCloseTo(1, 12);
-    const random = stabilityAt(5, same, supports(2, 200, 5, 30), 30, 0.95);
+    expect(await stabilityAt(5, same, [same, same, same], 30, 0.95)).toMatchObject({ jaccard: 1, high: 1 });
+    expect((await stabilityAt(5, same, [same, same, same], 30, 0.95)).stability).toBeCloseTo(1, 12);
+    const random = await stabilityAt(5, same, supports(2, 200, 5, 30), 30, 0.95);
     expect(Math.abs(random.stability!)).toBeLessThan(0.02);
-    expect(stabilityAt(30, same, supports(3, 5, 30, 30), 30, 0.95)).toMatchObject({
+    expect(await stabilityAt(30, same, supports(3, 5, 30, 30), 30, 0.95)).toMatchObject({
       stability: null,
       low: null,
       high: null,
