@@ -46,6 +46,61 @@ export { pruneNeurons } from "./probes/prune-neurons.ts";
 export type { PruneOptions, PruneStep, SingleNeuronF1 } from "./probes/prune-by-f1.ts";
 export { rotateActivations } from "./probes/rotate-activations.ts";
 export type { RotateOptions } from "./probes/random-rotation.ts";
+export { benjaminiHochberg } from "./statistics/benjamini-hochberg.ts";
+export {
+  bootstrapMetrics,
+  bootstrapProbe,
+  crossValidate,
+  permutationTest,
+  permutationTestScore,
+  probeControls,
+  selectAndTest,
+  supportStability,
+} from "./statistics/statistics.ts";
+export type { BootstrapProbeOptions } from "./statistics/bootstrap-probe.ts";
+export type {
+  BootstrapOptions,
+  BootstrapResult,
+  FullBootstrapResult,
+  IntervalMethod,
+  MetricInterval,
+} from "./statistics/bootstrap.ts";
+export type {
+  ControlDraw,
+  ControlName,
+  ControlRejection,
+  ControlResult,
+  ProbeControls,
+  ProbeControlsOptions,
+  ProbeControlsRow,
+  Selectivity,
+} from "./statistics/controls.ts";
+export type {
+  ChoiceRule,
+  CrossValidateOptions,
+  CrossValidation,
+  CrossValidationRow,
+  FoldResult,
+} from "./statistics/cross-validation.ts";
+export type {
+  Candidate,
+  NamedActivations,
+  SelectAndTestOptions,
+  SelectAndTestResult,
+  ThreeParts,
+} from "./statistics/model-selection.ts";
+export type { PermutationTestScore, PermutationTestScoreOptions } from "./statistics/permutation-score.ts";
+export type { PermutationTest, PermutationTestOptions } from "./statistics/permutation-test.ts";
+export type { PermutationScheme } from "./statistics/permute-labels.ts";
+export type {
+  SelectionFrequency,
+  SupportStability,
+  SupportStabilityOptions,
+  SupportStabilityRow,
+} from "./statistics/stability.ts";
+export type { FoldRows, StatisticsOptions, StudyOptions } from "./statistics/study.ts";
+export { splitFolds } from "./data/splits.ts";
+export type { Fold, FoldOptions } from "./data/splits.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";

@@ -137,3 +137,36 @@ function collectUnits(options: SplitOptions): Unit[] {
   }
   return units;
 }
+
+export interface FoldOptions extends Omit<SplitOptions, "fractions"> {
+  /** Number of folds, at least 2. */
+  readonly folds: number;
+}
+
+/** One fold of a cross-validation: ascending row numbers. */
+export interface Fold {
+  readonly train: Uint32Array;
+  readonly test: Uint32Array;
+}
+
+/**
+ * Splits rows into folds of equal share, by the rule of {@link splitRows}: every row is a test row of exactly one fold, rows
+ * of one group lie in one fold, and folds are as stratified as whole groups allow.
+ *
+ * @returns one entry per fold; `train` is every row outside of its `test`
+ * @throws OptionError when the number of folds is not a whole number of at least 2
+ * @throws what `splitRows` throws
+ * @example
+ * for (const { train, test } of splitFolds({ labels, groups, seed: 0, folds: 5 })) console.log(train.length, test.length);
+ */
+export function splitFolds({ folds, ...options }: FoldOptions): Fold[] {
+  if (!Number.isInteger(folds) || folds < 2) {
+    throw new OptionError(`The number of folds is ${folds}.`, "Give a whole number of at least 2.");
+  }
+  const fractions = Object.fromEntries(Array.from({ length: folds }, (_, f) => [f, 1 / folds]));
+  const parts = Object.values(splitRows({ ...options, fractions }));
+  return parts.map((test, f) => ({
+    train: Uint32Array.from(parts.flatMap((part, p) => (p === f ? [] : Array.from(part)))).sort(),
+    test,
+  }));
+}

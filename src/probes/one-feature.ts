@@ -44,7 +44,7 @@ export function originOf({
 /** One label set as a matrix, and the class that it calls positive. */
 export function oneFeature(
   labels: ProbeLabels,
-  options: FitOptions,
+  options: { readonly positive?: ClassValue | undefined; readonly feature?: string | undefined },
 ): { matrix: LabelMatrix; positive: ClassValue } {
   if (labels instanceof LabelMatrix) {
     assertOneFeature(labels);

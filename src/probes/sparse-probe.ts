@@ -15,28 +15,16 @@ import type { ClassMoments } from "../data/class-moments.ts";
 import { NonFiniteError, ShapeError } from "../errors.ts";
 import { evaluateBinary, type Metrics } from "../metrics/evaluate.ts";
 import { assertSupportSizes, type RankingOptions } from "../ranking/ranking.ts";
-import {
-  openActivations,
-  type ActivationSource,
-  type FitColumns,
-  type OpenActivations,
-} from "./activation-source.ts";
+import { openActivations, type ActivationSource, type FitColumns } from "./activation-source.ts";
 import {
   candidateNeurons,
-  cutRankings,
   fitRecords,
-  selectSupports,
   type ProbeFailure,
   type ProbeOrigin,
   type SelectedSupport,
 } from "./fit-supports.ts";
-import {
-  momentSquares,
-  probeSettings,
-  ranksByMoments,
-  type ProbeOptions,
-  type ProbeSettings,
-} from "./probe-options.ts";
+import { probeSettings, type ProbeOptions, type ProbeSettings } from "./probe-options.ts";
+import { selectFromSource } from "./select-from-source.ts";
 import type { AdaptiveOptions } from "./adaptive-thresholding.ts";
 import type { LassoOptions } from "./fit-lasso.ts";
 import {
@@ -401,7 +389,7 @@ async function fitBatch(
     if (matrix.features.length === 0) return { probes: [], failures: early };
     assertLabelled(matrix.rows, source.rows);
     const labels = rows ? matrix.restrictedTo(rows) : matrix;
-    const selected = await select(backend, source, labels, sizes, options);
+    const selected = await selectFromSource(backend, source, labels, sizes, options);
     const { moments, supports } = selected;
     const failures = [...early, ...selected.failures];
     if (supports.length === 0) return { probes: [], failures };
@@ -425,24 +413,6 @@ async function fitBatch(
   } finally {
     source.close();
   }
-}
-
-/** Moments of the training rows, and the supports that the ranking gives. */
-async function select(
-  backend: Backend,
-  source: OpenActivations,
-  labels: LabelMatrix,
-  ks: readonly number[],
-  options: FitOptions,
-): Promise<{ moments: ClassMoments; supports: SelectedSupport[]; failures: ProbeFailure[] }> {
-  if (ranksByMoments(options)) {
-    const { signal } = options;
-    const moments = await source.classMoments(labels, { signal, squares: momentSquares(options) });
-    return { moments, ...selectSupports(moments, labels, ks, options) };
-  }
-  const { rankSource } = await import("./rank-source.ts");
-  const { moments, ranked } = await rankSource(backend, source, labels, options);
-  return { moments, ...cutRankings(ranked, ks) };
 }
 
 /** @throws NonFiniteError naming the first row, of those given, without a finite decision value */

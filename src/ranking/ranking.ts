@@ -66,11 +66,11 @@ export type RankingChoice = RankingName | RankingParameters | RankingFunction | 
 /** What can be chosen about a ranking; the same for all features. */
 export interface RankingOptions {
   /** Default `"mean-difference"`. */
-  readonly ranking?: RankingChoice;
+  readonly ranking?: RankingChoice | undefined;
   /** Only this many neurons, the first by mean difference, can be chosen: the others are not ranked. Default: all. */
-  readonly prefilter?: number;
+  readonly prefilter?: number | undefined;
   /** Seed of rankings that draw: noise of mutual information, `"random"`. Default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
 }
 
 interface MomentRanking {

@@ -19,6 +19,7 @@ const LAYERS: Record<string, number> = {
   probes: 4,
   model: 4,
   capture: 5,
+  statistics: 5,
   node: 6,
   "index.ts": 7,
   "gpujs.ts": 7,

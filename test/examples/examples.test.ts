@@ -55,6 +55,14 @@ describe("examples", () => {
     expect(source.split("\n").length).toBeLessThan(30);
   });
 
+  it("honest-statistics chooses, reports with intervals, and says what chance would find", async () => {
+    const { stdout } = await example("honest-statistics");
+    expect(stdout).toMatch(/out of 72 candidates: blocks\.\d\.mlp\.hook_post, k \d/);
+    expect(stdout).toMatch(/^ {2}f1 +0\.\d{3} {3}0\.\d{3} … [01]\.\d{3}$/m);
+    expect(stdout).toMatch(/ at a false discovery rate of 5 %/);
+    expect(stdout).not.toMatch(/NaN|undefined/);
+  });
+
   it("find-neurons gives the same neurons and scores on both backends", async () => {
     const data = await fewTexts();
     const reports = await Promise.all(
