@@ -26,6 +26,22 @@ export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-op
 export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
+export { RegressionProbe } from "./regression/regression-probe.ts";
+export type { RegressionProbes } from "./regression/regression-probe.ts";
+export type { RegressionFailure } from "./regression/fit-regression.ts";
+export type {
+  FitRegressionOptions,
+  RegressionOptions,
+  RegressionPenalty,
+  RegressionRankingName,
+  RegressionSettings,
+} from "./regression/regression-options.ts";
+export type { RegressionJson, RegressionRecord } from "./regression/regression-record.ts";
+export type { RegressionConvergence } from "./regression/solution.ts";
+export type { RegressionRankingFunction } from "./ranking/regression-ranking.ts";
+export type { RegressionMetricName, RegressionMetrics } from "./metrics/regression.ts";
+export type { TargetMoments } from "./data/target-moments.ts";
+export type { TargetSets, TargetsInput } from "./data/targets.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";

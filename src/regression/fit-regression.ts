@@ -1,0 +1,245 @@
+/** Fits regression probes: one pass for the moments of all targets, a ranking each, and one gather for all supports. */
+import { Pacer } from "../backends/cpu/pacer.ts";
+import { asOneClass, type TargetMoments } from "../data/target-moments.ts";
+import { readTarget, type TargetSets } from "../data/targets.ts";
+import { standardisation, type ColumnTransform } from "../data/standardisation.ts";
+import { EmptyDataError, NonFiniteError, OptionError, ShapeError, SparseProbeError } from "../errors.ts";
+import type { ActivationSource } from "../probes/activation-source.ts";
+import { K_SCHEDULE } from "../probes/sparse-probe.ts";
+import { mutualInformationOfReal } from "../ranking/mutual-information.ts";
+import { assertSupportSizes, strongest } from "../ranking/ranking.ts";
+import { correlation } from "../ranking/regression-ranking.ts";
+import { Design } from "./design.ts";
+import { fitElasticNet } from "./elastic-net.ts";
+import { FittedRegression } from "./fitted-regression.ts";
+import {
+  MOMENT_RANKINGS,
+  regressionSettings,
+  type FitRegressionOptions,
+  type RegressionOptions,
+  type RegressionSettings,
+} from "./regression-options.ts";
+import type { RegressionRecord } from "./regression-record.ts";
+import { fitRidge } from "./ridge.ts";
+import { openTrainingData, type TrainingData } from "./training-data.ts";
+
+/** Columns up to which a fit forms its Gram matrix; more are fitted without one. */
+const GRAM_LIMIT = 1024;
+
+/** Values of columns that mutual information holds at a time. */
+const RANKED_VALUES = 2 ** 26;
+
+/** A regression probe that could not be fitted, and why. */
+export interface RegressionFailure {
+  readonly target: string;
+  readonly k: number;
+  readonly error: SparseProbeError;
+}
+
+/** A target that can be fitted. */
+interface ReadTarget {
+  readonly name: string;
+  /** On the training rows. */
+  readonly values: Float64Array;
+}
+
+/** The neurons of one target, strongest first, as many as the largest k. */
+interface RankedTarget extends ReadTarget {
+  /** Place of the target in the moments. */
+  readonly at: number;
+  readonly order: Uint32Array;
+  readonly scores: Float64Array;
+}
+
+/**
+ * Fits every target at every k.
+ * @returns probes by target, then by k in the order given
+ */
+export async function fitRegressions(
+  acts: ActivationSource,
+  targetSets: TargetSets,
+  ks: readonly number[] | undefined,
+  options: FitRegressionOptions,
+): Promise<{ probes: FittedRegression[]; failures: RegressionFailure[] }> {
+  const { signal, onProgress } = options;
+  regressionSettings(options);
+  signal?.throwIfAborted();
+  const names = Object.keys(targetSets);
+  if (names.length === 0) throw new EmptyDataError("There are no targets.", "Give at least one.");
+  const data = await openTrainingData(acts, options.rows, options.backend, { signal });
+  try {
+    const settings = regressionSettings(options, data.neurons);
+    const sizes = ks ?? K_SCHEDULE.filter((k) => k <= data.neurons);
+    assertSupportSizes(sizes, data.neurons);
+    const failures: RegressionFailure[] = [];
+    const usable: ReadTarget[] = [];
+    const attempt = async (name: string, work: () => Promise<void> | void) => {
+      try {
+        await work();
+      } catch (error) {
+        if (!(error instanceof SparseProbeError) || error instanceof OptionError) throw error;
+        failures.push(...sizes.map((k) => ({ target: name, k, error })));
+      }
+    };
+    for (const name of names) {
+      await attempt(name, () => {
+        usable.push({ name, values: readTarget(name, targetSets[name], data.sourceRows, data.rows) });
+      });
+    }
+    if (usable.length === 0) return { probes: [], failures };
+    const moments = await data.moments(
+      usable.map(({ values }) => values),
+      { signal },
+    );
+    assertFiniteMoments(moments);
+    const largest = Math.max(...sizes);
+    const ranked: RankedTarget[] = [];
+    for (const [at, target] of usable.entries()) {
+      await attempt(target.name, async () => {
+        const scores = await scoreForTarget(data, moments, target, at, settings, options);
+        ranked.push({ ...target, at, scores, order: strongest(scores, largest) });
+      });
+    }
+    const transform = standardisation(settings.standardise, asOneClass(moments), 0);
+    const neurons = Uint32Array.from(new Set(ranked.flatMap(({ order }) => Array.from(order)))).sort();
+    const columns = await data.columns(neurons, { signal });
+    const place = new Map(Array.from(neurons, (neuron, c) => [neuron, columns[c]]));
+    const pacer = new Pacer(signal);
+    const probes: FittedRegression[] = [];
+    const origin = provenanceOf(data, options);
+    for (const target of ranked) {
+      const support = Array.from(target.order, (j) => place.get(j)!);
+      const fits = await fitTarget(target, support, sizes, moments, transform, settings, pacer, (done) =>
+        onProgress?.(probes.length + done, ranked.length * sizes.length),
+      );
+      probes.push(...fits.map((record) => new FittedRegression({ ...record, provenance: origin })));
+    }
+    return { probes, failures };
+  } finally {
+    data.close();
+  }
+}
+
+/** The probes of one target on the columns of its ranking. */
+async function fitTarget(
+  { name, values, at, order, scores }: RankedTarget,
+  columns: readonly Float32Array[],
+  sizes: readonly number[],
+  moments: TargetMoments,
+  transform: ColumnTransform,
+  settings: RegressionSettings,
+  pacer: Pacer,
+  onDone: (done: number) => void,
+): Promise<Omit<RegressionRecord, "provenance">[]> {
+  const n = values.length;
+  const mean = Float64Array.from(order, (j) => moments.mean[j]);
+  const center = Float64Array.from(order, (j) => transform.center[j]);
+  const scale = Float64Array.from(order, (j) => transform.scale[j]);
+  const design = new Design(columns, mean, scale, n, pacer);
+  const average = moments.targetMean[at];
+  const y = values.map((value) => value - average);
+  const widest = Math.max(0, ...sizes.filter((k) => k <= GRAM_LIMIT));
+  const gram = await design.gram(widest);
+  const records: Omit<RegressionRecord, "provenance">[] = [];
+  for (const k of sizes) {
+    const leading = k <= GRAM_LIMIT ? leadingBlock(gram, widest, k) : undefined;
+    const { coefficients, convergence } =
+      settings.penalty === "ridge"
+        ? await fitRidge(design, leading, y, k, settings, pacer)
+        : await fitElasticNet(design, leading, y, k, { ...settings, l1Ratio: settings.l1Ratio! }, pacer);
+    // The design is centred at the mean of the rows whatever is subtracted from the probe's columns.
+    let intercept = average;
+    for (let c = 0; c < k; c++) intercept -= coefficients[c] * ((mean[c] - center[c]) / scale[c]);
+    const support = order.subarray(0, k);
+    records.push({
+      target: name,
+      neurons: moments.neurons,
+      support: Array.from(support),
+      scores: Array.from(support, (j) => scores[j]),
+      coefficients: Array.from(coefficients),
+      intercept,
+      center: Array.from(center.subarray(0, k)),
+      scale: Array.from(scale.subarray(0, k)),
+      convergence,
+      options: settings,
+    });
+    onDone(records.length);
+    if (pacer.due) await pacer.turn();
+  }
+  return records;
+}
+
+/** The first k rows and columns of a matrix [size × size]. */
+function leadingBlock(matrix: Float64Array, size: number, k: number): Float64Array {
+  const out = new Float64Array(k * k);
+  for (let r = 0; r < k; r++) out.set(matrix.subarray(r * size, r * size + k), r * k);
+  return out;
+}
+
+/** Scores of every neuron for one target; those that mutual information does not look at have 0. */
+async function scoreForTarget(
+  data: TrainingData,
+  moments: TargetMoments,
+  { name, values }: ReadTarget,
+  at: number,
+  settings: RegressionSettings,
+  options: RegressionOptions,
+): Promise<Float64Array> {
+  const { ranking = "correlation" } = options;
+  if (ranking !== "mutual-information") {
+    const rank = typeof ranking === "function" ? ranking : MOMENT_RANKINGS[ranking];
+    return checkedScores(rank(moments, at), moments.neurons);
+  }
+  const candidates = strongest(correlation(moments, at), settings.candidates!).sort();
+  const pacer = new Pacer(options.signal);
+  const scores = new Float64Array(moments.neurons);
+  const width = Math.max(1, Math.floor(RANKED_VALUES / values.length));
+  for (let from = 0; from < candidates.length; from += width) {
+    const neurons = candidates.subarray(from, from + width);
+    const columns = await data.columns(neurons, { signal: options.signal });
+    for (const [c, neuron] of neurons.entries()) {
+      scores[neuron] = mutualInformationOfReal(columns[c], values, {
+        neighbours: settings.neighbours!,
+        seed: settings.seed!,
+        key: `mutual information of neuron ${neuron} and ${name}`,
+      });
+      if (pacer.due) await pacer.turn();
+    }
+  }
+  return checkedScores(scores, moments.neurons);
+}
+
+function checkedScores(scores: Float64Array, neurons: number): Float64Array {
+  if (scores.length !== neurons) {
+    throw new ShapeError(
+      `The ranking gave ${scores.length} scores for ${neurons} neurons.`,
+      "Return one score per neuron.",
+    );
+  }
+  const bad = scores.findIndex((score) => !Number.isFinite(score));
+  if (bad < 0) return scores;
+  throw new NonFiniteError(
+    `The score of neuron ${bad} is ${scores[bad]}.`,
+    "Remove rows that are not finite, or mend the ranking function.",
+  );
+}
+
+function assertFiniteMoments({ neurons, mean, sumOfSquares }: TargetMoments): void {
+  for (let j = 0; j < neurons; j++) {
+    if (Number.isFinite(mean[j]) && Number.isFinite(sumOfSquares[j])) continue;
+    throw new NonFiniteError(
+      `Neuron ${j} is NaN, infinite or too large to square in a training row.`,
+      "Remove rows that are not finite, rescale the neuron, or store the activations in a type with a larger range.",
+    );
+  }
+}
+
+function provenanceOf(data: TrainingData, options: FitRegressionOptions): RegressionRecord["provenance"] {
+  const { model, hookPoint, aggregation } = { ...data.provenance, ...options.provenance };
+  return {
+    backend: options.backend?.info.kind ?? "cpu",
+    ...(model !== undefined && { model }),
+    ...(hookPoint !== undefined && { hookPoint }),
+    ...(aggregation !== undefined && { aggregation }),
+  };
+}
