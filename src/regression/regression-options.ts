@@ -45,7 +45,7 @@ export interface RegressionOptions extends CallOptions {
   readonly neighbours?: number;
   /** Seed of the noise by which mutual information parts equal values. Default 0. */
   readonly seed?: number;
-  /** Duality gap over that of the empty probe, at which a fit has converged. Default 1e-14. */
+  /** Duality gap, over the objective of the empty probe, at which a fit has converged. Default 1e-14. */
   readonly tolerance?: number;
   /** Steps at most: of refinement or conjugate gradients (ridge), sweeps over the coordinates (elastic net). Default 10,000. */
   readonly maxIterations?: number;

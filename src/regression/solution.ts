@@ -2,7 +2,7 @@
 
 /** How a regression ended, evaluated in float64 on all training rows. */
 export interface RegressionConvergence {
-  /** The duality gap is at or below the tolerance times the gap of the empty probe. */
+  /** The duality gap is at or below the tolerance times the objective of the empty probe. */
   readonly converged: boolean;
   /** Steps of refinement or conjugate gradients (ridge), sweeps over the coordinates (elastic net). */
   readonly iterations: number;
