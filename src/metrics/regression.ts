@@ -22,8 +22,9 @@ export type RegressionMetrics = Readonly<Record<RegressionMetricName, number | n
   readonly undefinedBecause: Readonly<Partial<Record<RegressionMetricName, string>>>;
 };
 
-const CONSTANT_TARGET = "the target has one value in all rows";
-const CONSTANT = "the target or the predictions have one value in all rows";
+const CONSTANT_TARGET = "the target has one value in all rows, or nearly so";
+const CONSTANT = "the target or the predictions have one value in all rows, or nearly so";
+const OVERFLOW = "its squares are too large for float64";
 
 /**
  * Scores real predictions.
@@ -57,8 +58,9 @@ export function evaluateRegression(
   const absolute = errors.map(Math.abs);
   const spread = squaresAboutMean(y);
   const squares = errors.reduce((sum, e) => sum + e * e, 0);
-  const varies = !isConstant(y);
-  const bothVary = varies && !isConstant(p);
+  // A spread so small that its squares underflow counts as none.
+  const varies = spread > 0 && !isConstant(y);
+  const bothVary = varies && squaresAboutMean(p) > 0 && !isConstant(p);
   const values: Record<RegressionMetricName, number | null> = {
     r2: varies ? 1 - squares / spread : null,
     meanAbsoluteError: mean(absolute),
@@ -69,10 +71,15 @@ export function evaluateRegression(
     pearson: bothVary ? pearson(y, p) : null,
     spearman: bothVary ? pearson(ranks(y), ranks(p)) : null,
   };
-  const reasons = REGRESSION_METRIC_NAMES.filter((name) => values[name] === null).map(
-    (name) => [name, name === "pearson" || name === "spearman" ? CONSTANT : CONSTANT_TARGET] as const,
-  );
-  return Object.freeze({ ...values, rows: n, undefinedBecause: Object.freeze(Object.fromEntries(reasons)) });
+  const undefinedBecause: Partial<Record<RegressionMetricName, string>> = {};
+  for (const name of REGRESSION_METRIC_NAMES) {
+    const value = values[name];
+    if (value !== null && Number.isFinite(value)) continue;
+    const ofPair = name === "pearson" || name === "spearman";
+    undefinedBecause[name] = value !== null ? OVERFLOW : ofPair ? CONSTANT : CONSTANT_TARGET;
+    values[name] = null;
+  }
+  return Object.freeze({ ...values, rows: n, undefinedBecause: Object.freeze(undefinedBecause) });
 }
 
 /** Ranks from 1; equal values share the mean of theirs. */
@@ -88,15 +95,15 @@ export function ranks(values: Float64Array): Float64Array {
   return out;
 }
 
-/** Pearson's r of two variables that vary, within [−1, 1]; a spread that underflows to zero counts as no correlation. */
+/** Pearson's r of two variables that vary, within [−1, 1]. */
 function pearson(a: Float64Array, b: Float64Array): number {
   const meanA = mean(a);
   const meanB = mean(b);
   const sizeA = Math.sqrt(squaresAboutMean(a));
   const sizeB = Math.sqrt(squaresAboutMean(b));
-  if (sizeA === 0 || sizeB === 0) return 0;
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += ((a[i] - meanA) / sizeA) * ((b[i] - meanB) / sizeB);
+  // Rounding may go beyond; NaN stays NaN.
   return Math.max(-1, Math.min(1, sum));
 }
 

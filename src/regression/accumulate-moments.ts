@@ -3,8 +3,10 @@
  * about a pilot in float64, the mean so far; runs are merged by Chan's rule. Where a source cuts its rows into blocks
  * does not matter: the result has the same bits.
  *
- * With T = Σ (x − pilot)², u = 2⁻⁵³ and γ = (RUN + 4·runs + 8)·u, sums of squares are within 2γ·T of the truth, and products
- * within 2γ·√(T_x·T_y): Cauchy and Schwarz, for the sums of a run and their merging alike.
+ * With T = Σ (x − pilot)², M the largest |mean|, u = 2⁻⁵³ and γ = (2·RUN + 4·runs + 16)·u, sums of squares are within
+ * 2γ·T + 8·u·M·√(n·T) of the truth, and products within 2γ·√(T_x·T_y) + 8·u·(M_x·√(n·T_y) + M_y·√(n·T_x)). The first terms are
+ * those of sums of at most RUN terms and of merging (Cauchy and Schwarz bound what is subtracted), the second come from
+ * rounding the means between which runs are merged.
  */
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { Activations } from "../data/activations.ts";

@@ -71,6 +71,13 @@ export async function fitRegressions(
     const settings = regressionSettings(options, data.neurons);
     const sizes = ks ?? K_SCHEDULE.filter((k) => k <= data.neurons);
     assertSupportSizes(sizes, data.neurons);
+    const largest = Math.max(...sizes);
+    if (settings.candidates !== undefined && settings.candidates < largest) {
+      throw new OptionError(
+        `There are ${settings.candidates} candidates for a support of ${largest} neurons.`,
+        "Give at least as many candidates as the largest k.",
+      );
+    }
     const failures: RegressionFailure[] = [];
     const usable: ReadTarget[] = [];
     const attempt = async (name: string, work: () => Promise<void> | void) => {
@@ -92,12 +99,14 @@ export async function fitRegressions(
       { signal },
     );
     assertFiniteMoments(moments);
-    const largest = Math.max(...sizes);
     const ranked: RankedTarget[] = [];
     for (const [at, target] of usable.entries()) {
       await attempt(target.name, async () => {
-        const scores = await scoreForTarget(data, moments, target, at, settings, options);
-        ranked.push({ ...target, at, scores, order: strongest(scores, largest) });
+        ranked.push({
+          ...target,
+          at,
+          ...(await rankFor(data, moments, target, at, largest, settings, options)),
+        });
       });
     }
     const transform = standardisation(settings.standardise, asOneClass(moments), 0);
@@ -176,19 +185,21 @@ function leadingBlock(matrix: Float64Array, size: number, k: number): Float64Arr
   return out;
 }
 
-/** Scores of every neuron for one target; those that mutual information does not look at have 0. */
-async function scoreForTarget(
+/** The k strongest neurons for one target, and the scores of all; those that mutual information does not look at have 0. */
+async function rankFor(
   data: TrainingData,
   moments: TargetMoments,
   { name, values }: ReadTarget,
   at: number,
+  k: number,
   settings: RegressionSettings,
   options: RegressionOptions,
-): Promise<Float64Array> {
+): Promise<Pick<RankedTarget, "order" | "scores">> {
   const { ranking = "correlation" } = options;
   if (ranking !== "mutual-information") {
     const rank = typeof ranking === "function" ? ranking : MOMENT_RANKINGS[ranking];
-    return checkedScores(rank(moments, at), moments.neurons);
+    const scores = checkedScores(rank(moments, at), moments.neurons);
+    return { scores, order: strongest(scores, k) };
   }
   const candidates = strongest(correlation(moments, at), settings.candidates!).sort();
   const pacer = new Pacer(options.signal);
@@ -206,7 +217,12 @@ async function scoreForTarget(
       if (pacer.due) await pacer.turn();
     }
   }
-  return checkedScores(scores, moments.neurons);
+  // Candidates are ascending, so equal scores keep the lower index first.
+  const best = strongest(
+    Float64Array.from(candidates, (j) => scores[j]),
+    k,
+  );
+  return { scores, order: best.map((c) => candidates[c]) };
 }
 
 function checkedScores(scores: Float64Array, neurons: number): Float64Array {
@@ -228,8 +244,8 @@ function assertFiniteMoments({ neurons, mean, sumOfSquares }: TargetMoments): vo
   for (let j = 0; j < neurons; j++) {
     if (Number.isFinite(mean[j]) && Number.isFinite(sumOfSquares[j])) continue;
     throw new NonFiniteError(
-      `Neuron ${j} is NaN, infinite or too large to square in a training row.`,
-      "Remove rows that are not finite, rescale the neuron, or store the activations in a type with a larger range.",
+      `Neuron ${j} is NaN or infinite in a training row.`,
+      "Leave such rows out, or store the activations in a type with a larger range.",
     );
   }
 }
