@@ -27,12 +27,10 @@ export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
 export { MulticlassProbe } from "./probes/multiclass-probe.ts";
-export type { MulticlassProbes } from "./probes/multiclass-probe.ts";
-export type { MulticlassJson, UnfittedClass } from "./probes/fitted-multiclass.ts";
+export type { MulticlassJson, MulticlassProbes, UnfittedClass } from "./probes/fitted-multiclass.ts";
 export type { ClassMetrics, MulticlassMetricName, MulticlassMetrics } from "./metrics/multiclass.ts";
 export { RegressionProbe } from "./regression/regression-probe.ts";
-export type { RegressionProbes } from "./regression/regression-probe.ts";
-export type { RegressionFailure } from "./regression/fit-regression.ts";
+export type { RegressionFailure, RegressionProbes } from "./regression/fit-regression.ts";
 export type {
   FitRegressionOptions,
   RegressionOptions,

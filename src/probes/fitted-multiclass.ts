@@ -26,6 +26,46 @@ export interface UnfittedClass {
   readonly reason: string;
 }
 
+/** How multiclass probes are made; see `MulticlassProbe`. */
+export interface MulticlassProbes {
+  /**
+   * Fits one k-sparse probe per class against all other rows, all in one batch.
+   *
+   * @param acts activations [rows × neurons], on the host, a device, in a GPU buffer or in blocks
+   * @param labels the class of each row: names, numbers or booleans
+   * @param k neurons that each class's probe reads, 1 … number of neurons
+   * @param options as for `SparseProbe.fit`
+   * @returns a probe whose `unfitted` lists the classes that could not be fitted, such as those without training rows
+   * @throws ShapeError | EmptyDataError | NonFiniteError | LabelError | OneClassError | SupportSizeError | OptionError
+   */
+  fit(
+    acts: ActivationSource,
+    labels: LabelsInput,
+    k: number,
+    options?: Omit<FitOptions, "positive" | "feature">,
+  ): Promise<FittedMulticlass>;
+
+  /**
+   * Fits several k in one batch; the supports of a class are nested.
+   *
+   * @param ks support sizes. Default: `K_SCHEDULE`, as far as there are neurons
+   * @returns one probe per k, in the order given
+   * @throws what `fit` throws
+   */
+  path(
+    acts: ActivationSource,
+    labels: LabelsInput,
+    ks?: readonly number[],
+    options?: Omit<FitOptions, "positive" | "feature">,
+  ): Promise<FittedMulticlass[]>;
+
+  /**
+   * Reads what `toJSON` wrote, after `JSON.parse`.
+   * @throws FormatError naming the first field that is wrong
+   */
+  fromJSON(json: unknown): Promise<FittedMulticlass>;
+}
+
 const SCHEMA = "sparseprobe/multiclass-probe";
 const VERSION = 1;
 
@@ -228,12 +268,23 @@ export class FittedMulticlass {
   }
 }
 
-/** Fits one multiclass probe per k, all in one batch. */
+/** {@link MulticlassProbes.fit} */
 export async function fitMulticlass(
   acts: ActivationSource,
   labels: LabelsInput,
-  ks: readonly number[] | undefined,
-  options: Omit<FitOptions, "positive" | "feature">,
+  k: number,
+  options?: Omit<FitOptions, "positive" | "feature">,
+): Promise<FittedMulticlass> {
+  const [probe] = await fitMulticlassPath(acts, labels, [k], options);
+  return probe;
+}
+
+/** {@link MulticlassProbes.path} */
+export async function fitMulticlassPath(
+  acts: ActivationSource,
+  labels: LabelsInput,
+  ks?: readonly number[],
+  options: Omit<FitOptions, "positive" | "feature"> = {},
 ): Promise<FittedMulticlass[]> {
   const classes = classesOf(labels).sort((a, b) => (a < b ? -1 : 1));
   if (classes.length < 2) {
@@ -266,10 +317,7 @@ export async function fitMulticlass(
   );
 }
 
-/**
- * Reads what `toJSON` wrote.
- * @throws FormatError naming the first field that is wrong
- */
+/** {@link MulticlassProbes.fromJSON} */
 export function readMulticlass(json: unknown): FittedMulticlass {
   const top = object(json, "the probe");
   if (top["schema"] !== SCHEMA) throw bad("schema", `is not "${SCHEMA}"`);

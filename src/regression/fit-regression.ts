@@ -1,7 +1,7 @@
 /** Fits regression probes: one pass for the moments of all targets, a ranking each, and one gather for all supports. */
 import { Pacer } from "../backends/cpu/pacer.ts";
 import { asOneClass, type TargetMoments } from "../data/target-moments.ts";
-import { readTarget, type TargetSets } from "../data/targets.ts";
+import { readTarget, type TargetSets, type TargetsInput } from "../data/targets.ts";
 import { standardisation, type ColumnTransform } from "../data/standardisation.ts";
 import { EmptyDataError, NonFiniteError, OptionError, ShapeError, SparseProbeError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
@@ -19,7 +19,7 @@ import {
   type RegressionOptions,
   type RegressionSettings,
 } from "./regression-options.ts";
-import type { RegressionRecord } from "./regression-record.ts";
+import { regressionFromJson, type RegressionRecord } from "./regression-record.ts";
 import { fitRidge } from "./ridge.ts";
 import { openTrainingData, type TrainingData } from "./training-data.ts";
 
@@ -34,6 +34,61 @@ export interface RegressionFailure {
   readonly target: string;
   readonly k: number;
   readonly error: SparseProbeError;
+}
+
+/** How regression probes are made; see `RegressionProbe`. */
+export interface RegressionProbes {
+  /**
+   * Fits one probe on the k strongest neurons.
+   *
+   * @param acts activations [rows × neurons], on the host, a device, in a GPU buffer or in blocks
+   * @param targets one number per row; rows that have none must be left out by `rows`
+   * @param k neurons to read, 1 … number of neurons
+   * @throws ShapeError | EmptyDataError | NonFiniteError | SupportSizeError | OptionError
+   * @throws OneClassError when the target has one value in all training rows
+   */
+  fit(
+    acts: ActivationSource,
+    targets: TargetsInput,
+    k: number,
+    options?: FitRegressionOptions,
+  ): Promise<FittedRegression>;
+
+  /**
+   * Fits one target at several k; the supports are nested, and every probe is that of `fit`.
+   *
+   * @param ks support sizes. Default: `K_SCHEDULE`, as far as there are neurons
+   * @returns one probe per k, in the order given
+   * @throws what `fit` throws
+   */
+  path(
+    acts: ActivationSource,
+    targets: TargetsInput,
+    ks?: readonly number[],
+    options?: FitRegressionOptions,
+  ): Promise<FittedRegression[]>;
+
+  /**
+   * Fits several targets at several k; they share the pass over the activations. A target that cannot be fitted is
+   * reported, and the others are fitted all the same.
+   *
+   * @param targetSets by name, each one number per row
+   * @param ks support sizes. Default: `K_SCHEDULE`, as far as there are neurons
+   * @returns probes by target, then by k in the order given, and failures by target and k
+   * @throws ShapeError | EmptyDataError | NonFiniteError | SupportSizeError | OptionError for what concerns all alike
+   */
+  fitMany(
+    acts: ActivationSource,
+    targetSets: TargetSets,
+    ks?: readonly number[],
+    options?: Omit<FitRegressionOptions, "target">,
+  ): Promise<{ probes: FittedRegression[]; failures: RegressionFailure[] }>;
+
+  /**
+   * Reads what `toJSON` wrote, after `JSON.parse`.
+   * @throws FormatError naming the first field that is wrong
+   */
+  fromJSON(json: unknown): Promise<FittedRegression>;
 }
 
 /** A target that can be fitted. */
@@ -51,15 +106,36 @@ interface RankedTarget extends ReadTarget {
   readonly scores: Float64Array;
 }
 
-/**
- * Fits every target at every k.
- * @returns probes by target, then by k in the order given
- */
+/** {@link RegressionProbes.fit} */
+export async function fitRegression(
+  acts: ActivationSource,
+  targets: TargetsInput,
+  k: number,
+  options?: FitRegressionOptions,
+): Promise<FittedRegression> {
+  const [probe] = await fitRegressionPath(acts, targets, [k], options);
+  return probe;
+}
+
+/** {@link RegressionProbes.path} */
+export async function fitRegressionPath(
+  acts: ActivationSource,
+  targets: TargetsInput,
+  ks?: readonly number[],
+  options: FitRegressionOptions = {},
+): Promise<FittedRegression[]> {
+  const sets = { [options.target ?? "target"]: targets };
+  const { probes, failures } = await fitRegressions(acts, sets, ks, options);
+  if (failures.length > 0) throw failures[0].error;
+  return probes;
+}
+
+/** {@link RegressionProbes.fitMany} */
 export async function fitRegressions(
   acts: ActivationSource,
   targetSets: TargetSets,
-  ks: readonly number[] | undefined,
-  options: FitRegressionOptions,
+  ks?: readonly number[],
+  options: Omit<FitRegressionOptions, "target"> = {},
 ): Promise<{ probes: FittedRegression[]; failures: RegressionFailure[] }> {
   const { signal, onProgress } = options;
   regressionSettings(options);
@@ -127,6 +203,11 @@ export async function fitRegressions(
   } finally {
     data.close();
   }
+}
+
+/** {@link RegressionProbes.fromJSON} */
+export function readRegression(json: unknown): FittedRegression {
+  return new FittedRegression(regressionFromJson(json));
 }
 
 /** The probes of one target on the columns of its ranking. */

@@ -7,12 +7,7 @@ import { NonFiniteError, ShapeError } from "../errors.ts";
 import { evaluateRegression, type RegressionMetrics } from "../metrics/regression.ts";
 import type { ProbeProvenance } from "../probes/probe-record.ts";
 import type { RegressionSettings } from "./regression-options.ts";
-import {
-  regressionFromJson,
-  regressionToJson,
-  type RegressionJson,
-  type RegressionRecord,
-} from "./regression-record.ts";
+import { regressionToJson, type RegressionJson, type RegressionRecord } from "./regression-record.ts";
 import type { RegressionConvergence } from "./solution.ts";
 
 /**
@@ -146,14 +141,6 @@ export class FittedRegression implements RegressionRecord {
       "Give activations of the same hook point.",
     );
   }
-}
-
-/**
- * Reads what `toJSON` wrote.
- * @throws FormatError naming the first field that is wrong
- */
-export function readRegression(json: unknown): FittedRegression {
-  return new FittedRegression(regressionFromJson(json));
 }
 
 function score(
