@@ -22,9 +22,11 @@ export function readTarget(
   activationRows: number,
   rows: Uint32Array,
 ): Float64Array {
-  if (input.length !== activationRows) {
+  // JavaScript callers reach this without the types.
+  const length = (input as Partial<TargetsInput> | null | undefined)?.length ?? "no list of";
+  if (length !== activationRows) {
     throw new ShapeError(
-      `Target "${name}" has ${input.length} values for ${activationRows} rows.`,
+      `Target "${name}" has ${length} values for ${activationRows} rows.`,
       "Give one number per row.",
     );
   }

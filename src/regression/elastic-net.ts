@@ -3,6 +3,7 @@
  * min ‖y − Zw‖²/(2n) + λ₁‖w‖₁ + λ₂/2·‖w‖² with λ₁ = αρ, λ₂ = α(1 − ρ) (scikit-learn's `ElasticNet`).
  */
 import type { Pacer } from "../backends/cpu/pacer.ts";
+import { stepOnActive } from "./active-newton.ts";
 import { squaredNorm, type Design } from "./design.ts";
 import type { Solution, SolverOptions } from "./solution.ts";
 
@@ -10,7 +11,13 @@ import type { Solution, SolverOptions } from "./solution.ts";
 const ACTIVE_SWEEPS = 10;
 
 /** Sweeps over all coordinates, with those in between, before the residual is computed afresh. */
-const SWEEPS_PER_CHECK = 10;
+const SWEEPS_PER_CHECK = 3;
+
+/** Newton steps between two rounds of sweeps: each may only find that some coordinates are zero. */
+const NEWTON_STEPS = 5;
+
+/** Checks in a row without a better gap after which rounding must have set a floor. */
+const IDLE_CHECKS = 50;
 
 /** z_jᵀr, kept up to date while coordinates move: by the Gram matrix, or by the residual itself. */
 interface Correlations {
@@ -48,23 +55,27 @@ export async function fitElasticNet(
   const all = Uint32Array.from(w.keys());
   let iterations = 0;
   let best: Solution | undefined;
-  /** Checks in a row that did not halve the gap. */
   let idle = 0;
   for (;;) {
     const { correlations, residualSquare } = await state.refresh(w);
     const gap = dualityGap(w, correlations, residualSquare, l1, l2);
     const objective = residualSquare / 2 + l1 * absoluteSum(w) + (l2 / 2) * squaredNorm(w);
     const converged = gap <= target;
-    if (best && !(gap / n < best.convergence.dualityGap / 2)) idle++;
-    else idle = 0;
+    idle = best && !(gap / n < 0.99 * best.convergence.dualityGap) ? idle + 1 : 0;
     if (!best || gap / n < best.convergence.dualityGap) {
       best = {
         coefficients: w.slice(),
         convergence: { converged, iterations, objective: objective / n, dualityGap: gap / n },
       };
     }
-    // Progress may be slow for a while; at rounding's floor there is none.
-    if (converged || idle > 20 || iterations >= maxIterations) return best;
+    if (converged || idle > IDLE_CHECKS || iterations >= maxIterations) return best;
+    let q = correlations;
+    for (let s = 0; gram && s < NEWTON_STEPS && iterations > 0 && iterations < maxIterations; s++) {
+      const stepped = await stepOnActive(w, q, gram, l1, l2, pacer);
+      iterations++;
+      if (stepped !== "none") q = (await state.refresh(w)).correlations;
+      if (stepped !== "part") break;
+    }
     for (let sweep = 0; sweep < SWEEPS_PER_CHECK && iterations < maxIterations; sweep++) {
       const moved = await sweepOver(all, w, state, l1, l2, pacer);
       iterations++;

@@ -47,7 +47,7 @@ export interface RegressionOptions extends CallOptions {
   readonly seed?: number;
   /** Duality gap, over the objective of the empty probe, at which a fit has converged. Default 1e-14. */
   readonly tolerance?: number;
-  /** Steps at most: of refinement or conjugate gradients (ridge), sweeps over the coordinates (elastic net). Default 10,000. */
+  /** Steps at most: of refinement or conjugate gradients (ridge), sweeps and Newton steps (elastic net). Default 10,000. */
   readonly maxIterations?: number;
   /** Called as fits finish. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;

@@ -4,7 +4,7 @@
 export interface RegressionConvergence {
   /** The duality gap is at or below the tolerance times the objective of the empty probe. */
   readonly converged: boolean;
-  /** Steps of refinement or conjugate gradients (ridge), sweeps over the coordinates (elastic net). */
+  /** Steps of refinement or conjugate gradients (ridge), sweeps over the coordinates and Newton steps (elastic net). */
   readonly iterations: number;
   /** The objective's value. */
   readonly objective: number;

@@ -241,6 +241,38 @@ describe("certificates", () => {
     );
   });
 
+  it("elastic net: columns that repeat or nearly repeat each other, and more of them than rows", async () => {
+    const few = 60;
+    const base = randomActivations(31, few, 5).toFloat32();
+    const noise = normals(new Random(31, "copies"), few * 90);
+    const near = Float32Array.from(
+      { length: few * 90 },
+      (_, at) => base[Math.floor(at / 90) * 5 + (at % 5)] + (at % 90 < 10 ? 0 : 0.02 * noise[at]),
+    );
+    const copies = new Activations(near, [few, 90]);
+    const target = targetOf(copies, { 1: 1, 22: -0.7, 43: 0.4 }, 0.3);
+    for (const [alpha, l1Ratio] of [
+      [0.05, 1],
+      [0.002, 1],
+      [0.01, 0.9],
+      [1e-4, 0.5],
+    ]) {
+      const options = { penalty: "elastic-net", alpha, l1Ratio } as const;
+      const probe = await RegressionProbe.fit(copies, target, 90, options);
+      expect(probe.convergence, JSON.stringify(options)).toMatchObject({ converged: true });
+      // The optimum does not change when the columns without a coefficient are left out.
+      const kept = probe.support.filter((_, c) => probe.coefficients[c] !== 0);
+      const again = await RegressionProbe.fit(copies.gatherColumns(kept), target, kept.length, options);
+      const gaps = probe.convergence.dualityGap + again.convergence.dualityGap;
+      expectClose(
+        [again.convergence.objective],
+        [probe.convergence.objective],
+        gaps + 1e-14 * probe.convergence.objective,
+        "objective",
+      );
+    }
+  });
+
   it("a fit that is cut short says so, and its gap bounds what is left", async () => {
     const options = { penalty: "elastic-net", alpha: 0.01, l1Ratio: 0.5 } as const;
     const best = await RegressionProbe.fit(x, y, 12, options);
@@ -403,6 +435,7 @@ describe("what is refused", () => {
     ["a target that is infinite", y.map((value, i) => (i === 9 ? Infinity : value)), 1, {}, "non-finite"],
     ["a target too large to square", y.map((value) => 1e200 * value), 1, {}, "non-finite"],
     ["too few targets", y.subarray(1), 1, {}, "shape"],
+    ["no targets at all", undefined as unknown as Float64Array, 1, {}, "shape"],
     ["k = 0", y, 0, {}, "support-size"],
     ["k above the number of neurons", y, 13, {}, "support-size"],
     ["no rows", y, 1, { rows: [] }, "empty-data"],
