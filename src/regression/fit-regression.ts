@@ -190,13 +190,16 @@ export async function fitRegressions(
     const columns = await data.columns(neurons, { signal });
     const place = new Map(Array.from(neurons, (neuron, c) => [neuron, columns[c]]));
     const pacer = new Pacer(signal);
+    const widest = Math.max(0, ...sizes.filter((k) => k <= GRAM_LIMIT));
+    const shared = await sharedGram(ranked, widest, place, moments, transform, pacer);
     const probes: FittedRegression[] = [];
     const origin = provenanceOf(data, options);
     for (const target of ranked) {
       const support = Array.from(target.order, (j) => place.get(j)!);
-      const fits = await fitTarget(target, support, sizes, moments, transform, settings, pacer, (done) =>
-        onProgress?.(probes.length + done, ranked.length * sizes.length),
-      );
+      const design = designOf(target.order, support, moments, transform, pacer);
+      const gram = shared?.(target.order.subarray(0, widest)) ?? (await design.gram(widest));
+      const onDone = (done: number) => onProgress?.(probes.length + done, ranked.length * sizes.length);
+      const fits = await fitTarget(target, design, gram, sizes, moments, transform, settings, pacer, onDone);
       probes.push(...fits.map((record) => new FittedRegression({ ...record, provenance: origin })));
     }
     return { probes, failures };
@@ -210,10 +213,54 @@ export function readRegression(json: unknown): FittedRegression {
   return new FittedRegression(regressionFromJson(json));
 }
 
+/** The centred and scaled columns of some neurons. */
+function designOf(
+  neurons: Uint32Array,
+  columns: readonly Float32Array[],
+  moments: TargetMoments,
+  transform: ColumnTransform,
+  pacer: Pacer,
+): Design {
+  const mean = Float64Array.from(neurons, (j) => moments.mean[j]);
+  const scale = Float64Array.from(neurons, (j) => transform.scale[j]);
+  return new Design(columns, mean, scale, moments.count, pacer);
+}
+
+/**
+ * One Gram matrix for the supports of all targets, where that is less work than one for each: a function that picks a
+ * support's part of it. Its entries have the same bits as those of a matrix of that support alone.
+ */
+async function sharedGram(
+  ranked: readonly RankedTarget[],
+  widest: number,
+  columns: ReadonlyMap<number, Float32Array>,
+  moments: TargetMoments,
+  transform: ColumnTransform,
+  pacer: Pacer,
+): Promise<((support: Uint32Array) => Float64Array) | undefined> {
+  const union = new Set(ranked.flatMap(({ order }) => Array.from(order.subarray(0, widest))));
+  const size = union.size;
+  if (ranked.length < 2 || size > GRAM_LIMIT || size * size > ranked.length * widest * widest)
+    return undefined;
+  const neurons = Uint32Array.from(union).sort();
+  const values = Array.from(neurons, (j) => columns.get(j)!);
+  const gram = await designOf(neurons, values, moments, transform, pacer).gram(size);
+  const place = new Map(Array.from(neurons, (neuron, c) => [neuron, c]));
+  return (support) => {
+    const at = Array.from(support, (j) => place.get(j)!);
+    const out = new Float64Array(at.length * at.length);
+    for (const [r, from] of at.entries()) {
+      for (const [c, to] of at.entries()) out[r * at.length + c] = gram[from * size + to];
+    }
+    return out;
+  };
+}
+
 /** The probes of one target on the columns of its ranking. */
 async function fitTarget(
   { name, values, at, order, scores }: RankedTarget,
-  columns: readonly Float32Array[],
+  design: Design,
+  gram: Float64Array,
   sizes: readonly number[],
   moments: TargetMoments,
   transform: ColumnTransform,
@@ -221,15 +268,12 @@ async function fitTarget(
   pacer: Pacer,
   onDone: (done: number) => void,
 ): Promise<Omit<RegressionRecord, "provenance">[]> {
-  const n = values.length;
   const mean = Float64Array.from(order, (j) => moments.mean[j]);
   const center = Float64Array.from(order, (j) => transform.center[j]);
   const scale = Float64Array.from(order, (j) => transform.scale[j]);
-  const design = new Design(columns, mean, scale, n, pacer);
   const average = moments.targetMean[at];
   const y = values.map((value) => value - average);
-  const widest = Math.max(0, ...sizes.filter((k) => k <= GRAM_LIMIT));
-  const gram = await design.gram(widest);
+  const widest = Math.sqrt(gram.length);
   const records: Omit<RegressionRecord, "provenance">[] = [];
   for (const k of sizes) {
     const leading = k <= GRAM_LIMIT ? leadingBlock(gram, widest, k) : undefined;

@@ -95,6 +95,9 @@ describe("what a regression probe is fitted to", () => {
     ]);
     expect(probes.slice(2)).toEqual(await RegressionProbe.path(x, other, [2, 1], { rows, target: "other" }));
     expect(probes[0]).toEqual(await RegressionProbe.fit(x, y, 2, { rows, target: "y" }));
+    // Supports that overlap share a Gram matrix, to the bit.
+    const wide = await RegressionProbe.fitMany(x, { y, other }, [11], { rows });
+    expect(wide.probes[1]).toEqual(await RegressionProbe.fit(x, other, 11, { rows, target: "other" }));
   });
 
   it("rows that are not trained on have no influence, whatever they hold", async () => {
