@@ -185,6 +185,7 @@ export async function fitRegressions(
         });
       });
     }
+    if (ranked.length === 0) return { probes: [], failures };
     const transform = standardisation(settings.standardise, asOneClass(moments), 0);
     const neurons = Uint32Array.from(new Set(ranked.flatMap(({ order }) => Array.from(order)))).sort();
     const columns = await data.columns(neurons, { signal });

@@ -78,6 +78,8 @@ describe("what a regression probe is fitted to", () => {
         expect(await probe.evaluateOnDevice(resident, y, gpu, { rows: [1, 2, 3] })).toMatchObject({
           rows: 3,
         });
+        const mute = { ...options, backend: gpu, ranking: () => new Float64Array(12).fill(NaN) };
+        await expect(RegressionProbe.fit(resident, y, 3, mute)).rejects.toThrow(withCode("non-finite"));
         resident.dispose();
       }
     },
