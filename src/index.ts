@@ -101,6 +101,24 @@ export type {
 export type { FoldRows, StatisticsOptions, StudyOptions } from "./statistics/study.ts";
 export { splitFolds } from "./data/splits.ts";
 export type { Fold, FoldOptions } from "./data/splits.ts";
+export { MulticlassProbe } from "./probes/multiclass-probe.ts";
+export type { MulticlassJson, MulticlassProbes, UnfittedClass } from "./probes/fitted-multiclass.ts";
+export type { ClassMetrics, MulticlassMetricName, MulticlassMetrics } from "./metrics/multiclass.ts";
+export { RegressionProbe } from "./regression/regression-probe.ts";
+export type { RegressionFailure, RegressionProbes } from "./regression/fit-regression.ts";
+export type {
+  FitRegressionOptions,
+  RegressionOptions,
+  RegressionPenalty,
+  RegressionRankingName,
+  RegressionSettings,
+} from "./regression/regression-options.ts";
+export type { RegressionJson, RegressionRecord } from "./regression/regression-record.ts";
+export type { RegressionConvergence } from "./regression/solution.ts";
+export type { RegressionRankingFunction } from "./ranking/regression-ranking.ts";
+export type { RegressionMetricName, RegressionMetrics } from "./metrics/regression.ts";
+export type { TargetMoments } from "./data/target-moments.ts";
+export type { TargetSets, TargetsInput } from "./data/targets.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";

@@ -183,7 +183,7 @@ function positiveAmong(classes: readonly ClassValue[], positive: ClassValue): Cl
 }
 
 /** Distinct values, after checking that they are of one kind. */
-function classesOf(labels: LabelsInput): ClassValue[] {
+export function classesOf(labels: LabelsInput): ClassValue[] {
   const classes = [...new Set<ClassValue>(Array.from<ClassValue>(labels))];
   if (classes.length === 0) throw new EmptyDataError("There are no labels.", "Give one label per row.");
   const kinds = new Set<string>(classes.map((value) => typeof value));

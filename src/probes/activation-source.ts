@@ -152,7 +152,7 @@ class StreamedActivations implements OpenActivations {
     options: ClassMomentsOptions & { readonly observe?: BlockObserver | undefined } = {},
   ): Promise<ClassMoments> {
     const moments = emptyClassMoments(labels.features.length, this.neurons, options.squares ?? "class");
-    await this.#visit(options, async (block, start) => {
+    await visitBlocks(this.#source, options, async (block, start) => {
       const x = await this.#backend.upload(block, options);
       try {
         const part = await this.#backend.classMoments(x, labels.slice(start, start + block.rows), options);
@@ -167,7 +167,7 @@ class StreamedActivations implements OpenActivations {
 
   async columns(neurons: Uint32Array, options: CallOptions = {}): Promise<FitColumns> {
     const values = new Float32Array(this.rows * neurons.length);
-    await this.#visit(options, (block, start) => {
+    await visitBlocks(this.#source, options, (block, start) => {
       values.set(block.gatherColumns(neurons).toFloat32(), start * neurons.length);
     });
     const x = await this.#backend.upload(new Activations(values, [this.rows, neurons.length]), options);
@@ -178,29 +178,34 @@ class StreamedActivations implements OpenActivations {
   close(): void {
     for (const x of this.#held.splice(0)) x.dispose();
   }
+}
 
-  async #visit(
-    options: CallOptions,
-    use: (block: Activations, start: number) => Promise<void> | void,
-  ): Promise<void> {
-    let start = 0;
-    for await (const block of this.#source.blocks()) {
-      options.signal?.throwIfAborted();
-      if (block.neurons !== this.neurons || start + block.rows > this.rows) {
-        throw new ShapeError(
-          `A block of ${block.rows} × ${block.neurons} follows row ${start} of ${this.rows} × ${this.neurons}.`,
-          "Give blocks whose rows add up, with the same neurons in each.",
-        );
-      }
-      await use(block, start);
-      start += block.rows;
-    }
-    if (start !== this.rows) {
+/**
+ * Hands over the blocks of a source in turn, with the number of each block's first row.
+ * @throws ShapeError when the blocks do not add up to what the source promised
+ */
+export async function visitBlocks(
+  source: ActivationBlocks,
+  options: CallOptions,
+  use: (block: Activations, start: number) => Promise<void> | void,
+): Promise<void> {
+  let start = 0;
+  for await (const block of source.blocks()) {
+    options.signal?.throwIfAborted();
+    if (block.neurons !== source.neurons || start + block.rows > source.rows) {
       throw new ShapeError(
-        `The blocks held ${start} rows, and ${this.rows} were promised.`,
-        "Give as many rows as the source says, at every pass.",
+        `A block of ${block.rows} × ${block.neurons} follows row ${start} of ${source.rows} × ${source.neurons}.`,
+        "Give blocks whose rows add up, with the same neurons in each.",
       );
     }
+    await use(block, start);
+    start += block.rows;
+  }
+  if (start !== source.rows) {
+    throw new ShapeError(
+      `The blocks held ${start} rows, and ${source.rows} were promised.`,
+      "Give as many rows as the source says, at every pass.",
+    );
   }
 }
 
@@ -213,15 +218,15 @@ function assertBackend(backend: Backend): void {
   );
 }
 
-function isBlocks(source: ActivationSource): source is ActivationBlocks {
+export function isBlocks(source: ActivationSource): source is ActivationBlocks {
   return typeof (source as Partial<ActivationBlocks>).blocks === "function";
 }
 
-function isDevice(source: ActivationSource): source is DeviceActivations {
+export function isDevice(source: ActivationSource): source is DeviceActivations {
   const { read, dispose } = source as Partial<DeviceActivations>;
   return typeof read === "function" && typeof dispose === "function";
 }
 
-function isForeign(source: ActivationSource): source is ForeignActivations {
+export function isForeign(source: ActivationSource): source is ForeignActivations {
   return typeof (source as Partial<ForeignActivations>).buffer?.destroy === "function";
 }

@@ -2,7 +2,7 @@
 import type { Convergence } from "../backends/backend.ts";
 import type { ClassValue } from "../data/labels.ts";
 import { STANDARDISATIONS } from "../data/standardisation.ts";
-import { FormatError } from "../errors.ts";
+import { above, bad, finite, flag, list, object, oneOf, share, text, whole } from "./json-fields.ts";
 import type { ProbeSettings } from "./probe-options.ts";
 
 /** Where a probe came from. */
@@ -82,7 +82,7 @@ export function recordFromJson(json: unknown): ProbeRecord {
     scale,
     convergence: convergence(top["convergence"]),
     options: settings(top["options"]),
-    provenance: provenance(top["provenance"]),
+    provenance: provenanceFromJson(top["provenance"]),
   };
 }
 
@@ -117,7 +117,8 @@ function settings(json: unknown): ProbeSettings {
   };
 }
 
-function provenance(json: unknown): ProbeProvenance {
+/** Reads the provenance of a record. */
+export function provenanceFromJson(json: unknown): ProbeProvenance {
   const p = object(json, "provenance");
   const optional = (name: "model" | "hookPoint" | "aggregation") =>
     p[name] === undefined ? {} : { [name]: text(p[name], `provenance.${name}`) };
@@ -127,64 +128,4 @@ function provenance(json: unknown): ProbeProvenance {
     ...optional("hookPoint"),
     ...optional("aggregation"),
   };
-}
-
-function bad(name: string, what: string): FormatError {
-  return new FormatError(
-    `Not a probe: ${name} ${what}.`,
-    "Give what toJSON() returned, from the same major version.",
-  );
-}
-
-function object(value: unknown, name: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw bad(name, "is not an object");
-  }
-  return value as Record<string, unknown>;
-}
-
-function list<T>(value: unknown, name: string, read: (item: unknown, name: string) => T): T[] {
-  if (!Array.isArray(value)) throw bad(name, "is not a list");
-  return value.map((item, at) => read(item, `${name}[${at}]`));
-}
-
-function finite(value: unknown, name: string): number {
-  if (typeof value !== "number" || !Number.isFinite(value)) throw bad(name, "is not a finite number");
-  return value;
-}
-
-function above(value: unknown, name: string): number {
-  const number = finite(value, name);
-  if (!(number > 0)) throw bad(name, "is not above 0");
-  return number;
-}
-
-function share(value: unknown, name: string): number {
-  const number = above(value, name);
-  if (number > 1) throw bad(name, "is above 1");
-  return number;
-}
-
-function whole(value: unknown, name: string, least: number, most = Number.MAX_SAFE_INTEGER): number {
-  const number = finite(value, name);
-  if (!Number.isInteger(number) || number < least || number > most) {
-    throw bad(name, `is not a whole number from ${least} to ${most}`);
-  }
-  return number;
-}
-
-function flag(value: unknown, name: string): boolean {
-  if (typeof value !== "boolean") throw bad(name, "is not true or false");
-  return value;
-}
-
-function text(value: unknown, name: string): string {
-  if (typeof value !== "string") throw bad(name, "is not text");
-  return value;
-}
-
-function oneOf<T extends string>(value: unknown, name: string, allowed: readonly T[]): T {
-  const found = allowed.find((option) => option === value);
-  if (found === undefined) throw bad(name, `is not one of ${allowed.join(", ")}`);
-  return found;
 }

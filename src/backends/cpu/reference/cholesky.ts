@@ -7,30 +7,35 @@
  */
 export function choleskyFactor(a: Float64Array, m: number): number {
   let raised = 0;
-  for (let r = 0; r < m; r++) {
-    const row = r * m;
-    for (let c = 0; c < r; c++) {
-      const other = c * m;
-      let even = 0;
-      let odd = 0;
-      let p = 0;
-      for (; p + 1 < c; p += 2) {
-        even += a[row + p] * a[other + p];
-        odd += a[row + p + 1] * a[other + p + 1];
-      }
-      if (p < c) even += a[row + p] * a[other + p];
-      a[row + c] = (a[row + c] - (even + odd)) / a[other + c];
+  for (let r = 0; r < m; r++) if (choleskyRow(a, m, r)) raised++;
+  return raised;
+}
+
+/**
+ * Row r of {@link choleskyFactor}, once those above it are done: for callers that pause between rows.
+ * @returns whether the pivot was raised
+ */
+export function choleskyRow(a: Float64Array, m: number, r: number): boolean {
+  const row = r * m;
+  for (let c = 0; c < r; c++) {
+    const other = c * m;
+    let even = 0;
+    let odd = 0;
+    let p = 0;
+    for (; p + 1 < c; p += 2) {
+      even += a[row + p] * a[other + p];
+      odd += a[row + p + 1] * a[other + p + 1];
     }
-    const diagonal = a[row + r];
-    let pivot = diagonal;
-    for (let p = 0; p < r; p++) pivot -= a[row + p] * a[row + p];
-    const least = m * Number.EPSILON * Math.max(diagonal, Number.MIN_VALUE / Number.EPSILON);
-    if (!(pivot > least)) {
-      pivot = Math.max(least, Number.MIN_VALUE);
-      raised++;
-    }
-    a[row + r] = Math.sqrt(pivot);
+    if (p < c) even += a[row + p] * a[other + p];
+    a[row + c] = (a[row + c] - (even + odd)) / a[other + c];
   }
+  const diagonal = a[row + r];
+  let pivot = diagonal;
+  for (let p = 0; p < r; p++) pivot -= a[row + p] * a[row + p];
+  const least = m * Number.EPSILON * Math.max(diagonal, Number.MIN_VALUE / Number.EPSILON);
+  const raised = !(pivot > least);
+  if (raised) pivot = Math.max(least, Number.MIN_VALUE);
+  a[row + r] = Math.sqrt(pivot);
   return raised;
 }
 
