@@ -36,7 +36,7 @@ export async function captureClassMoments(
 }
 
 /** Sees the activations of every batch, on the host, with their first row. */
-export type BatchObserver = (point: HookPoint, block: Activations, firstRow: number) => void;
+export type BatchObserver = (point: HookPoint, block: Activations, firstRow: number) => Promise<void>;
 
 /** {@link captureClassMoments}, with someone to look on. */
 export async function observeClassMoments(
@@ -64,7 +64,7 @@ export async function observeClassMoments(
   await visitBatches(model, rows, [...moments.keys()], options, async (point, x, batch) => {
     const part = labels.slice(batch.firstRow, batch.firstRow + batch.rows);
     mergeClassMoments(moments.get(point)!, await model.backend.classMoments(x, part, { signal, squares }));
-    observe?.(point, await x.read({ signal }), batch.firstRow);
+    await observe?.(point, await x.read({ signal }), batch.firstRow);
   });
   return moments;
 }
