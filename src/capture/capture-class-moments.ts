@@ -21,7 +21,7 @@ import { tokenRows, visitBatches, type CaptureInput, type PassOptions } from "./
  * @param labels one per output row, the rows being those of `captureActivations` with the same options; see
  * `TokenRows.labelRows` for labels of whole texts. Unlabelled rows are left out of a feature's moments
  * @param options with `squares`: which sums of squares to keep. Default `"within"`, all that the library's rankings and
- * standardisation read; a ranking function of your own may need `"class"`
+ * standardisation read; Welch's t and functions of your own may need `"class"`
  * @throws ShapeError when the labels do not match the rows
  * @throws what `captureActivations` throws
  */
