@@ -27,7 +27,7 @@ export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
 export { rankActivations } from "./probes/rank-activations.ts";
-export type { RankActivationsOptions } from "./probes/rank-activations.ts";
+export type { RankActivationsOptions } from "./probes/rank-source.ts";
 export type {
   ColumnRankingName,
   MomentRankingFunction,

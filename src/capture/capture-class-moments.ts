@@ -21,7 +21,7 @@ import { tokenRows, visitBatches, type CaptureInput, type PassOptions } from "./
  * @param labels one per output row, the rows being those of `captureActivations` with the same options; see
  * `TokenRows.labelRows` for labels of whole texts. Unlabelled rows are left out of a feature's moments
  * @param options with `squares`: which sums of squares to keep. Default `"within"`, all that the library's rankings and
- * standardisation read; a ranking function of your own may need `"class"`
+ * standardisation read; Welch's t and functions of your own may need `"class"`
  * @throws ShapeError when the labels do not match the rows
  * @throws what `captureActivations` throws
  */
@@ -36,7 +36,7 @@ export async function captureClassMoments(
 }
 
 /** Sees the activations of every batch, on the host, with their first row. */
-export type BatchObserver = (point: HookPoint, block: Activations, firstRow: number) => void;
+export type BatchObserver = (point: HookPoint, block: Activations, firstRow: number) => Promise<void>;
 
 /** {@link captureClassMoments}, with someone to look on. */
 export async function observeClassMoments(
@@ -64,7 +64,7 @@ export async function observeClassMoments(
   await visitBatches(model, rows, [...moments.keys()], options, async (point, x, batch) => {
     const part = labels.slice(batch.firstRow, batch.firstRow + batch.rows);
     mergeClassMoments(moments.get(point)!, await model.backend.classMoments(x, part, { signal, squares }));
-    observe?.(point, await x.read({ signal }), batch.firstRow);
+    await observe?.(point, await x.read({ signal }), batch.firstRow);
   });
   return moments;
 }

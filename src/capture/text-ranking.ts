@@ -10,7 +10,7 @@ import type { ColumnSource } from "../probes/column-access.ts";
 import type { NeuronScores } from "../probes/fit-supports.ts";
 import type { ProbeOptions } from "../probes/probe-options.ts";
 import { rankColumns } from "../probes/rank-source.ts";
-import { HistogramInformation } from "../ranking/histogram-information.ts";
+import { countBlock, HistogramInformation } from "../ranking/histogram-information.ts";
 import { eligibleNeurons, resolveRanking, type ResolvedRanking } from "../ranking/ranking.ts";
 import type { BatchObserver } from "./capture-class-moments.ts";
 import { captureColumns } from "./capture-columns.ts";
@@ -57,16 +57,13 @@ export class TextRanking {
     const histograms = this.#histograms;
     if (!histograms) return undefined;
     const { labels } = this.#texts;
-    return (point, block, firstRow) => {
+    return async (point, block, firstRow) => {
       let byFeature = histograms.get(point);
       if (!byFeature) {
         byFeature = labels.features.map(() => new HistogramInformation(block.neurons));
         histograms.set(point, byFeature);
       }
-      const values = block.toFloat32();
-      for (const [f, histogram] of byFeature.entries()) {
-        histogram.add(values, labels.of(f).subarray(firstRow, firstRow + block.rows));
-      }
+      await countBlock(byFeature, block, labels, firstRow, this.#options.signal);
     };
   }
 

@@ -7,7 +7,7 @@ import { OptionError, ShapeError } from "../errors.ts";
 /**
  * Which sums of squares are computed beside the means:
  * - `"class"`: of each class about its own mean, and with them those within the classes (Welch's t needs these)
- * - `"within"`: Σ over both classes of the squares about the class's own mean: all that the library's rankings and
+ * - `"within"`: Σ over both classes of the squares about the class's own mean: all that the library's other rankings and
  *   standardisation need, and for many features a third of the work
  * - `"none"`: means alone
  */

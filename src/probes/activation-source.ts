@@ -45,7 +45,7 @@ export interface FitColumns {
 }
 
 /** Sees blocks of rows as they pass by. */
-export type BlockObserver = (block: Activations, start: number) => void | Promise<void>;
+export type BlockObserver = (block: Activations, start: number) => Promise<void>;
 
 /** A source placed on a backend. Call `close()` when done. */
 export interface OpenActivations {

@@ -1,22 +1,10 @@
 /** Every neuron ranked, from activations and labels in one call. */
-import type { Backend, CallOptions } from "../backends/backend.ts";
-import type { RowSelection } from "../data/labels.ts";
-import type { Ranking, RankingOptions } from "../ranking/ranking.ts";
+import { LabelMatrix, readLabelSets } from "../data/labels.ts";
+import type { Ranking } from "../ranking/ranking.ts";
 import type { ActivationSource } from "./activation-source.ts";
 import type { ProbeFailure } from "./fit-supports.ts";
+import type { RankActivationsOptions } from "./rank-source.ts";
 import type { ProbeLabelSets } from "./sparse-probe.ts";
-
-export interface RankActivationsOptions extends RankingOptions, CallOptions {
-  /** Where to compute. Default: a cpu backend on one thread; pass `await createBackend("cpu")` for all cores. */
-  readonly backend?: Backend;
-  /** Rows to rank by, each once; all others have no influence at all. Default: every row. */
-  readonly rows?: RowSelection;
-  /**
-   * Called as a ranking that reads values goes on: with neurons done and in all; with features where all neurons are fitted
-   * together, and with rows where one pass over blocks is enough.
-   */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-}
 
 /**
  * Ranks the neurons of every feature, by any ranking.
@@ -35,6 +23,8 @@ export async function rankActivations(
   labelSets: ProbeLabelSets,
   options: RankActivationsOptions = {},
 ): Promise<{ rankings: Ranking[]; failures: Omit<ProbeFailure, "k">[] }> {
+  const sets =
+    labelSets instanceof LabelMatrix ? { labels: labelSets, failures: [] } : readLabelSets(labelSets);
   const { rankSets } = await import("./rank-source.ts");
-  return rankSets(acts, labelSets, options);
+  return rankSets(acts, sets, options);
 }

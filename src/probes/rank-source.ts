@@ -3,10 +3,10 @@ import type { Backend, CallOptions } from "../backends/backend.ts";
 import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
-import { LabelMatrix, readLabelSets, UNLABELLED } from "../data/labels.ts";
+import { UNLABELLED, type LabelMatrix, type LabelSets, type RowSelection } from "../data/labels.ts";
 import { standardisation } from "../data/standardisation.ts";
 import { OptionError, ShapeError } from "../errors.ts";
-import { HistogramInformation } from "../ranking/histogram-information.ts";
+import { countBlock, HistogramInformation } from "../ranking/histogram-information.ts";
 import { fitLinearSvm } from "../ranking/linear-svm.ts";
 import { ClassInformation } from "../ranking/mutual-information.ts";
 import {
@@ -17,14 +17,13 @@ import {
   scoreNeurons,
   strongestOf,
   type Ranking,
+  type RankingOptions,
   type ResolvedRanking,
 } from "../ranking/ranking.ts";
 import { openActivations, type ActivationSource, type OpenActivations } from "./activation-source.ts";
 import { ColumnAccess, type ColumnSource } from "./column-access.ts";
 import { assertUsable, featureError, type NeuronScores, type ProbeFailure } from "./fit-supports.ts";
 import { momentSquares, probeSettings, type ProbeOptions } from "./probe-options.ts";
-import type { RankActivationsOptions } from "./rank-activations.ts";
-import type { ProbeLabelSets } from "./sparse-probe.ts";
 import type { TrainingData } from "./training-data.ts";
 
 export interface RankSourceOptions
@@ -44,29 +43,39 @@ const L1_ITERATIONS = 1000;
 const SVM_TOLERANCE = 1e-4;
 const SVM_EPOCHS = 5000;
 
+export interface RankActivationsOptions extends RankingOptions, CallOptions {
+  /** Where to compute. Default: a cpu backend on one thread; pass `await createBackend("cpu")` for all cores. */
+  readonly backend?: Backend;
+  /** Rows to rank by, each once; all others have no influence at all. Default: every row. */
+  readonly rows?: RowSelection;
+  /**
+   * Called as a ranking that reads values goes on: with neurons done and in all; with features where all neurons are fitted
+   * together, and with rows where one pass over blocks is enough.
+   */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
 /** The work of `rankActivations`, where its promises are written. */
 export async function rankSets(
   acts: ActivationSource,
-  labelSets: ProbeLabelSets,
+  sets: Pick<LabelSets, "labels" | "failures">,
   options: RankActivationsOptions,
 ): Promise<{ rankings: Ranking[]; failures: Omit<ProbeFailure, "k">[] }> {
   probeSettings(options);
   const { signal, rows, backend = createCpuBackend() } = options;
   signal?.throwIfAborted();
-  const read =
-    labelSets instanceof LabelMatrix ? { labels: labelSets, failures: [] } : readLabelSets(labelSets);
   const source = await openActivations(acts, backend, { signal });
   try {
-    const failures: Omit<ProbeFailure, "k">[] = [...read.failures];
+    const failures: Omit<ProbeFailure, "k">[] = [...sets.failures];
     const rankings: Ranking[] = [];
-    if (read.labels.features.length === 0) return { rankings, failures };
-    if (read.labels.rows !== source.rows) {
+    if (sets.labels.features.length === 0) return { rankings, failures };
+    if (sets.labels.rows !== source.rows) {
       throw new ShapeError(
-        `There are ${read.labels.rows} labels for ${source.rows} rows.`,
+        `There are ${sets.labels.rows} labels for ${source.rows} rows.`,
         "Give one label per row.",
       );
     }
-    const labels = rows ? read.labels.restrictedTo(rows) : read.labels;
+    const labels = rows ? sets.labels.restrictedTo(rows) : sets.labels;
     const { ranked } = await rankSource(backend, source, labels, { standardise: "none", ...options });
     for (const one of ranked) {
       if (one.error) failures.push({ feature: one.name, error: one.error });
@@ -97,11 +106,8 @@ export async function rankSource(
     signal,
     squares,
     observe: histograms
-      ? (block, start) => {
-          const values = block.toFloat32();
-          for (const [f, histogram] of histograms.entries()) {
-            histogram.add(values, labels.of(f).subarray(start, start + block.rows));
-          }
+      ? async (block, start) => {
+          await countBlock(histograms, block, labels, start, signal);
           options.onProgress?.(start + block.rows, source.rows);
         }
       : undefined,

@@ -2,7 +2,9 @@
  * Mutual information of every neuron with a class, from histograms that one pass over the rows fills: what can be had when
  * activations stream by and are not kept.
  */
-import { UNLABELLED } from "../data/labels.ts";
+import { Pacer } from "../backends/cpu/pacer.ts";
+import type { Activations } from "../data/activations.ts";
+import { UNLABELLED, type LabelMatrix } from "../data/labels.ts";
 
 /** Labelled rows that place the bins. */
 const PILOT = 256;
@@ -119,6 +121,30 @@ export class HistogramInformation {
       const bin = Math.min((bits[j] - ONE) >> SHIFT, SIDE - 1);
       const place = row[j] < this.#centre[j] ? SIDE - 1 - bin : SIDE + bin;
       counts[(2 * j + label) * BINS + place]++;
+    }
+  }
+}
+
+/** Values that are counted before the event loop may have a turn. */
+const STEP_VALUES = 2 ** 20;
+
+/** Counts a block of rows for every feature, and lets the event loop turn meanwhile. */
+export async function countBlock(
+  histograms: readonly HistogramInformation[],
+  block: Activations,
+  labels: LabelMatrix,
+  firstRow: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const pacer = new Pacer(signal);
+  const values = block.toFloat32();
+  const d = block.neurons;
+  const step = Math.max(1, Math.floor(STEP_VALUES / d));
+  for (const [f, histogram] of histograms.entries()) {
+    const y = labels.of(f).subarray(firstRow, firstRow + block.rows);
+    for (let row = 0; row < block.rows; row += step) {
+      histogram.add(values.subarray(row * d, (row + step) * d), y.subarray(row, row + step));
+      if (pacer.due) await pacer.turn();
     }
   }
 }

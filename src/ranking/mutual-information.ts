@@ -63,8 +63,7 @@ export class ClassInformation {
   /** @throws EmptyDataError | OptionError */
   constructor(labels: Uint8Array, neighbours = 3) {
     assertNeighbours(neighbours);
-    const rowsOf = (label: number) => Uint32Array.from(labels.keys()).filter((i) => labels[i] === label);
-    this.#rows = [rowsOf(0), rowsOf(1)];
+    this.#rows = [rowsLabelled(labels, 0), rowsLabelled(labels, 1)];
     this.#length = labels.length;
     this.#neighbours = neighbours;
     const [n0, n1] = this.#rows.map((rows) => rows.length);
@@ -281,6 +280,13 @@ function noiseScale(parts: readonly Float64Array[]): number {
   let squares = 0;
   for (const values of parts) for (let i = 0; i < values.length; i++) squares += (values[i] - mean) ** 2;
   return Math.max(Math.sqrt(squares / n), magnitude / n);
+}
+
+function rowsLabelled(labels: Uint8Array, label: number): Uint32Array {
+  const rows = new Uint32Array(labels.length);
+  let count = 0;
+  for (let i = 0; i < labels.length; i++) if (labels[i] === label) rows[count++] = i;
+  return rows.slice(0, count);
 }
 
 function assertNeighbours(neighbours: number): void {

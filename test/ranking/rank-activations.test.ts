@@ -312,50 +312,47 @@ describe("rankActivations", () => {
     await expect(rank(x, y.subarray(1))).rejects.toMatchObject({ code: "shape" });
   });
 
-  it.each(COLUMN_RANKINGS)(
-    "%s stops when asked to, lets the event loop turn, and frees what it holds",
-    async (ranking) => {
-      const x = randomActivations(14, 3000, 150);
-      const y = randomLabels(14, x, 2);
-      const inner = createCpuBackend();
-      let held = 0;
-      const backend: Backend = {
-        ...bound(inner),
-        upload: async (activations, options) => {
-          const placed = await inner.upload(activations, options);
-          held++;
-          let gone = false;
-          return Object.assign(placed, {
-            dispose: () => {
-              if (!gone) held--;
-              gone = true;
-            },
-          });
-        },
-      };
-      const reason = new Error("enough");
-      await expect(
-        rankActivations(x, y, { ranking, backend, signal: AbortSignal.abort(reason) }),
-      ).rejects.toBe(reason);
-      const controller = new AbortController();
-      let done = 0;
-      const call = rankActivations(inBlocks(x, 1000), y, {
-        ranking,
-        backend,
-        prefilter: 120,
-        signal: controller.signal,
-        onProgress: (now) => {
-          done = now;
-          controller.abort(reason);
-        },
-      });
-      await expect(call).rejects.toBe(reason);
-      expect(held).toBe(0);
-      expect(done).toBeGreaterThan(0);
-      await rankActivations(x, y, { ranking, backend, prefilter: 5 });
-      expect(held).toBe(0);
-    },
-  );
+  it.each(COLUMN_RANKINGS)("%s stops when asked to, and frees what it holds", async (ranking) => {
+    const x = randomActivations(14, 3000, 150);
+    const y = randomLabels(14, x, 2);
+    const inner = createCpuBackend();
+    let held = 0;
+    const backend: Backend = {
+      ...bound(inner),
+      upload: async (activations, options) => {
+        const placed = await inner.upload(activations, options);
+        held++;
+        let gone = false;
+        return Object.assign(placed, {
+          dispose: () => {
+            if (!gone) held--;
+            gone = true;
+          },
+        });
+      },
+    };
+    const reason = new Error("enough");
+    await expect(rankActivations(x, y, { ranking, backend, signal: AbortSignal.abort(reason) })).rejects.toBe(
+      reason,
+    );
+    const controller = new AbortController();
+    let done = 0;
+    const call = rankActivations(inBlocks(x, 1000), y, {
+      ranking,
+      backend,
+      prefilter: 120,
+      signal: controller.signal,
+      onProgress: (now) => {
+        done = now;
+        controller.abort(reason);
+      },
+    });
+    await expect(call).rejects.toBe(reason);
+    expect(held).toBe(0);
+    expect(done).toBeGreaterThan(0);
+    await rankActivations(x, y, { ranking, backend, prefilter: 5 });
+    expect(held).toBe(0);
+  });
 });
 
 describe("on the GPU", () => {
