@@ -395,7 +395,7 @@ describe.each(Object.entries(IMPLEMENTATIONS))("%s backend", (_, { open, unit, c
       }
     });
 
-    it.each([0.99, 0.5, 0.05])("satisfy the elastic net's conditions, l1Ratio %f", async (l1Ratio) => {
+    it.each([0.99, 0.5, 0.05])("satisfy the elastic net's conditions, l1Ratio %s", async (l1Ratio) => {
       const x = randomActivations(36, 110, 70);
       const labels = randomLabels(36, x, 1, 0.1);
       const device = await backend.upload(x);
