@@ -101,6 +101,7 @@ export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<Se
     const neurons = candidateNeurons(chunk);
     const { columns, host } = await HostColumns.gather(source, backend, neurons, { signal });
     for (const C of Cs) {
+      if (pacer.due) await pacer.turn();
       const before = finished;
       const probes = await SparseProbe.fitSupports(backend, columns, named, chunk, moments, origin, {
         ...options,
