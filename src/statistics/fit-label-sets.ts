@@ -6,15 +6,11 @@ import { Pacer } from "../backends/cpu/pacer.ts";
 import { LabelMatrix } from "../data/labels.ts";
 import type { SparseProbeError } from "../errors.ts";
 import { evaluateBinary, type Metrics } from "../metrics/evaluate.ts";
-import {
-  candidateNeurons,
-  selectSupports,
-  type ProbeOrigin,
-  type SelectedSupport,
-} from "../probes/fit-supports.ts";
+import { candidateNeurons, type ProbeOrigin, type SelectedSupport } from "../probes/fit-supports.ts";
 import { momentSquares, type ProbeOptions } from "../probes/probe-options.ts";
 import { SparseProbe } from "../probes/sparse-probe.ts";
 import { HostColumns, probabilities } from "./host-columns.ts";
+import { selectNeurons } from "./select-neurons.ts";
 import type { Study } from "./study.ts";
 
 /** Bytes of class moments that are held at once. */
@@ -76,10 +72,13 @@ export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<Se
   const { sets, ks, Cs, options, visit, done } = fits;
   const { signal } = options;
   const labels = labelSets(sets, source.rows);
-  const moments = await source.classMoments(labels, { signal, squares: momentSquares(options) });
-  const { supports, failures } = fits.supports
-    ? { supports: fits.supports, failures: [] }
-    : await Promise.resolve(selectSupports(moments, labels, ks, options));
+  const { moments, supports, failures } = fits.supports
+    ? {
+        moments: await source.classMoments(labels, { signal, squares: momentSquares(options) }),
+        supports: fits.supports,
+        failures: [],
+      }
+    : await selectNeurons(study, labels, ks, options);
   const { model, hookPoint, aggregation } = source.provenance;
   const origin: ProbeOrigin = {
     backend: backend.info.kind,

@@ -4,14 +4,14 @@ import { Pacer } from "../backends/cpu/pacer.ts";
 import { UNLABELLED } from "../data/labels.ts";
 import { OptionError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
-import { selectSupports } from "../probes/fit-supports.ts";
-import { momentSquares, probeSettings } from "../probes/probe-options.ts";
+import { probeSettings } from "../probes/probe-options.ts";
 import type { ProbeLabels } from "../probes/sparse-probe.ts";
 import { Random } from "../random.ts";
 import { assertSupportSizes, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
 import { mean } from "./compare-metrics.ts";
 import { labelSets, setsPerPass } from "./fit-label-sets.ts";
 import { normalQuantile } from "./normal-distribution.ts";
+import { selectNeurons } from "./select-neurons.ts";
 import { assertCount, Study, type StudyOptions } from "./study.ts";
 
 export interface SupportStabilityOptions extends StudyOptions {
@@ -77,11 +77,13 @@ export async function runSupportStability(
     const d = source.neurons;
     assertSupportSizes(ks, d);
     const k = Math.max(...ks);
-    const squares = momentSquares({ ranking, standardise: "none" });
     const longest = async (sets: readonly Uint8Array[]): Promise<Uint32Array[]> => {
       const matrix = labelSets(sets, study.labels.rows);
-      const moments = await source.classMoments(matrix, { signal, squares });
-      const { supports, failures } = await Promise.resolve(selectSupports(moments, matrix, [k], { ranking }));
+      const { supports, failures } = await selectNeurons(study, matrix, [k], {
+        ranking,
+        standardise: "none",
+        signal,
+      });
       if (failures.length > 0) throw failures[0].error;
       return supports.map(({ neurons }) => neurons);
     };
