@@ -90,6 +90,7 @@ export async function runBootstrap(
   }
   const pacer = new Pacer(signal);
   const estimate = evaluateBinary(labels, scores, probabilities);
+  if (pacer.due) await pacer.turn();
   const unitOf = groups ? groupNumbers(groups) : Uint32Array.from({ length: labels.length }, (_, i) => i);
   const units = unitOf.reduce((most, unit) => Math.max(most, unit + 1), 0);
   const weighted = new WeightedMetrics(labels, scores, probabilities, unitOf);

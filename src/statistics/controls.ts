@@ -115,12 +115,14 @@ export async function runProbeControls(
     let finished = 0;
     const fit = async (
       sets: readonly Uint8Array[],
+      first: number,
       visit: (fitted: SetProbe, metrics: Metrics) => void,
       supports?: readonly SelectedSupport[],
     ): Promise<SetFailure[]> => {
       const before = finished;
       const failures = await fitLabelSets(study, {
         sets,
+        first,
         ks,
         Cs: [C],
         supports,
@@ -135,7 +137,7 @@ export async function runProbeControls(
     };
 
     const probes: { probe: SparseProbe; metrics: Metrics }[] = [];
-    const [unfit] = await fit([y], ({ probe }, metrics) => {
+    const [unfit] = await fit([y], 0, ({ probe }, metrics) => {
       probes.push({ probe, metrics });
     });
     if (unfit as SetFailure | undefined) throw unfit.error;
@@ -158,7 +160,7 @@ export async function runProbeControls(
       const shuffled = numbers.map((draw) =>
         permuter.permute(new Random(study.seed, `shuffled labels ${draw}`)),
       );
-      const failures = await fit(shuffled, (fitted, metrics) => {
+      const failures = await fit(shuffled, 1 + first, (fitted, metrics) => {
         keep("shuffled-labels", first + fitted.set, fitted, metrics);
       });
       // A ranking of the caller's own may have no score for some labels.
@@ -168,6 +170,7 @@ export async function runProbeControls(
       const supports = numbers.flatMap((draw) => randomSupports(study.seed, draw, d, ks));
       await fit(
         [y],
+        0,
         (fitted, metrics) => {
           keep("random-support", first + Math.floor(fitted.at / ks.length), fitted, metrics);
         },

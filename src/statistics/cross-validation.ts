@@ -86,6 +86,7 @@ export async function runCrossValidation(
       const some = folds.slice(first, first + batch);
       const failures = await fitLabelSets(study, {
         sets: some.map(({ train }) => labelsOf(study.y, train)),
+        first,
         ks,
         Cs,
         options,

@@ -50,6 +50,8 @@ export interface SetFailure {
 export interface LabelSetFits {
   /** Rows labelled 0 or 1 that choose and fit; all others `UNLABELLED`. */
   readonly sets: readonly Uint8Array[];
+  /** Number of the first of them among all that a call looks at: rankings that draw are keyed by it. Default 0. */
+  readonly first?: number | undefined;
   readonly ks: readonly number[];
   readonly Cs: readonly number[];
   /** Supports to fit in place of those that a ranking chooses. */
@@ -69,9 +71,9 @@ export interface LabelSetFits {
  */
 export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<SetFailure[]> {
   const { source, backend } = study;
-  const { sets, ks, Cs, options, visit, done } = fits;
+  const { sets, first: number = 0, ks, Cs, options, visit, done } = fits;
   const { signal } = options;
-  const labels = labelSets(sets, source.rows);
+  const labels = labelSets(sets, source.rows, number);
   const { moments, supports, failures } = fits.supports
     ? {
         moments: await source.classMoments(labels, { signal, squares: momentSquares(options) }),
@@ -100,6 +102,7 @@ export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<Se
     const neurons = candidateNeurons(chunk);
     const { columns, host } = await HostColumns.gather(source, backend, neurons, { signal });
     for (const C of Cs) {
+      if (pacer.due) await pacer.turn();
       const before = finished;
       const probes = await SparseProbe.fitSupports(backend, columns, named, chunk, moments, origin, {
         ...options,
@@ -117,7 +120,7 @@ export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<Se
     // What a streaming source gathered is held no longer than it is read.
     if (columns.neurons) columns.x.dispose();
   }
-  return failures.map(({ feature, k, error }) => ({ set: Number(feature), k, error }));
+  return failures.map(({ feature, k, error }) => ({ set: Number(feature) - number, k, error }));
 }
 
 /** Supports in order, as many at a time as have columns that fit in memory. */
@@ -139,11 +142,11 @@ function* supportChunks(supports: readonly SelectedSupport[], rows: number): Gen
 }
 
 /** Label sets under one matrix, named by their number. */
-export function labelSets(sets: readonly Uint8Array[], rows: number): LabelMatrix {
+export function labelSets(sets: readonly Uint8Array[], rows: number, first = 0): LabelMatrix {
   const values = new Uint8Array(sets.length * rows);
   for (const [s, set] of sets.entries()) values.set(set, s * rows);
   return new LabelMatrix(
-    sets.map((_, s) => String(s)),
+    sets.map((_, s) => String(first + s)),
     rows,
     values,
   );

@@ -1,5 +1,6 @@
 /** Does a whole probe, selection and all, do better than on permuted labels; the work of `permutationTestScore`. */
 import { deepFreeze } from "./deep-freeze.ts";
+import { Pacer } from "../backends/cpu/pacer.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { OneClassError } from "../errors.ts";
 import type { MetricName } from "../metrics/evaluate.ts";
@@ -66,19 +67,21 @@ export async function runPermutationTestScore(
     const runs = draws.count + 1;
     const scores: (number | null)[] = [];
     const reasons = new Map<number, string>();
+    const pacer = new Pacer(signal);
     const perPass = Math.max(1, Math.floor(setsPerPass(study.source.neurons) / folds.length));
     for (let first = 0; first < runs; first += perPass) {
       // Run 0 has the labels as they are.
-      const ys = Array.from({ length: Math.min(perPass, runs - first) }, (_, r) =>
-        first + r === 0 ? study.y : draws.draw(first + r - 1),
-      );
-      const found = await foldScores(study, ys, folds, k, C, metric, options);
+      const ys: Uint8Array[] = [];
+      for (let run = first; run < Math.min(first + perPass, runs); run++) {
+        ys.push(run === 0 ? study.y : draws.draw(run - 1));
+        if (pacer.due) await pacer.turn();
+      }
+      const found = await foldScores(study, ys, first, folds, k, C, metric, options);
       for (const [r, { values, reason }] of found.entries()) {
         scores.push(reason === undefined ? mean(values) : null);
         if (reason !== undefined) reasons.set(first + r, reason);
       }
       options.onProgress?.(Math.min(first + perPass, runs), runs);
-      signal?.throwIfAborted();
     }
     const [score, ...permutationScores] = scores;
     const sign = metricSign(metric);
@@ -112,6 +115,7 @@ export async function runPermutationTestScore(
 async function foldScores(
   study: Study,
   ys: readonly Uint8Array[],
+  first: number,
   folds: readonly { train: Uint32Array; test: Uint32Array }[],
   k: number,
   C: number,
@@ -121,6 +125,7 @@ async function foldScores(
   const out = ys.map((): { values: number[]; reason?: string } => ({ values: [] }));
   const failures = await fitLabelSets(study, {
     sets: ys.flatMap((y) => folds.map(({ train }) => labelsOf(y, train))),
+    first: first * folds.length,
     ks: [k],
     Cs: [C],
     options,

@@ -1,17 +1,18 @@
 /** Would other rows have chosen the same neurons; the work of `supportStability`. */
+import { selectFromSource } from "../probes/select-from-source.ts";
 import { deepFreeze } from "./deep-freeze.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
 import { UNLABELLED } from "../data/labels.ts";
 import { OptionError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
-import { selectSupports } from "../probes/fit-supports.ts";
-import { momentSquares, probeSettings } from "../probes/probe-options.ts";
+import { probeSettings } from "../probes/probe-options.ts";
 import type { ProbeLabels } from "../probes/sparse-probe.ts";
 import { Random } from "../random.ts";
 import { assertSupportSizes, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
 import { mean } from "./compare-metrics.ts";
 import { labelSets, setsPerPass } from "./fit-label-sets.ts";
 import { normalQuantile } from "./normal-distribution.ts";
+
 import { assertCount, Study, type StudyOptions } from "./study.ts";
 
 export interface SupportStabilityOptions extends StudyOptions {
@@ -77,15 +78,18 @@ export async function runSupportStability(
     const d = source.neurons;
     assertSupportSizes(ks, d);
     const k = Math.max(...ks);
-    const squares = momentSquares({ ranking, standardise: "none" });
-    const longest = async (sets: readonly Uint8Array[]): Promise<Uint32Array[]> => {
-      const matrix = labelSets(sets, study.labels.rows);
-      const moments = await source.classMoments(matrix, { signal, squares });
-      const { supports, failures } = await Promise.resolve(selectSupports(moments, matrix, [k], { ranking }));
+    const longest = async (sets: readonly Uint8Array[], first: number): Promise<Uint32Array[]> => {
+      const matrix = labelSets(sets, study.labels.rows, first);
+      const { supports, failures } = await selectFromSource(study.backend, source, matrix, [k], {
+        ranking,
+        seed,
+        standardise: "none",
+        signal,
+      });
       if (failures.length > 0) throw failures[0].error;
       return supports.map(({ neurons }) => neurons);
     };
-    const [whole] = await longest([study.y]);
+    const [whole] = await longest([study.y], 0);
     const halves = new Halves(study);
     const orders: Uint32Array[] = [];
     const batch = setsPerPass(d);
@@ -93,7 +97,7 @@ export async function runSupportStability(
       const sets = Array.from({ length: Math.min(batch, resamples - first) }, (_, s) =>
         halves.draw(new Random(seed, `half sample ${first + s}`)),
       );
-      orders.push(...(await longest(sets)));
+      orders.push(...(await longest(sets, 1 + first)));
       options.onProgress?.(orders.length, resamples);
       signal?.throwIfAborted();
     }

@@ -35,7 +35,7 @@ export class WeightedMetrics {
     probabilities: ArrayLike<number> | undefined,
     unitOf: Uint32Array,
   ) {
-    const order = Uint32Array.from(unitOf.keys()).sort((a, b) => scores[b] - scores[a]);
+    const order = byScoreDescending(scores);
     this.#unit = order.map((i) => unitOf[i]);
     this.#label = Uint8Array.from(order, (i) => labels[i]);
     this.#last = Uint8Array.from(order, (i, at) => (scores[order[at + 1]] === scores[i] ? 0 : 1));
@@ -119,4 +119,21 @@ export class WeightedMetrics {
     for (let i = 0; i < loss.length; i++) sum += weights[this.#unit[i]] * loss[i];
     return sum / total;
   }
+}
+
+/** Row numbers by score, highest first. Plain numbers sort many times faster than row numbers by a comparison. */
+function byScoreDescending(scores: ArrayLike<number>): Uint32Array {
+  const sorted = Float64Array.from(scores).sort().reverse();
+  const filled = new Uint32Array(sorted.length);
+  const order = new Uint32Array(sorted.length);
+  for (let i = 0; i < sorted.length; i++) {
+    let first = 0;
+    for (let end = sorted.length; first < end;) {
+      const middle = (first + end) >> 1;
+      if (sorted[middle] > scores[i]) first = middle + 1;
+      else end = middle;
+    }
+    order[first + filled[first]++] = i;
+  }
+  return order;
 }
