@@ -26,12 +26,15 @@ import { Pacer } from "../pacer.ts";
 import { classMoments as referenceMoments } from "../reference/class-moments.ts";
 import type { KernelPool } from "../wasm/kernel-pool.ts";
 import type { ClassSums, Pilot } from "./class-sums.ts";
-import { patternSums } from "./pattern-sums.ts";
+import { isStreamed, patternSums } from "./pattern-sums.ts";
 import { rowPatterns } from "./row-patterns.ts";
 import { subsetSums } from "./subset-sums.ts";
 
 /** Σ n·δ² at most, as a multiple of the squares that it is subtracted for. */
 const MOST_LOSS = 16;
+
+/** Means alone are summed without a pilot where the pilot would be at most so many ranges of its five rows from zero. */
+const NEAR_ZERO = 2;
 
 /**
  * Class moments of every neuron for every label set.
@@ -56,7 +59,8 @@ export async function classMoments(
   const refused = new Uint8Array(x.neurons);
   const rows = await rowPatterns(labels, pacer);
   if (rows.used === 0) return moments;
-  const pilot = pilotOf(x, rows.usedRow, squares !== "none" || !rows.patterns);
+  const streamed = rows.patterns !== undefined && isStreamed(x, squares, rows.patterns);
+  const pilot = pilotOf(x, rows.usedRow, squares !== "none" || !rows.patterns, streamed);
   const given = { pool, x, labels, squares, pilot, pacer, signal, refused };
   const finish = (f: number, count: readonly [number, number], sums: ClassSums): void =>
     finishFeature(moments, refused, x, pilot, f, count, sums);
@@ -66,8 +70,11 @@ export async function classMoments(
   return moments;
 }
 
-/** Median of five rows, so that no single outlying row becomes the pilot; 0 where that is not finite. */
-function pilotOf(x: Activations, usedRow: Uint8Array, shifted: boolean): Pilot {
+/**
+ * Median of five rows, so that no single outlying row becomes the pilot; 0 where that is not finite, and if `sparing` where
+ * values spread wide enough about zero to be summed as they are.
+ */
+function pilotOf(x: Activations, usedRow: Uint8Array, shifted: boolean, sparing: boolean): Pilot {
   const d = x.neurons;
   const values = new Float32Array(d);
   if (x.dtype === "u8") {
@@ -87,7 +94,9 @@ function pilotOf(x: Activations, usedRow: Uint8Array, shifted: boolean): Pilot {
     const low = Math.max(Math.min(a[j], b[j]), Math.min(c[j], e[j]));
     const high = Math.min(Math.max(a[j], b[j]), Math.max(c[j], e[j]));
     const median = Math.max(Math.min(low, high), Math.min(Math.max(low, high), g[j]));
-    values[j] = Number.isFinite(median) ? median : 0;
+    const range = Math.max(a[j], b[j], c[j], e[j], g[j]) - Math.min(a[j], b[j], c[j], e[j], g[j]);
+    const near = sparing && Math.abs(median) <= NEAR_ZERO * range;
+    values[j] = Number.isFinite(median) && !near ? median : 0;
   }
   return { values, row: x.dtype === "f16" ? floatsToHalves(values) : values };
 }

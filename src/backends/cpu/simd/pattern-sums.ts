@@ -11,6 +11,10 @@ import { NO_PATTERN, type Patterns } from "./row-patterns.ts";
 /** Rows of a block, whose sums are f32, and bytes of them at most. */
 const BLOCK_ROWS = 512;
 const BLOCK_BYTES = 8 * 2 ** 20;
+/** Rows of a block whose rows are streamed: four are added at a time, to sums that no block shares. */
+const STREAMED_ROWS = 256;
+/** Neighbouring columns that are all shifted by the pilot, or all not. */
+const SEGMENT_COLUMNS = 64;
 /** Bytes of block sums held at once. */
 const SLOT_BYTES = 16 * 2 ** 20;
 /** Columns of an item where there are few blocks to share. */
@@ -28,8 +32,11 @@ export async function patternSums(
   const P = patterns.labels.length;
   const stats = squares === "none" ? 1 : 2;
   const length = P * stats * d;
-  const height = blockHeight(x);
-  const { order, starts, count } = rowsByPattern(patterns, rows, height);
+  const streamed = isStreamed(x, squares, patterns);
+  const height = blockHeight(x, streamed ? STREAMED_ROWS : BLOCK_ROWS);
+  const { order, starts, count } = streamed
+    ? rowsInOrder(patterns, rows, height)
+    : rowsByPattern(patterns, rows, height);
   if (pacer.due) await pacer.turn();
   const scope = new Scope(pool.memory);
   try {
@@ -37,6 +44,8 @@ export async function patternSums(
     const startsAt = scope.copyOf(starts);
     const pilotAt = scope.copyOf(pilot.values);
     const blankAt = scope.copyOf(pilot.row);
+    const segmentsAt = streamed ? scope.copyOf(shiftedSegments(pilot.values)) : 0;
+    const sortedAt = streamed ? scope.allocate(16 * pool.threads) : 0;
     const blocks = Math.min(Math.ceil(rows / height), Math.max(1, Math.floor(SLOT_BYTES / (4 * length))));
     const slots = scope.allocate(4 * length * blocks);
     const totals = scope.zeros(8 * length);
@@ -53,30 +62,33 @@ export async function patternSums(
         for (let b = block.first / height; b < end; b += blocks) {
           const some = Math.min(blocks, end - b);
           const parts = some >= 4 * pool.threads ? 1 : Math.ceil(d / PART_COLUMNS);
-          const width = 16 * Math.ceil(d / parts / 16);
+          const width = SEGMENT_COLUMNS * Math.ceil(d / parts / SEGMENT_COLUMNS);
+          const across = Math.ceil(d / width);
+          const from = block.at - block.first * rowBytes;
           const operations = Math.min(rows, some * height) * d;
-          await pool.run(
-            "sumPatterns",
-            some * Math.ceil(d / width),
-            [
-              block.at - block.first * rowBytes,
-              STORAGE_CODES[dtype],
-              d,
-              orderAt,
-              startsAt,
-              P,
-              b,
-              Math.ceil(d / width),
-              width,
-              stats - 1,
-              pilotAt,
-              blankAt,
-              slots,
-              largest,
-              stride,
-            ],
-            { signal, operations },
-          );
+          const args = streamed
+            ? [from, d, orderAt, startsAt, P, b, across, width, pilotAt, segmentsAt, slots, sortedAt]
+            : [
+                from,
+                STORAGE_CODES[dtype],
+                d,
+                orderAt,
+                startsAt,
+                P,
+                b,
+                across,
+                width,
+                stats - 1,
+                pilotAt,
+                blankAt,
+                slots,
+                largest,
+                stride,
+              ];
+          await pool.run(streamed ? "sumStreams" : "sumPatterns", some * across, args, {
+            signal,
+            operations,
+          });
           await pool.run("addSlots", Math.ceil(length / SLOT_COLUMNS), [slots, some, length, totals], {
             signal,
             operations: some * length,
@@ -93,10 +105,46 @@ export async function patternSums(
   }
 }
 
+/**
+ * Whether the rows are added in the order of memory rather than pattern by pattern: f32 without squares, for which memory is the
+ * limit, and no more than two patterns.
+ */
+export function isStreamed({ dtype }: Activations, squares: MomentSquares, { labels }: Patterns): boolean {
+  return dtype === "f32" && squares === "none" && labels.length <= 2;
+}
+
 /** Rows of a block: it depends on the matrix alone, so that results do not depend on where it lies. */
-function blockHeight({ neurons, data }: Activations): number {
+function blockHeight({ neurons, data }: Activations, most: number): number {
   const fit = Math.floor(BLOCK_BYTES / (neurons * data.BYTES_PER_ELEMENT));
-  return Math.max(8, Math.min(BLOCK_ROWS, fit & ~7));
+  return Math.max(8, Math.min(most, fit & ~7));
+}
+
+/** 1 for the stretches of columns in which some pilot is not 0. */
+function shiftedSegments(pilot: Float32Array): Uint8Array {
+  const segments = new Uint8Array(Math.ceil(pilot.length / SEGMENT_COLUMNS));
+  for (let j = 0; j < pilot.length; j++) if (pilot[j] !== 0) segments[Math.floor(j / SEGMENT_COLUMNS)] = 1;
+  return segments;
+}
+
+/** Rows with a pattern in the order of memory, as 2 × row + pattern; where each block starts; and rows per pattern. */
+function rowsInOrder(
+  { ofRow, labels }: Patterns,
+  rows: number,
+  height: number,
+): { order: Uint32Array; starts: Uint32Array; count: Float64Array } {
+  const starts = new Uint32Array(Math.ceil(rows / height) + 1);
+  const count = new Float64Array(labels.length);
+  const order = new Uint32Array(rows);
+  let at = 0;
+  for (let i = 0; i < rows; i++) {
+    if (i % height === 0) starts[i / height] = at;
+    const pattern = ofRow[i];
+    if (pattern === NO_PATTERN) continue;
+    count[pattern]++;
+    order[at++] = 2 * i + pattern;
+  }
+  starts[starts.length - 1] = at;
+  return { order, starts, count };
 }
 
 /** Rows sorted by block and, within it, by pattern; where each pattern starts; and how many rows it has in all. */
