@@ -11,8 +11,8 @@ import { NO_PATTERN, type Patterns } from "./row-patterns.ts";
 /** Rows of a block, whose sums are f32, and bytes of them at most. */
 const BLOCK_ROWS = 512;
 const BLOCK_BYTES = 8 * 2 ** 20;
-/** Rows of a block whose rows are streamed: four are added at a time, to sums that no block shares. */
-const STREAMED_ROWS = 256;
+/** The same where four rows are added at a time rather than eight, and where codes are summed in 16 bits. */
+const SHORT_BLOCK_ROWS = 256;
 /** Neighbouring columns that are all shifted by the pilot, or all not. */
 const SEGMENT_COLUMNS = 64;
 /** Bytes of block sums held at once. */
@@ -33,7 +33,8 @@ export async function patternSums(
   const stats = squares === "none" ? 1 : 2;
   const length = P * stats * d;
   const streamed = isStreamed(x, squares, patterns);
-  const height = blockHeight(x, streamed ? STREAMED_ROWS : BLOCK_ROWS);
+  const short = streamed || (dtype === "u8" && stats === 1);
+  const height = blockHeight(x, short ? SHORT_BLOCK_ROWS : BLOCK_ROWS);
   const { order, starts, count } = streamed
     ? rowsInOrder(patterns, rows, height)
     : rowsByPattern(patterns, rows, height);
@@ -49,9 +50,8 @@ export async function patternSums(
     const blocks = Math.min(Math.ceil(rows / height), Math.max(1, Math.floor(SLOT_BYTES / (4 * length))));
     const slots = scope.allocate(4 * length * blocks);
     const totals = scope.zeros(8 * length);
-    // Loads of whole vectors may read, and write back, past the last column.
-    const stride = 2 * d + 64;
-    const largest = dtype === "f16" && stats === 1 ? scope.zeros(stride * pool.threads) : 0;
+    const stride = 64 * Math.ceil((2 * d) / 64);
+    const scratch = dtype !== "f32" && stats === 1 ? scope.zeros(stride * pool.threads) : 0;
     await forEachRowBlock(
       pool,
       x,
@@ -82,7 +82,7 @@ export async function patternSums(
                 pilotAt,
                 blankAt,
                 slots,
-                largest,
+                scratch,
                 stride,
               ];
           await pool.run(streamed ? "sumStreams" : "sumPatterns", some * across, args, {
@@ -97,7 +97,7 @@ export async function patternSums(
       },
       signal,
     );
-    if (largest !== 0) refuseLargest(pool, largest, stride, d, refused);
+    if (dtype === "f16" && stats === 1) refuseSpecial(pool, scratch, stride, d, refused);
     const sums = pool.memory.f64(totals, length).slice();
     await finishClasses(sums, d, stats, patterns, count, labels.features.length, squares, pacer, finish);
   } finally {
@@ -178,10 +178,10 @@ function rowsByPattern(
 }
 
 /** Marks the neurons with a half that is not a number. */
-function refuseLargest(pool: KernelPool, at: number, stride: number, d: number, refused: Uint8Array): void {
+function refuseSpecial(pool: KernelPool, at: number, stride: number, d: number, refused: Uint8Array): void {
   for (let thread = 0; thread < pool.threads; thread++) {
-    const seen = pool.memory.u16(at + thread * stride, d);
-    for (let j = 0; j < d; j++) if (seen[j] >= 0xf800) refused[j] = 1;
+    const special = pool.memory.u8(at + thread * stride, d);
+    for (let j = 0; j < d; j++) if (special[j] === 1) refused[j] = 1;
   }
 }
 
