@@ -120,12 +120,18 @@ function finishFeature(
   const { mean, sumOfSquares, withinSquares } = moments;
   const { code } = x;
   const exact = code !== undefined;
+  const shift = pilot.values;
   for (const { n, sum, at } of classes) {
     if (n === 0) continue;
-    for (let j = 0; j < d; j++) {
-      const value = pilot.values[j] + sum[j] / n;
-      mean[at + j] = code ? code.scale[j] * value + code.offset[j] : value;
-      if (value - value !== 0) refused[j] = 1;
+    const to = mean.subarray(at, at + d);
+    if (code) for (let j = 0; j < d; j++) to[j] = code.scale[j] * (shift[j] + sum[j] / n) + code.offset[j];
+    else {
+      const share = 1 / n;
+      for (let j = 0; j < d; j++) {
+        const value = shift[j] + sum[j] * share;
+        to[j] = value;
+        if (value - value !== 0) refused[j] = 1;
+      }
     }
   }
   if (!withinSquares || !sums.squares) return;

@@ -15,9 +15,8 @@ const ITEM_COLUMNS = 1024;
 const ITEM_SUMS = 65_536;
 /** Values × label sets of an item: about 3 ms. */
 const ITEM_WORK = 2.4e8;
-/** Bytes of a thread's tables and list of 64 rows, and of a tile of 64 rows × 16 columns. */
-const TABLE_BYTES = 16_384 + 256;
-const TILE_BYTES = 4096 + 64;
+/** Bytes of a thread's tables, tile of 64 rows × 16 columns, and list of 64 rows. */
+const SCRATCH_BYTES = 16_384 + 4096 + 256;
 
 /** Kinds of label sets, as the kernel numbers them. */
 const LABELLED = 2;
@@ -151,8 +150,7 @@ async function sumSets(
     const pilotAt = work.copyOf(pilot.values);
     const blankAt = work.copyOf(pilot.row);
     const pending = work.zeros(64 * (K + 2) * tiles);
-    const scratchBytes = TABLE_BYTES + TILE_BYTES * Math.ceil(width / 16);
-    const scratch = work.allocate(scratchBytes * pool.threads);
+    const scratch = work.allocate(SCRATCH_BYTES * pool.threads);
     const atOnce =
       FLUSH_BLOCKS * Math.max(1, Math.floor(ITEM_WORK / ((K + 16) * width * BLOCK_ROWS * FLUSH_BLOCKS)));
     const most = Math.min(atOnce, Math.ceil(rows / BLOCK_ROWS));
@@ -189,7 +187,7 @@ async function sumSets(
               K,
               width,
               scratch,
-              scratchBytes,
+              SCRATCH_BYTES,
               pending,
               sums,
               squares ? 1 : 0,

@@ -6,8 +6,8 @@
 import { F16, F32, loadCodes, loadHalves, loadValue, U8 } from "./storage";
 import { addWidened, mulAdd } from "./vector";
 
-/** Bytes from one tile of 64 rows × 16 columns to the next. */
-const TILE: usize = 4096 + 64;
+/** Bytes of a tile of 64 rows × 16 columns. */
+const TILE: usize = 4096;
 /** Bytes of the tables of a tile: 16 groups of four rows × 16 subsets × 16 columns. */
 const TABLES: usize = 16384;
 
@@ -60,49 +60,49 @@ function load4(dtype: i32, p: usize): v128 {
   return loadCodes(p);
 }
 
-/**
- * Copies 16-column tiles of 64 rows, less the pilot. Row by row: whole stretches of memory are read, which the processor fetches
- * ahead, and the tiles are not a multiple of 4 KiB apart, so that a row's stores do not push each other out of the cache.
- */
+/** Copies a tile, less the pilot: 16 columns at `offset` of 64 rows. Each line of x is read once, many at the same time. */
 @inline
-function loadTiles(dtype: i32, list: usize, columns: usize, pilot: usize, tiles: usize): void {
+function loadTile(dtype: i32, rows: usize, offset: usize, pilot: usize, tile: usize): void {
   const step: usize = 16 >> dtype;
-  const left = columns & 15;
-  for (let row = tiles; row < tiles + 4096; row += 64) {
-    let p = <usize>load<u32>(list), m = pilot, to = row;
-    list += 4;
-    for (const end = pilot + ((columns & ~15) << 2); m < end; m += 64) {
-      v128.store(to, f32x4.sub(load4(dtype, p), v128.load(m)));
-      v128.store(to, f32x4.sub(load4(dtype, p + step), v128.load(m, 16)), 16);
-      v128.store(to, f32x4.sub(load4(dtype, p + 2 * step), v128.load(m, 32)), 32);
-      v128.store(to, f32x4.sub(load4(dtype, p + 3 * step), v128.load(m, 48)), 48);
-      p += 4 * step;
-      to += TILE;
-    }
-    if (left == 0) continue;
-    memory.fill(to, 0, 64);
-    for (let c: usize = 0; c < left; c++) {
-      const v = dtype == U8 ? <f32>load<u8>(p + c) : loadValue(dtype, p, c, 0, 0);
-      store<f32>(to + (c << 2), v - load<f32>(m + (c << 2)));
-    }
+  const m0 = v128.load(pilot), m1 = v128.load(pilot, 16), m2 = v128.load(pilot, 32), m3 = v128.load(pilot, 48);
+  for (const end = tile + TILE; tile < end; tile += 64) {
+    const p = <usize>load<u32>(rows) + offset;
+    v128.store(tile, f32x4.sub(load4(dtype, p), m0));
+    v128.store(tile, f32x4.sub(load4(dtype, p + step), m1), 16);
+    v128.store(tile, f32x4.sub(load4(dtype, p + 2 * step), m2), 32);
+    v128.store(tile, f32x4.sub(load4(dtype, p + 3 * step), m3), 48);
+    rows += 4;
   }
 }
 
-function loadFloatTiles(list: usize, columns: usize, pilot: usize, tiles: usize): void {
-  loadTiles(F32, list, columns, pilot, tiles);
+function loadFloats(rows: usize, offset: usize, pilot: usize, tile: usize): void {
+  loadTile(F32, rows, offset, pilot, tile);
 }
 
-function loadHalfTiles(list: usize, columns: usize, pilot: usize, tiles: usize): void {
-  loadTiles(F16, list, columns, pilot, tiles);
+function loadHalfTile(rows: usize, offset: usize, pilot: usize, tile: usize): void {
+  loadTile(F16, rows, offset, pilot, tile);
 }
 
-function loadCodeTiles(list: usize, columns: usize, pilot: usize, tiles: usize): void {
-  loadTiles(U8, list, columns, pilot, tiles);
+function loadCodeTile(rows: usize, offset: usize, pilot: usize, tile: usize): void {
+  loadTile(U8, rows, offset, pilot, tile);
+}
+
+/** A tile of fewer columns, zeros beyond them. */
+function loadRest(dtype: i32, rows: usize, offset: usize, columns: usize, pilot: usize, tile: usize): void {
+  memory.fill(tile, 0, TILE);
+  for (const end = tile + TILE; tile < end; tile += 64) {
+    const p = <usize>load<u32>(rows) + offset;
+    for (let c: usize = 0; c < columns; c++) {
+      const v = dtype == U8 ? <f32>load<u8>(p + c) : loadValue(dtype, p, c, 0, 0);
+      store<f32>(tile + (c << 2), v - load<f32>(pilot + (c << 2)));
+    }
+    rows += 4;
+  }
 }
 
 /** Squares what was packed. */
 function square(tile: usize): void {
-  for (const end = tile + 4096; tile < end; tile += 16) {
+  for (const end = tile + TILE; tile < end; tile += 16) {
     const v = v128.load(tile);
     v128.store(tile, f32x4.mul(v, v));
   }
@@ -221,8 +221,8 @@ export function sumSubsets(item: i32, a: usize, thread: i32): void {
   const K = load<i32>(a, 44);
   const tiles = (columns + 15) >> 4;
   const tables = <usize>load<u32>(a, 52) + <usize>thread * <usize>load<u32>(a, 56);
-  const list = tables + TABLES;
-  const packed = list + 256;
+  const tile = tables + TABLES;
+  const list = tile + TILE;
   const tileSums = <usize>(K + 2) << 6;
   const pending = <usize>load<u32>(a, 60) + (first >> 4) * tileSums;
   const sums = <usize>load<u32>(a, 64) + (first << 3);
@@ -237,11 +237,14 @@ export function sumSubsets(item: i32, a: usize, thread: i32): void {
     }
     const entries = <usize>load<u32>(a, 36) + <usize>(b * K << 5);
     const counts = <usize>load<u32>(a, 40) + <usize>(b * K);
-    if (dtype == F32) loadFloatTiles(list, columns, pilot, packed);
-    else if (dtype == F16) loadHalfTiles(list, columns, pilot, packed);
-    else loadCodeTiles(list, columns, pilot, packed);
     for (let t: usize = 0; t < tiles; t++) {
-      const tile = packed + t * TILE;
+      const left = columns - (t << 4);
+      const offset = t << (4 + shift);
+      const shifts = pilot + (t << 6);
+      if (left < 16) loadRest(dtype, list, offset, left, shifts, tile);
+      else if (dtype == F32) loadFloats(list, offset, shifts, tile);
+      else if (dtype == F16) loadHalfTile(list, offset, shifts, tile);
+      else loadCodeTile(list, offset, shifts, tile);
       if (power == 2) square(tile);
       const to = pending + t * tileSums;
       addTile(tile, tables, entries, counts, K, to, to + 128, load<i32>(a, 68));
