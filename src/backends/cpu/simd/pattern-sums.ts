@@ -85,14 +85,17 @@ export async function patternSums(
                 scratch,
                 stride,
               ];
-          await pool.run(streamed ? "sumStreams" : "sumPatterns", some * across, args, {
-            signal,
-            operations,
-          });
-          await pool.run("addSlots", Math.ceil(length / SLOT_COLUMNS), [slots, some, length, totals], {
-            signal,
-            operations: some * length,
-          });
+          await pool.runProgram(
+            [
+              { job: streamed ? "sumStreams" : "sumPatterns", items: some * across, args },
+              {
+                job: "addSlots",
+                items: Math.ceil(length / SLOT_COLUMNS),
+                args: [slots, some, length, totals],
+              },
+            ],
+            { signal, operations },
+          );
         }
       },
       signal,
@@ -136,12 +139,14 @@ function rowsInOrder(
   const count = new Float64Array(labels.length);
   const order = new Uint32Array(rows);
   let at = 0;
-  for (let i = 0; i < rows; i++) {
-    if (i % height === 0) starts[i / height] = at;
-    const pattern = ofRow[i];
-    if (pattern === NO_PATTERN) continue;
-    count[pattern]++;
-    order[at++] = 2 * i + pattern;
+  for (let b = 0, i = 0; i < rows; b++) {
+    starts[b] = at;
+    for (const end = Math.min(rows, i + height); i < end; i++) {
+      const pattern = ofRow[i];
+      if (pattern === NO_PATTERN) continue;
+      count[pattern]++;
+      order[at++] = 2 * i + pattern;
+    }
   }
   starts[starts.length - 1] = at;
   return { order, starts, count };
