@@ -177,9 +177,19 @@ function rowsByPattern(
       next[p] = starts[b * P + p];
     }
     for (let i = first; i < end; i++) if (ofRow[i] !== NO_PATTERN) order[next[ofRow[i]]++] = i;
+    for (let p = 0; p < P; p++) spreadOut(order.subarray(starts[b * P + p], next[p]));
   }
   starts[blocks * P] = at;
   return { order, starts, count };
+}
+
+/** Rows that are added together come from eight runs of neighbours, which are read side by side, rather than from all over. */
+function spreadOut(rows: Uint32Array): void {
+  const listed = rows.slice();
+  const run = Math.ceil(rows.length / 8);
+  for (let r = 0, to = 0; r < run; r++) {
+    for (let i = r; i < listed.length; i += run) rows[to++] = listed[i];
+  }
 }
 
 /** Marks the neurons with a half that is not a number. */
