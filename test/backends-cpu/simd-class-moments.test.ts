@@ -185,6 +185,42 @@ describe("class moments by the SIMD kernels", () => {
     }
   });
 
+  it("hold their bounds in means alone, with pilots and without beside each other, and leave rows without a label out", async () => {
+    const n = 777;
+    const d = 200;
+    const base = randomActivations(14, n, d).toFloat32();
+    for (const unlabelled of [0, 0.2, 0.95]) {
+      const labels = labelsOf(15, n, [0.3], unlabelled);
+      const values = labels.of(0);
+      const data = base.map((v, at) => {
+        const j = at % d;
+        if (j < 60) return v;
+        if (j < 70) return 1e5 + v;
+        return j % 64 === 5 ? 3 * v - 40 : j === 199 ? 0.7 : v;
+      });
+      const want = await momentsOf(reference, new Activations(data, [n, d]), labels, "none");
+      const spoilt = data.map((v, at) => (values[Math.floor(at / d)] === UNLABELLED ? NaN : v));
+      const got = await momentsOf(one, new Activations(spoilt, [n, d]), labels, "none");
+      expectMoments(got, want, new Activations(data, [n, d]));
+      expect([...got.mean.subarray(199, 200), got.mean[d + 199]]).toEqual([0, 1].map(() => Math.fround(0.7)));
+    }
+  });
+
+  it("sum the largest codes exactly", async () => {
+    const n = 600;
+    const scale = new Float32Array(20).fill(1);
+    const offset = new Float32Array(20);
+    // The last rows vary: even and odd columns differ.
+    const codes = Uint8Array.from({ length: n * 20 }, (_, at) => (at < 560 * 20 ? 255 : at % 251));
+    const x = new Activations(codes, [n, 20], { dtype: "u8", code: { scale, offset } });
+    for (const shares of [[0], [0.5]]) {
+      const labels = labelsOf(16, n, shares);
+      const got = await momentsOf(one, x, labels, "none");
+      const want = await momentsOf(reference, x, labels, "none");
+      expectClose(got.mean, want.mean, 1e-12 * 255, "mean");
+    }
+  });
+
   it("hold their bounds over a million rows, 300 deviations from zero", async () => {
     const n = 1_000_000;
     const noise = normals(new Random(9, "noise"), 4096);
@@ -196,11 +232,13 @@ describe("class moments by the SIMD kernels", () => {
     }
     const x = new Activations(data, [n, 2]);
     const labels = labelsOf(10, n, [0.1]);
+    const means = await momentsOf(one, x, labels, "none");
     const got = await momentsOf(one, x, labels, "class");
     const want = await momentsOf(reference, x, labels, "class");
     expectMoments(got, want, x);
     // In practice roundings cancel: a mean is off by less than a thousandth of its standard error, √(1/10⁵).
     expectClose(got.mean, want.mean, 1e-3 * Math.sqrt(1e-5), "mean");
+    expectClose(means.mean, want.mean, 1e-3 * Math.sqrt(1e-5), "mean alone");
     expectClose(got.sumOfSquares!, want.sumOfSquares!, (at) => 1e-6 * want.sumOfSquares![at], "squares");
   });
 

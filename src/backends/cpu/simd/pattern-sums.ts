@@ -11,6 +11,10 @@ import { NO_PATTERN, type Patterns } from "./row-patterns.ts";
 /** Rows of a block, whose sums are f32, and bytes of them at most. */
 const BLOCK_ROWS = 512;
 const BLOCK_BYTES = 8 * 2 ** 20;
+/** The same where four rows are added at a time rather than eight, and where codes are summed in 16 bits. */
+const SHORT_BLOCK_ROWS = 256;
+/** Neighbouring columns that are all shifted by the pilot, or all not. */
+const SEGMENT_COLUMNS = 64;
 /** Bytes of block sums held at once. */
 const SLOT_BYTES = 16 * 2 ** 20;
 /** Columns of an item where there are few blocks to share. */
@@ -28,8 +32,12 @@ export async function patternSums(
   const P = patterns.labels.length;
   const stats = squares === "none" ? 1 : 2;
   const length = P * stats * d;
-  const height = blockHeight(x);
-  const { order, starts, count } = rowsByPattern(patterns, rows, height);
+  const streamed = isStreamed(x, squares, patterns);
+  const short = streamed || (dtype === "u8" && stats === 1);
+  const height = blockHeight(x, short ? SHORT_BLOCK_ROWS : BLOCK_ROWS);
+  const { order, starts, count } = streamed
+    ? rowsInOrder(patterns, rows, height)
+    : rowsByPattern(patterns, rows, height);
   if (pacer.due) await pacer.turn();
   const scope = new Scope(pool.memory);
   try {
@@ -37,12 +45,13 @@ export async function patternSums(
     const startsAt = scope.copyOf(starts);
     const pilotAt = scope.copyOf(pilot.values);
     const blankAt = scope.copyOf(pilot.row);
+    const segmentsAt = streamed ? scope.copyOf(shiftedSegments(pilot.values)) : 0;
+    const sortedAt = streamed ? scope.allocate(16 * pool.threads) : 0;
     const blocks = Math.min(Math.ceil(rows / height), Math.max(1, Math.floor(SLOT_BYTES / (4 * length))));
     const slots = scope.allocate(4 * length * blocks);
     const totals = scope.zeros(8 * length);
-    // Loads of whole vectors may read, and write back, past the last column.
-    const stride = 2 * d + 64;
-    const largest = dtype === "f16" && stats === 1 ? scope.zeros(stride * pool.threads) : 0;
+    const stride = 64 * Math.ceil((2 * d) / 64);
+    const scratch = dtype !== "f32" && stats === 1 ? scope.zeros(stride * pool.threads) : 0;
     await forEachRowBlock(
       pool,
       x,
@@ -53,39 +62,45 @@ export async function patternSums(
         for (let b = block.first / height; b < end; b += blocks) {
           const some = Math.min(blocks, end - b);
           const parts = some >= 4 * pool.threads ? 1 : Math.ceil(d / PART_COLUMNS);
-          const width = 16 * Math.ceil(d / parts / 16);
+          const width = SEGMENT_COLUMNS * Math.ceil(d / parts / SEGMENT_COLUMNS);
+          const across = Math.ceil(d / width);
+          const from = block.at - block.first * rowBytes;
           const operations = Math.min(rows, some * height) * d;
-          await pool.run(
-            "sumPatterns",
-            some * Math.ceil(d / width),
+          const args = streamed
+            ? [from, d, orderAt, startsAt, P, b, across, width, pilotAt, segmentsAt, slots, sortedAt]
+            : [
+                from,
+                STORAGE_CODES[dtype],
+                d,
+                orderAt,
+                startsAt,
+                P,
+                b,
+                across,
+                width,
+                stats - 1,
+                pilotAt,
+                blankAt,
+                slots,
+                scratch,
+                stride,
+              ];
+          await pool.runProgram(
             [
-              block.at - block.first * rowBytes,
-              STORAGE_CODES[dtype],
-              d,
-              orderAt,
-              startsAt,
-              P,
-              b,
-              Math.ceil(d / width),
-              width,
-              stats - 1,
-              pilotAt,
-              blankAt,
-              slots,
-              largest,
-              stride,
+              { job: streamed ? "sumStreams" : "sumPatterns", items: some * across, args },
+              {
+                job: "addSlots",
+                items: Math.ceil(length / SLOT_COLUMNS),
+                args: [slots, some, length, totals],
+              },
             ],
             { signal, operations },
           );
-          await pool.run("addSlots", Math.ceil(length / SLOT_COLUMNS), [slots, some, length, totals], {
-            signal,
-            operations: some * length,
-          });
         }
       },
       signal,
     );
-    if (largest !== 0) refuseLargest(pool, largest, stride, d, refused);
+    if (dtype === "f16" && stats === 1) refuseSpecial(pool, scratch, stride, d, refused);
     const sums = pool.memory.f64(totals, length).slice();
     await finishClasses(sums, d, stats, patterns, count, labels.features.length, squares, pacer, finish);
   } finally {
@@ -93,10 +108,48 @@ export async function patternSums(
   }
 }
 
+/**
+ * Whether the rows are added in the order of memory rather than pattern by pattern: f32 without squares, for which memory is the
+ * limit, and no more than two patterns.
+ */
+export function isStreamed({ dtype }: Activations, squares: MomentSquares, { labels }: Patterns): boolean {
+  return dtype === "f32" && squares === "none" && labels.length <= 2;
+}
+
 /** Rows of a block: it depends on the matrix alone, so that results do not depend on where it lies. */
-function blockHeight({ neurons, data }: Activations): number {
+function blockHeight({ neurons, data }: Activations, most: number): number {
   const fit = Math.floor(BLOCK_BYTES / (neurons * data.BYTES_PER_ELEMENT));
-  return Math.max(8, Math.min(BLOCK_ROWS, fit & ~7));
+  return Math.max(8, Math.min(most, fit & ~7));
+}
+
+/** 1 for the stretches of columns in which some pilot is not 0. */
+function shiftedSegments(pilot: Float32Array): Uint8Array {
+  const segments = new Uint8Array(Math.ceil(pilot.length / SEGMENT_COLUMNS));
+  for (let j = 0; j < pilot.length; j++) if (pilot[j] !== 0) segments[Math.floor(j / SEGMENT_COLUMNS)] = 1;
+  return segments;
+}
+
+/** Rows with a pattern in the order of memory, as 2 × row + pattern; where each block starts; and rows per pattern. */
+function rowsInOrder(
+  { ofRow, labels }: Patterns,
+  rows: number,
+  height: number,
+): { order: Uint32Array; starts: Uint32Array; count: Float64Array } {
+  const starts = new Uint32Array(Math.ceil(rows / height) + 1);
+  const count = new Float64Array(labels.length);
+  const order = new Uint32Array(rows);
+  let at = 0;
+  for (let b = 0, i = 0; i < rows; b++) {
+    starts[b] = at;
+    for (const end = Math.min(rows, i + height); i < end; i++) {
+      const pattern = ofRow[i];
+      if (pattern === NO_PATTERN) continue;
+      count[pattern]++;
+      order[at++] = 2 * i + pattern;
+    }
+  }
+  starts[starts.length - 1] = at;
+  return { order, starts, count };
 }
 
 /** Rows sorted by block and, within it, by pattern; where each pattern starts; and how many rows it has in all. */
@@ -124,16 +177,26 @@ function rowsByPattern(
       next[p] = starts[b * P + p];
     }
     for (let i = first; i < end; i++) if (ofRow[i] !== NO_PATTERN) order[next[ofRow[i]]++] = i;
+    for (let p = 0; p < P; p++) spreadOut(order.subarray(starts[b * P + p], next[p]));
   }
   starts[blocks * P] = at;
   return { order, starts, count };
 }
 
+/** Rows that are added together come from eight runs of neighbours, which are read side by side, rather than from all over. */
+function spreadOut(rows: Uint32Array): void {
+  const listed = rows.slice();
+  const run = Math.ceil(rows.length / 8);
+  for (let r = 0, to = 0; r < run; r++) {
+    for (let i = r; i < listed.length; i += run) rows[to++] = listed[i];
+  }
+}
+
 /** Marks the neurons with a half that is not a number. */
-function refuseLargest(pool: KernelPool, at: number, stride: number, d: number, refused: Uint8Array): void {
+function refuseSpecial(pool: KernelPool, at: number, stride: number, d: number, refused: Uint8Array): void {
   for (let thread = 0; thread < pool.threads; thread++) {
-    const seen = pool.memory.u16(at + thread * stride, d);
-    for (let j = 0; j < d; j++) if (seen[j] >= 0xf800) refused[j] = 1;
+    const special = pool.memory.u8(at + thread * stride, d);
+    for (let j = 0; j < d; j++) if (special[j] === 1) refused[j] = 1;
   }
 }
 

@@ -104,46 +104,54 @@ function addSquaresOfCodes(
   addSquares(U8, p0, p1, p2, p3, p4, p5, p6, p7, pilot, sum, end, square);
 }
 
-/** Sum of eight rows' codes, 16 columns a step. Whole numbers below 2²⁴ in f32: exact. */
+/** Adds up eight vectors of 16 bits. */
+@inline
+function words8(a: v128, b: v128, c: v128, d: v128, e: v128, f: v128, g: v128, h: v128): v128 {
+  return i16x8.add(
+    i16x8.add(i16x8.add(a, b), i16x8.add(c, d)),
+    i16x8.add(i16x8.add(e, f), i16x8.add(g, h)),
+  );
+}
+
+/**
+ * Adds eight rows' codes, 16 columns a step: the pairs of codes as words, modulo 2¹⁶, and the upper codes alone. The lower codes'
+ * sum follows, so long as it is below 2¹⁶: for up to 257 rows.
+ */
 function addCodes(
   p0: usize, p1: usize, p2: usize, p3: usize, p4: usize, p5: usize, p6: usize, p7: usize,
-  sum: usize, end: usize,
+  words: usize, end: usize,
 ): void {
-  for (; sum < end; sum += 64) {
+  for (; words < end; words += 32) {
     const a = v128.load(p0), b = v128.load(p1), c = v128.load(p2), d = v128.load(p3);
     const e = v128.load(p4), f = v128.load(p5), g = v128.load(p6), h = v128.load(p7);
-    const low = i16x8.add(
-      i16x8.add(
-        i16x8.add(i16x8.extend_low_i8x16_u(a), i16x8.extend_low_i8x16_u(b)),
-        i16x8.add(i16x8.extend_low_i8x16_u(c), i16x8.extend_low_i8x16_u(d)),
-      ),
-      i16x8.add(
-        i16x8.add(i16x8.extend_low_i8x16_u(e), i16x8.extend_low_i8x16_u(f)),
-        i16x8.add(i16x8.extend_low_i8x16_u(g), i16x8.extend_low_i8x16_u(h)),
-      ),
-    );
-    const high = i16x8.add(
-      i16x8.add(
-        i16x8.add(i16x8.extend_high_i8x16_u(a), i16x8.extend_high_i8x16_u(b)),
-        i16x8.add(i16x8.extend_high_i8x16_u(c), i16x8.extend_high_i8x16_u(d)),
-      ),
-      i16x8.add(
-        i16x8.add(i16x8.extend_high_i8x16_u(e), i16x8.extend_high_i8x16_u(f)),
-        i16x8.add(i16x8.extend_high_i8x16_u(g), i16x8.extend_high_i8x16_u(h)),
-      ),
-    );
-    v128.store(sum, f32x4.add(v128.load(sum), f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_u(low))));
-    v128.store(sum, f32x4.add(v128.load(sum, 16), f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_u(low))), 16);
-    v128.store(sum, f32x4.add(v128.load(sum, 32), f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_u(high))), 32);
-    v128.store(sum, f32x4.add(v128.load(sum, 48), f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_u(high))), 48);
+    v128.store(words, i16x8.add(v128.load(words), words8(a, b, c, d, e, f, g, h)));
+    v128.store(words, i16x8.add(v128.load(words, 16), words8(
+      i16x8.shr_u(a, 8), i16x8.shr_u(b, 8), i16x8.shr_u(c, 8), i16x8.shr_u(d, 8),
+      i16x8.shr_u(e, 8), i16x8.shr_u(f, 8), i16x8.shr_u(g, 8), i16x8.shr_u(h, 8),
+    )), 16);
     p0 += 16; p1 += 16; p2 += 16; p3 += 16; p4 += 16; p5 += 16; p6 += 16; p7 += 16;
   }
 }
 
-/** The even halves of eight, times 2⁻¹¹²: a half's bits, shifted into a float's fields. */
+/** What `addCodes` added, as floats. */
+function settleCodes(words: usize, sum: usize, end: usize): void {
+  for (; sum < end; sum += 64) {
+    const odd = v128.load(words, 16);
+    const even = i16x8.sub(v128.load(words), i16x8.shl(odd, 8));
+    const low = v128.shuffle<i16>(even, odd, 0, 8, 1, 9, 2, 10, 3, 11);
+    const high = v128.shuffle<i16>(even, odd, 4, 12, 5, 13, 6, 14, 7, 15);
+    v128.store(sum, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_u(low)));
+    v128.store(sum, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_u(low)), 16);
+    v128.store(sum, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_u(high)), 32);
+    v128.store(sum, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_u(high)), 48);
+    words += 32;
+  }
+}
+
+/** The even halves of eight, times 2⁻¹¹²: a half's bits, shifted into a float's fields (as a product with 2¹³). */
 @inline
 function evenHalves(h: v128): v128 {
-  return v128.and(i32x4.shr_s(i32x4.shl(h, 16), 3), i32x4.splat(0x8fffe000));
+  return v128.and(i32x4.dot_i16x8_s(h, i32x4.splat(0x2000)), i32x4.splat(0x8fffe000));
 }
 
 /** The odd halves. */
@@ -152,39 +160,56 @@ function oddHalves(h: v128): v128 {
   return v128.and(i32x4.shr_s(h, 3), i32x4.splat(0x8fffe000));
 }
 
+@inline
+function sum4(a: v128, b: v128, c: v128, d: v128): v128 {
+  return f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
+}
+
 /**
- * Adds the sum of eight rows' halves, eight columns a step. An exponent of ones (an infinity or NaN) is counted as a number:
- * `largest` keeps the largest magnitude of each column, as twice the half's bits, by which such columns are found.
+ * Adds the sum of eight rows' halves, eight columns a step: to four sums of the even columns and four of the odd ones, times
+ * 2⁻¹¹². An exponent of ones (an infinity or NaN) is counted as a number. Returns true where there is one.
  */
 function addHalves(
   p0: usize, p1: usize, p2: usize, p3: usize, p4: usize, p5: usize, p6: usize, p7: usize,
-  sum: usize, end: usize, largest: usize,
-): void {
+  sum: usize, end: usize,
+): bool {
+  // Of the halves' bits: positive ones are the largest with a sign, negative ones without.
+  let signed = i16x8.splat(0), unsigned = signed;
+  for (; sum < end; sum += 32) {
+    // Four at a time, for want of registers.
+    let a = v128.load(p0), b = v128.load(p1), c = v128.load(p2), d = v128.load(p3);
+    signed = i16x8.max_s(signed, i16x8.max_s(i16x8.max_s(a, b), i16x8.max_s(c, d)));
+    unsigned = i16x8.max_u(unsigned, i16x8.max_u(i16x8.max_u(a, b), i16x8.max_u(c, d)));
+    const even = sum4(evenHalves(a), evenHalves(b), evenHalves(c), evenHalves(d));
+    const odd = sum4(oddHalves(a), oddHalves(b), oddHalves(c), oddHalves(d));
+    a = v128.load(p4); b = v128.load(p5); c = v128.load(p6); d = v128.load(p7);
+    signed = i16x8.max_s(signed, i16x8.max_s(i16x8.max_s(a, b), i16x8.max_s(c, d)));
+    unsigned = i16x8.max_u(unsigned, i16x8.max_u(i16x8.max_u(a, b), i16x8.max_u(c, d)));
+    v128.store(sum, f32x4.add(v128.load(sum),
+      f32x4.add(even, sum4(evenHalves(a), evenHalves(b), evenHalves(c), evenHalves(d)))));
+    v128.store(sum, f32x4.add(v128.load(sum, 16),
+      f32x4.add(odd, sum4(oddHalves(a), oddHalves(b), oddHalves(c), oddHalves(d)))), 16);
+    p0 += 16; p1 += 16; p2 += 16; p3 += 16; p4 += 16; p5 += 16; p6 += 16; p7 += 16;
+  }
+  return v128.any_true(v128.or(
+    i16x8.ge_s(signed, i16x8.splat(0x7c00)), i16x8.ge_u(unsigned, i16x8.splat(<i16>0xfc00)),
+  ));
+}
+
+/** What `addHalves` added, in the order of the columns and at its size. */
+function settleHalves(sum: usize, end: usize): void {
   const scale = f32x4.splat(5.192296858534828e33);
   for (; sum < end; sum += 32) {
-    const a = v128.load(p0), b = v128.load(p1), c = v128.load(p2), d = v128.load(p3);
-    const e = v128.load(p4), f = v128.load(p5), g = v128.load(p6), h = v128.load(p7);
-    const even = sum8(
-      evenHalves(a), evenHalves(b), evenHalves(c), evenHalves(d),
-      evenHalves(e), evenHalves(f), evenHalves(g), evenHalves(h),
-    );
-    const odd = sum8(
-      oddHalves(a), oddHalves(b), oddHalves(c), oddHalves(d),
-      oddHalves(e), oddHalves(f), oddHalves(g), oddHalves(h),
-    );
-    v128.store(sum, mulAdd(v128.shuffle<i32>(even, odd, 0, 4, 1, 5), scale, v128.load(sum)));
-    v128.store(sum, mulAdd(v128.shuffle<i32>(even, odd, 2, 6, 3, 7), scale, v128.load(sum, 16)), 16);
-    const m = i16x8.max_u(
-      i16x8.max_u(
-        i16x8.max_u(i16x8.shl(a, 1), i16x8.shl(b, 1)), i16x8.max_u(i16x8.shl(c, 1), i16x8.shl(d, 1)),
-      ),
-      i16x8.max_u(
-        i16x8.max_u(i16x8.shl(e, 1), i16x8.shl(f, 1)), i16x8.max_u(i16x8.shl(g, 1), i16x8.shl(h, 1)),
-      ),
-    );
-    v128.store(largest, i16x8.max_u(v128.load(largest), m));
-    p0 += 16; p1 += 16; p2 += 16; p3 += 16; p4 += 16; p5 += 16; p6 += 16; p7 += 16;
-    largest += 16;
+    const even = f32x4.mul(v128.load(sum), scale), odd = f32x4.mul(v128.load(sum, 16), scale);
+    v128.store(sum, v128.shuffle<i32>(even, odd, 0, 4, 1, 5));
+    v128.store(sum, v128.shuffle<i32>(even, odd, 2, 6, 3, 7), 16);
+  }
+}
+
+/** Marks the columns in which a row has a half that is not finite. */
+function markSpecial(row: usize, columns: usize, special: usize): void {
+  for (let c: usize = 0; c < columns; c++) {
+    if ((load<u16>(row + (c << 1)) & 0x7c00) == 0x7c00) store<u8>(special + c, 1);
   }
 }
 
@@ -192,7 +217,8 @@ function addHalves(
  * Item: (block of rows) × (part of the columns). Words: 0 x (of row 0), 1 storage type, 2 d, 3 order u32[rows], 4 starts
  * u32[blocks × patterns + 1] into it, 5 patterns, 6 first block, 7 column parts, 8 columns of a part (a multiple of 16),
  * 9 squares (0 or 1), 10 pilot f32[d], 11 blank row (stored; its values are the pilot's), 12 slots
- * f32[blocks × patterns × (1 + squares) × d], 13 largest u16[threads × d], 14 its stride in bytes (f16 sums only).
+ * f32[blocks × patterns × (1 + squares) × d], 13 scratch of a thread for sums alone and 14 its stride in bytes: for f16 u8[d], set to
+ * 1 where a value is not finite, for u8 2·d bytes. Blocks of codes without squares have no more than 256 rows.
  */
 export function sumPatterns(item: i32, a: usize, thread: i32): void {
   const x = <usize>load<u32>(a);
@@ -212,7 +238,7 @@ export function sumPatterns(item: i32, a: usize, thread: i32): void {
   const from = x + (first << shift);
   const pilot = <usize>load<u32>(a, 40) + (first << 2);
   const blank = <usize>load<u32>(a, 44) + (first << shift);
-  const largest = <usize>load<u32>(a, 52) + <usize>thread * <usize>load<u32>(a, 56) + (first << 1);
+  const scratch = <usize>load<u32>(a, 52) + <usize>thread * <usize>load<u32>(a, 56) + (dtype == U8 ? first << 1 : first);
   const stats = 1 + squares;
   let sum = <usize>load<u32>(a, 48) + ((<usize>block * <usize>(patterns * stats) * d + first) << 2);
   const starts = <usize>load<u32>(a, 16) + <usize>((block + load<i32>(a, 24)) * patterns << 2);
@@ -222,6 +248,7 @@ export function sumPatterns(item: i32, a: usize, thread: i32): void {
     const square = sum + (d << 2);
     memory.fill(sum, 0, columns << 2);
     if (squares) memory.fill(square, 0, columns << 2);
+    else if (dtype == U8) memory.fill(scratch, 0, whole << 1);
     for (let c = whole; c < columns; c++) {
       let s: f32 = 0, q: f32 = 0;
       for (let r = i; r < end; r++) {
@@ -247,9 +274,15 @@ export function sumPatterns(item: i32, a: usize, thread: i32): void {
         else if (dtype == F16) addSquaresOfHalves(p0, p1, p2, p3, p4, p5, p6, p7, pilot, sum, stop, square);
         else addSquaresOfCodes(p0, p1, p2, p3, p4, p5, p6, p7, pilot, sum, stop, square);
       } else if (dtype == F32) addFloats(p0, p1, p2, p3, p4, p5, p6, p7, pilot, sum, stop);
-      else if (dtype == F16) addHalves(p0, p1, p2, p3, p4, p5, p6, p7, sum, stop, largest);
-      else addCodes(p0, p1, p2, p3, p4, p5, p6, p7, sum, stop);
+      else if (dtype == U8) addCodes(p0, p1, p2, p3, p4, p5, p6, p7, scratch, scratch + (whole << 1));
+      else if (addHalves(p0, p1, p2, p3, p4, p5, p6, p7, sum, stop)) {
+        for (let r = i, last = min(i + 8, end); r < last; r++) {
+          markSpecial(from + <usize>load<u32>(order + (r << 2)) * rowBytes, whole, scratch);
+        }
+      }
     }
+    if (!squares && dtype == F16) settleHalves(sum, sum + (whole << 2));
+    else if (!squares && dtype == U8) settleCodes(scratch, sum, sum + (whole << 2));
     sum += <usize>stats * (d << 2);
   }
 }

@@ -3,6 +3,7 @@ export { erf } from "./activation";
 export { aggregateRows } from "./aggregate-rows";
 export { attendHeads } from "./attention";
 export { addSlots, sumPatterns } from "./class-moments";
+export { sumStreams } from "./class-streams";
 export {
   addChunksOfPass, addPanelOfHessian, advance, chunksOfPass, fitStateBytes, fitSupports, fitWorkBytes, mergePass, startFit,
 } from "./fit-logistic";
