@@ -23,8 +23,8 @@ export type {
 export { candidateNeurons, selectSupports } from "./probes/fit-supports.ts";
 export type { ProbeFailure, ProbeOrigin, SelectedSupport } from "./probes/fit-supports.ts";
 export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-options.ts";
-export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
-export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
+export { probeNeurons } from "./probes/probe-neurons.ts";
+export type { NeuronOrder, NeuronProbe, NeuronProbes, ProbeNeuronsOptions } from "./probes/neuron-probes.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
 export { rankActivations } from "./probes/rank-activations.ts";
 export type { RankActivationsOptions } from "./probes/rank-source.ts";
@@ -217,7 +217,7 @@ export type {
 export { blobSource, bytesSource } from "./io/byte-source.ts";
 export type { ByteSource, ReadOptions } from "./io/byte-source.ts";
 export { httpSource } from "./io/http-source.ts";
-export type { HttpSourceOptions } from "./io/http-source.ts";
+export type { HttpSourceOptions } from "./io/http-ranges.ts";
 export { readNpy, writeNpy } from "./io/npy.ts";
 export { readNpz, writeNpz } from "./io/npz.ts";
 export type { ReadNpzOptions } from "./io/npz.ts";

@@ -15,9 +15,9 @@ import { assertSupportSize, strongestOf, type RankingOptions } from "../ranking/
 import { openActivations, type ActivationSource, type OpenActivations } from "./activation-source.ts";
 import type { ProbeFailure } from "./fit-supports.ts";
 import { momentSquares, probeSettings } from "./probe-options.ts";
-import { probeNeurons, type NeuronProbe, type ProbeNeuronsOptions } from "./probe-neurons.ts";
+import { fitNeuronProbes, type NeuronProbe, type ProbeNeuronsOptions } from "./neuron-probes.ts";
 import { rankColumns } from "./rank-source.ts";
-import type { ProbeLabelSets } from "./sparse-probe.ts";
+import type { ProbeLabelSets } from "./one-feature.ts";
 
 export interface EnumerateOptions extends ProbeNeuronsOptions, RankingOptions {
   /** Neurons of each feature, the strongest by the ranking; `"all"` for every one. Default 30. */
@@ -157,7 +157,7 @@ async function probeAndMeasure(
     const at = columns.neurons ? part.map((_, c) => c) : part;
     const host = await backend.gatherColumns(columns.x, at, { signal });
     if (columns.neurons) columns.x.dispose();
-    const { probes } = await probeNeurons(host, training, { ...fitting, backend });
+    const { probes } = await fitNeuronProbes(host, training, { ...fitting, backend });
     const values = host.toFloat32();
     for (const [f, { feature, positive, y, scores }] of ranked.entries()) {
       const labels = Uint8Array.from(scored[f], (i) => y[i]);

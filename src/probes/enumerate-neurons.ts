@@ -2,7 +2,7 @@
 import type { ActivationSource } from "./activation-source.ts";
 import type { EnumerateOptions, NeuronRow } from "./enumerate-by-f1.ts";
 import type { ProbeFailure } from "./fit-supports.ts";
-import type { ProbeLabelSets } from "./sparse-probe.ts";
+import type { ProbeLabelSets } from "./one-feature.ts";
 
 /**
  * Fits a probe to each of a feature's strongest neurons alone and measures it on rows of their own (Gurnee et al. 2023): a

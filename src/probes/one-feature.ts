@@ -28,6 +28,9 @@ export interface FitOptions extends ProbeOptions {
 /** Labels of one feature; a matrix of one feature may leave rows unlabelled. */
 export type ProbeLabels = LabelsInput | LabelMatrix;
 
+/** Labels of several features: by name, as class names (each against the rest), or as a matrix. */
+export type ProbeLabelSets = LabelsInput | Readonly<Record<string, LabelsInput>> | LabelMatrix;
+
 /** What a record keeps of where activations came from. */
 export function originOf({
   model,

@@ -4,7 +4,7 @@ import type { Ranking } from "../ranking/ranking.ts";
 import type { ActivationSource } from "./activation-source.ts";
 import type { ProbeFailure } from "./fit-supports.ts";
 import type { RankActivationsOptions } from "./rank-source.ts";
-import type { ProbeLabelSets } from "./sparse-probe.ts";
+import type { ProbeLabelSets } from "./one-feature.ts";
 
 /**
  * Ranks the neurons of every feature, by any ranking.

@@ -8,7 +8,6 @@ import {
   readLabelsLike,
   UNLABELLED,
   type ClassValue,
-  type LabelsInput,
   type RowSelection,
 } from "../data/labels.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
@@ -41,9 +40,10 @@ import {
   originOf,
   type FitOptions,
   type ProbeLabels,
+  type ProbeLabelSets,
 } from "./one-feature.ts";
 
-export type { FitOptions, ProbeLabels } from "./one-feature.ts";
+export type { FitOptions, ProbeLabels, ProbeLabelSets } from "./one-feature.ts";
 
 /** The support sizes of Gurnee et al. (2023). */
 export const K_SCHEDULE: readonly number[] = Object.freeze([
@@ -54,9 +54,6 @@ export interface EvaluateOptions {
   /** Rows to score; one that is listed twice counts twice. Default: every row. */
   readonly rows?: RowSelection;
 }
-
-/** Labels of several features: by name, as class names (each against the rest), or as a matrix. */
-export type ProbeLabelSets = LabelsInput | Readonly<Record<string, LabelsInput>> | LabelMatrix;
 
 /**
  * A fitted k-sparse probe: decision(x) = Σ_j coefficient_j · (x_{support j} − center_j)/scale_j + intercept, positive where

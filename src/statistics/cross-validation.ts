@@ -1,7 +1,7 @@
 /** k-fold cross-validation of support size and penalty; the work of `crossValidate`. */
 import { deepFreeze } from "./deep-freeze.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
-import type { ProbeLabels } from "../probes/sparse-probe.ts";
+import type { ProbeLabels } from "../probes/one-feature.ts";
 import { probeSettings } from "../probes/probe-options.ts";
 import { assertSupportSizes } from "../ranking/ranking.ts";
 import { EmptyDataError, OptionError } from "../errors.ts";

@@ -6,7 +6,7 @@ import { OneClassError } from "../errors.ts";
 import type { MetricName } from "../metrics/evaluate.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
 import { probeSettings } from "../probes/probe-options.ts";
-import type { ProbeLabels } from "../probes/sparse-probe.ts";
+import type { ProbeLabels } from "../probes/one-feature.ts";
 import { assertSupportSizes } from "../ranking/ranking.ts";
 import { assertMetric, mean, metricSign } from "./compare-metrics.ts";
 import { evaluateOn, fitLabelSets, setsPerPass } from "./fit-label-sets.ts";

@@ -7,7 +7,7 @@ import type { LabelMatrix } from "../data/labels.ts";
 import { OptionError, ShapeError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
 import { momentSquares, probeSettings } from "../probes/probe-options.ts";
-import type { ProbeLabels } from "../probes/sparse-probe.ts";
+import type { ProbeLabels } from "../probes/one-feature.ts";
 import { Random } from "../random.ts";
 import {
   scoreNeurons,

@@ -6,7 +6,7 @@ import { UNLABELLED } from "../data/labels.ts";
 import { OptionError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
 import { probeSettings } from "../probes/probe-options.ts";
-import type { ProbeLabels } from "../probes/sparse-probe.ts";
+import type { ProbeLabels } from "../probes/one-feature.ts";
 import { Random } from "../random.ts";
 import { assertSupportSizes, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
 import { mean } from "./compare-metrics.ts";
