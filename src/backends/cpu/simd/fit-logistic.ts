@@ -154,10 +154,11 @@ function operationsOf(rows: number, k: number): number {
   return rows * (100 + 20 * k + (k * k) / 8) + k ** 3;
 }
 
+/** Columns of the members, ascending: neighbours share cache lines of a row. */
 function unionOf(problems: readonly LogisticProblem[], members: readonly number[]): Uint32Array {
   const union = new Set<number>();
   for (const p of members) for (const j of problems[p].support) union.add(j);
-  return Uint32Array.from(union);
+  return Uint32Array.from(union).sort();
 }
 
 /** Rows of the lower triangle of an m × m matrix at which its panels begin: even, and of about as many entries each. */
@@ -396,7 +397,7 @@ class BatchOfFits {
       squares += g * g;
       penalty += w * w;
     }
-    const [mantissa0, exponent0, hinge0, mantissa1, exponent1, hinge1, least] = numbers.subarray(2 * m);
+    const [mantissa0, exponent0, hinge0, mantissa1, exponent1, hinge1, most] = numbers.subarray(2 * m);
     const loss = (mantissa: number, exponent: number, hinge: number): number =>
       Math.log(mantissa) + exponent * Math.LN2 + hinge;
     return {
@@ -411,7 +412,7 @@ class BatchOfFits {
           this.#weight[0] * loss(mantissa0, exponent0, hinge0) +
           this.#weight[1] * loss(mantissa1, exponent1, hinge1) +
           penalty / 2,
-        separated: least > 0,
+        separated: most < 0,
       },
     };
   }

@@ -12,7 +12,7 @@
  */
 import { addScaled, choleskyFactor, choleskySolve, dot } from "./cholesky";
 import {
-  accumulatorBytes, addEvaluation, addGradient, clearEvaluation, CONSTANT_BYTES, EVALUATION, hessianRows,
+  accumulatorBytes, addEvaluation, addGradient, clearEvaluation, CONSTANT_BYTES, EVALUATION, evaluationBytes, hessianRows,
   mergeEvaluation, writeConstants,
 } from "./logistic-passes";
 
@@ -174,9 +174,15 @@ export function fitStateBytes(m: usize, chunks: usize, copies: bool): usize {
   );
 }
 
+/** Bytes of scratch of a pass: those of an evaluation, which are more than a gradient's. */
+@inline
+function workOfPass(m: usize): usize {
+  return aligned(evaluationBytes(m));
+}
+
 /** Bytes of scratch of one thread beside states. */
 export function fitWorkBytes(m: usize): usize {
-  return 1024 + (m << 4) + ((m + 2) << 8);
+  return workOfPass(m) + ((m + 2) << 8);
 }
 
 /** Sets a state up for a problem, before its first pass. */
@@ -277,10 +283,12 @@ function ask(s: usize, task: i32): void {
     for (let j: usize = 0; j < m - 1; j++) {
       intercept -= load<f64>(theta + (j << 3)) * load<f64>(pilots + (word(places, j << 2) << 3));
     }
-    memory.copy(weights, theta, m << 3);
-    store<f64>(weights + ((m - 1) << 3), intercept);
     const negative = weights + aligned(m << 3);
-    for (let j: usize = 0; j < m << 3; j += 8) store<f64>(negative + j, -load<f64>(weights + j));
+    for (let j: usize = 0; j < m; j++) {
+      const w = (j == m - 1 ? intercept : load<f64>(theta + (j << 3))) * 1.4426950408889634;
+      store<f64>(weights + (j << 3), -w);
+      store<f64>(negative + (j << 3), w);
+    }
     clearEvaluation(word(s, EVALUATED), m);
   } else if (task == TO_SUM_GRADIENT || task == TO_SUM_CURVATURE) {
     const stride = aligned(m << 2);
@@ -323,7 +331,7 @@ function keepsCurvature(s: usize): bool {
 /** Rows first … end − 1 of the Hessian's sums over the pass's chunks. */
 function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
   const m = sizeOf(s);
-  const scaled = work + 1024 + (m << 4);
+  const scaled = work + workOfPass(m);
   hessianRows(
     word(s, COLUMNS), word(s, OWN_ADVANCE), m, first, end, chunksOfPass(s), word(s, CURVATURE), scaled, word(s, SUMS), word(s, HESSIAN),
   );

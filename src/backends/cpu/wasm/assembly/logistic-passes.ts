@@ -15,8 +15,6 @@ const CHUNK: usize = 256;
 /** Chunks whose f32 sums are added up before they go into f64: 512 rows. */
 const GRADIENT_RUN: i32 = 8;
 const HESSIAN_RUN: i32 = 16;
-/** Chunks of one class whose losses' factors, each at most 2, multiply to less than 2^1023. */
-const LOSS_RUN: i32 = 8;
 
 @inline
 function sumOfLanes(v: v128): f64 {
@@ -32,6 +30,13 @@ function sumOfPair(v: v128): f64 {
   return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1);
 }
 
+/** a·b + c on two f64, as {@link mulAdd} on four f32. */
+@inline
+function mulAdd2(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f64x2.relaxed_madd(a, b, c);
+  return f64x2.add(f64x2.mul(a, b), c);
+}
+
 @inline
 function add(p: usize, value: f64): void {
   store<f64>(p, load<f64>(p) + value);
@@ -39,57 +44,60 @@ function add(p: usize, value: f64): void {
 
 /**
  * Engines put a constant together anew wherever it is used, also in a loop: those of the exponentials are read from memory,
- * {@link EXP2_CONSTANTS} then {@link EXP_CONSTANTS} vectors.
+ * {@link FLOATS} vectors of f32 and then {@link DOUBLES} of f64.
  */
-const EXP2_CONSTANTS: usize = 10;
-const EXP_CONSTANTS: usize = 16;
-export const CONSTANT_BYTES: usize = (EXP2_CONSTANTS + EXP_CONSTANTS) << 4;
+const FLOATS: usize = 7;
+const DOUBLES: usize = 9;
+export const CONSTANT_BYTES: usize = (FLOATS + DOUBLES) << 4;
 
-/** Writes them. The coefficients interpolate (2^f − 1)/f and (exp(r) − 1)/r at Chebyshev's points. */
+/**
+ * Writes them. 2^f = (Q + P)/(Q − P) with P/Q = tanh(f·ln 2/2), P = f·(p₀ + p₁f² + …), Q = 1 + q₁f² + …, which meet the tangent at
+ * Chebyshev's points of |f| ≤ ½: to 2e-9 in f32 and 2e-17 in f64. A sigmoid takes one division of it all.
+ */
 export function writeConstants(p: usize): void {
-  v128.store(p, f32x4.splat(126));
-  v128.store(p, f32x4.splat(-126), 16);
+  v128.store(p, f32x4.splat(<f32>LIMIT));
+  v128.store(p, f32x4.splat(-<f32>LIMIT), 16);
   v128.store(p, f32x4.splat(12582912), 32);
   v128.store(p, f32x4.splat(1), 48);
-  v128.store(p, f32x4.splat(0.6931471880262288), 64);
-  v128.store(p, f32x4.splat(0.24022650760568126), 80);
-  v128.store(p, f32x4.splat(0.05550357114219078), 96);
-  v128.store(p, f32x4.splat(0.009618082557277852), 112);
-  v128.store(p, f32x4.splat(0.0013390863364671234), 128);
-  v128.store(p, f32x4.splat(0.0001545316294512069), 144);
-  p += EXP2_CONSTANTS << 4;
-  v128.store(p, f64x2.splat(-700));
-  v128.store(p, f64x2.splat(1.4426950408889634), 16);
+  v128.store(p, f32x4.splat(0.3465735900941544), 64);
+  v128.store(p, f32x4.splat(0.0027716366244181177), 80);
+  v128.store(p, f32x4.splat(0.04803496535422282), 96);
+  p += FLOATS << 4;
+  v128.store(p, f64x2.splat(LIMIT));
+  v128.store(p, f64x2.splat(-1000), 16);
   v128.store(p, f64x2.splat(6755399441055744), 32);
-  v128.store(p, f64x2.splat(0.6931471803691238), 48);
-  v128.store(p, f64x2.splat(1.9082149292705877e-10), 64);
-  v128.store(p, f64x2.splat(1), 80);
-  v128.store(p, f64x2.splat(0.5), 96);
-  v128.store(p, f64x2.splat(0.16666666666615648), 112);
-  v128.store(p, f64x2.splat(0.041666666666624164), 128);
-  v128.store(p, f64x2.splat(0.008333333367311603), 144);
-  v128.store(p, f64x2.splat(0.0013888888917196719), 160);
-  v128.store(p, f64x2.splat(0.0001984119064754424), 176);
-  v128.store(p, f64x2.splat(2.4801521322368692e-5), 192);
-  v128.store(p, f64x2.splat(2.7632640675430236e-6), 208);
-  v128.store(p, f64x2.splat(2.7620075879983367e-7), 224);
-  v128.store(p, i64x2.splat(0x8000000000000000), 240);
+  v128.store(p, f64x2.splat(1), 48);
+  v128.store(p, f64x2.splat(0.346573590279972653), 64);
+  v128.store(p, f64x2.splat(0.00462484117085236901), 80);
+  v128.store(p, f64x2.splat(5.28708398743353824e-6), 96);
+  v128.store(p, f64x2.splat(0.0533822220040247887), 112);
+  v128.store(p, f64x2.splat(0.000228933599161273778), 128);
 }
 
-/** 2^y for y brought to [−126, 126], at 64 places of memory; relative error 5e-9 and its own rounding. */
-function replaceByExp2(at: usize, constants: usize): void {
-  const high = v128.load(constants), low = v128.load(constants, 16), magic = v128.load(constants, 32);
-  const c0 = v128.load(constants, 48), c1 = v128.load(constants, 64), c2 = v128.load(constants, 80);
-  const c3 = v128.load(constants, 96), c4 = v128.load(constants, 112), c5 = v128.load(constants, 128);
-  const c6 = v128.load(constants, 144);
-  for (const end = at + CHUNK; at < end; at += 16) {
-    const y = f32x4.pmax(f32x4.pmin(v128.load(at), high), low);
+/** Exponents of 2 beyond which 1 + 2^y is 2^y, and which f32 and products of 16 in f64 bear. */
+const LIMIT: f64 = 60;
+
+/**
+ * Replaces exponents y = margin·log₂e of 64 rows by factor·q, q = 1/(1 + 2^y); `curvature`: where |factor|·q·(1 − q) goes, or 0.
+ */
+@inline
+function replaceByResiduals(at: usize, factor: v128, curvature: usize, keeps: bool, constants: usize): void {
+  const most = v128.load(constants), least = v128.load(constants, 16), magic = v128.load(constants, 32);
+  const one = v128.load(constants, 48), p0 = v128.load(constants, 64), p1 = v128.load(constants, 80);
+  const q1 = v128.load(constants, 96);
+  const size = f32x4.abs(factor);
+  for (let i: usize = 0; i < CHUNK; i += 16) {
+    const y = f32x4.pmax(f32x4.pmin(v128.load(at + i), most), least);
     const t = f32x4.add(y, magic);
     const f = f32x4.sub(y, f32x4.sub(t, magic));
     const square = f32x4.mul(f, f);
-    const first = mulAdd(mulAdd(c3, f, c2), square, mulAdd(c1, f, c0));
-    const last = mulAdd(c6, square, mulAdd(c5, f, c4));
-    v128.store(at, i32x4.add(mulAdd(last, f32x4.mul(square, square), first), i32x4.shl(t, 23)));
+    const p = f32x4.mul(f, mulAdd(square, p1, p0));
+    const q = mulAdd(square, q1, one);
+    const low = f32x4.sub(q, p);
+    const high = i32x4.add(f32x4.add(q, p), i32x4.shl(t, 23));
+    const share = f32x4.div(low, f32x4.add(low, high));
+    v128.store(at + i, f32x4.mul(share, factor));
+    if (keeps) v128.store(curvature + i, f32x4.mul(size, f32x4.sub(share, f32x4.mul(share, share))));
   }
 }
 
@@ -135,22 +143,9 @@ export function addGradient(
       v128.store(o, z6, 96);
       v128.store(o, z7, 112);
     }
-    for (let i = <usize>(word & 255); i < 64; i++) store<f32>(work + (i << 2), 126);
-    replaceByExp2(work, constants);
-    const one = v128.load(constants, 48);
-    if (curvature) {
-      const d = curvature + (<usize>c << 8);
-      const size = f32x4.abs(factor);
-      for (let i: usize = 0; i < CHUNK; i += 16) {
-        const q = f32x4.div(one, f32x4.add(one, v128.load(work + i)));
-        v128.store(work + i, f32x4.mul(q, factor));
-        v128.store(d + i, f32x4.mul(size, f32x4.sub(q, f32x4.mul(q, q))));
-      }
-    } else {
-      for (let i: usize = 0; i < CHUNK; i += 16) {
-        v128.store(work + i, f32x4.div(factor, f32x4.add(one, v128.load(work + i))));
-      }
-    }
+    for (let i = <usize>(word & 255); i < 64; i++) store<f32>(work + (i << 2), <f32>LIMIT);
+    if (curvature) replaceByResiduals(work, factor, curvature + (<usize>c << 8), true, constants);
+    else replaceByResiduals(work, factor, 0, false, constants);
     for (let half: usize = 0; half < CHUNK; half += 128) {
       const at = <usize>c * advance + half;
       const r = work + half;
@@ -303,39 +298,18 @@ export function hessianRows(
 /** Words of {@link addEvaluation}'s result beyond the gradient. */
 export const EVALUATION: usize = 7;
 
-/** exp(−|m|) of 64 margins at `from`: x = n·ln 2 + r with ln 2 in two parts; to 6e-16 and its own rounding. */
-function replaceByExp(from: usize, to: usize, constants: usize): void {
-  const k = constants + (EXP2_CONSTANTS << 4);
-  const lowest = v128.load(k), log2e = v128.load(k, 16), magic = v128.load(k, 32), ln2 = v128.load(k, 48);
-  const rest2 = v128.load(k, 64), one = v128.load(k, 80), c0 = v128.load(k, 96), c1 = v128.load(k, 112);
-  const c2 = v128.load(k, 128), c3 = v128.load(k, 144), c4 = v128.load(k, 160), c5 = v128.load(k, 176);
-  const c6 = v128.load(k, 192), c7 = v128.load(k, 208), c8 = v128.load(k, 224), sign = v128.load(k, 240);
-  for (let i: usize = 0; i < 512; i += 16) {
-    const x = f64x2.pmax(v128.or(v128.load(from + i), sign), lowest);
-    const shifted = f64x2.add(f64x2.mul(x, log2e), magic);
-    const n = f64x2.sub(shifted, magic);
-    const r = f64x2.sub(f64x2.sub(x, f64x2.mul(n, ln2)), f64x2.mul(n, rest2));
-    const r2 = f64x2.mul(r, r);
-    const r4 = f64x2.mul(r2, r2);
-    const p0 = f64x2.add(c0, f64x2.mul(r, c1));
-    const p1 = f64x2.add(c2, f64x2.mul(r, c3));
-    const p2 = f64x2.add(c4, f64x2.mul(r, c5));
-    const p3 = f64x2.add(c6, f64x2.mul(r, c7));
-    const high = f64x2.add(f64x2.add(p2, f64x2.mul(r2, p3)), f64x2.mul(r4, c8));
-    const low = f64x2.add(p0, f64x2.mul(r2, p1));
-    const e = f64x2.add(f64x2.add(one, r), f64x2.mul(r2, f64x2.add(low, f64x2.mul(r4, high))));
-    v128.store(to + i, i64x2.add(e, i64x2.shl(shifted, 52)));
-  }
-}
-
 /** Multiplies the pair (mantissa in [1, 2), exponent) at p by a positive factor. */
 function multiplyInto(p: usize, factor: f64): void {
   let bits = reinterpret<u64>(factor);
   add(p + 8, <f64>(<i32>(bits >> 52) - 1023));
-  bits = reinterpret<u64>(reinterpret<f64>((bits & 0x000fffffffffffff) | 0x3ff0000000000000) * load<f64>(p));
+  bits = reinterpret<u64>(reinterpret<f64>((bits & MANTISSA) | ONE) * load<f64>(p));
   add(p + 8, <f64>(<i32>(bits >> 52) - 1023));
-  store<f64>(p, reinterpret<f64>((bits & 0x000fffffffffffff) | 0x3ff0000000000000));
+  store<f64>(p, reinterpret<f64>((bits & MANTISSA) | ONE));
 }
+
+const MANTISSA: u64 = 0x000fffffffffffff;
+/** The bits of 1. */
+const ONE: u64 = 0x3ff0000000000000;
 
 /** Sets up what {@link addEvaluation} and {@link mergeEvaluation} add to. */
 export function clearEvaluation(out: usize, m: usize): void {
@@ -343,7 +317,7 @@ export function clearEvaluation(out: usize, m: usize): void {
   const rest = out + (m << 3);
   store<f64>(rest, 1);
   store<f64>(rest, 1, 24);
-  store<f64>(rest, Infinity, 48);
+  store<f64>(rest, -Infinity, 48);
 }
 
 /** Adds one evaluation to another. */
@@ -356,117 +330,193 @@ export function mergeEvaluation(out: usize, from: usize, m: usize): void {
     add(to + p + 8, load<f64>(rest + p, 8));
     add(to + p + 16, load<f64>(rest + p, 16));
   }
-  store<f64>(to, min(load<f64>(to, 48), load<f64>(rest, 48)), 48);
+  store<f64>(to, max(load<f64>(to, 48), load<f64>(rest, 48)), 48);
+}
+
+/**
+ * Exponents y = −margin·log₂e of 64 rows in f64, from their columns at `at` on, and the largest of them; `signed`: f64 weights in
+ * those units.
+ */
+@inline
+function writeExponents(columns: usize, at: usize, m: usize, signed: usize, out: usize): v128 {
+  const end = (m - 1) << 2;
+  let most = f64x2.splat(-Infinity);
+  for (let part: usize = 0; part < CHUNK; part += 64) {
+    let z0 = v128.load64_splat(signed + (end << 1));
+    let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
+    for (let j: usize = 0; j < end; j += 4) {
+      const w = v128.load64_splat(signed + (j << 1));
+      const x = <usize>load<u32>(columns + j) + at + part;
+      z0 = mulAdd2(w, f64x2.promote_low_f32x4(v128.load64_zero(x)), z0);
+      z1 = mulAdd2(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 8)), z1);
+      z2 = mulAdd2(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 16)), z2);
+      z3 = mulAdd2(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 24)), z3);
+      z4 = mulAdd2(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 32)), z4);
+      z5 = mulAdd2(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 40)), z5);
+      z6 = mulAdd2(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 48)), z6);
+      z7 = mulAdd2(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 56)), z7);
+    }
+    const o = out + (part << 1);
+    v128.store(o, z0);
+    v128.store(o, z1, 16);
+    v128.store(o, z2, 32);
+    v128.store(o, z3, 48);
+    v128.store(o, z4, 64);
+    v128.store(o, z5, 80);
+    v128.store(o, z6, 96);
+    v128.store(o, z7, 112);
+    most = f64x2.pmax(most, f64x2.pmax(f64x2.pmax(z0, z1), f64x2.pmax(z2, z3)));
+    most = f64x2.pmax(most, f64x2.pmax(f64x2.pmax(z4, z5), f64x2.pmax(z6, z7)));
+  }
+  return most;
+}
+
+/** Products and exponents of one class's losses, while they are summed: f64[2] and i64[2] each. */
+const NUMERATORS: usize = 0;
+const NUMERATOR_BITS: usize = 16;
+const DENOMINATORS: usize = 32;
+const DENOMINATOR_BITS: usize = 48;
+const PRODUCT_BYTES: usize = 64;
+
+/** Takes the exponent off a product and adds it, biased, to a sum. */
+@inline
+function normalise(product: v128, at: usize, exponents: usize): void {
+  v128.store(exponents, i64x2.add(v128.load(exponents), i64x2.shr_u(product, 52)));
+  v128.store(at, v128.or(v128.and(product, i64x2.splat(MANTISSA)), i64x2.splat(ONE)));
+}
+
+/** Replaces exponents y of 64 rows by q = 2^y/(1 + 2^y), and multiplies 1 + 2^y = (low + high)/low into the products. */
+@inline
+function replaceByShares(at: usize, products: usize, constants: usize): void {
+  const k = constants + (FLOATS << 4);
+  const upper = v128.load(k), lower = v128.load(k, 16), magic = v128.load(k, 32), one = v128.load(k, 48);
+  const p0 = v128.load(k, 64), p1 = v128.load(k, 80), p2 = v128.load(k, 96);
+  const q1 = v128.load(k, 112), q2 = v128.load(k, 128);
+  for (let half = at, all = at + 512; half < all; half += 256) {
+    let numerator = v128.load(products + NUMERATORS);
+    let denominator = v128.load(products + DENOMINATORS);
+    for (let i = half, end = half + 256; i < end; i += 32) {
+      const y0 = v128.load(i);
+      const y1 = v128.load(i, 16);
+      const c0 = f64x2.pmax(f64x2.pmin(y0, upper), lower);
+      const c1 = f64x2.pmax(f64x2.pmin(y1, upper), lower);
+      const t0 = f64x2.add(c0, magic);
+      const t1 = f64x2.add(c1, magic);
+      const f0 = f64x2.sub(c0, f64x2.sub(t0, magic));
+      const f1 = f64x2.sub(c1, f64x2.sub(t1, magic));
+      const s0 = f64x2.mul(f0, f0);
+      const s1 = f64x2.mul(f1, f1);
+      const a0 = f64x2.mul(f0, mulAdd2(s0, mulAdd2(s0, p2, p1), p0));
+      const a1 = f64x2.mul(f1, mulAdd2(s1, mulAdd2(s1, p2, p1), p0));
+      const b0 = mulAdd2(s0, mulAdd2(s0, q2, q1), one);
+      const b1 = mulAdd2(s1, mulAdd2(s1, q2, q1), one);
+      const low0 = f64x2.sub(b0, a0);
+      const low1 = f64x2.sub(b1, a1);
+      const high0 = i64x2.add(f64x2.add(b0, a0), i64x2.shl(t0, 52));
+      const high1 = i64x2.add(f64x2.add(b1, a1), i64x2.shl(t1, 52));
+      const whole0 = f64x2.add(low0, high0);
+      const whole1 = f64x2.add(low1, high1);
+      // One division for two.
+      const both = f64x2.mul(whole0, whole1);
+      const inverse = f64x2.div(one, both);
+      numerator = f64x2.mul(numerator, both);
+      denominator = f64x2.mul(denominator, f64x2.mul(low0, low1));
+      v128.store(i, f64x2.mul(high0, f64x2.mul(inverse, whole1)));
+      v128.store(i, f64x2.mul(high1, f64x2.mul(inverse, whole0)), 16);
+    }
+    normalise(numerator, products + NUMERATORS, products + NUMERATOR_BITS);
+    normalise(denominator, products + DENOMINATORS, products + DENOMINATOR_BITS);
+  }
+}
+
+/** What exponents beyond {@link LIMIT} add to log₂ of the losses. */
+function excessOf(exponents: usize): f64 {
+  let sum: f64 = 0;
+  for (let i: usize = 0; i < 512; i += 8) sum += max(load<f64>(exponents + i) - LIMIT, 0);
+  return sum;
 }
 
 /**
  * In f64, over chunks from … to − 1, adds to out f64[m + 7]: the gradient Σ −t·c·q·x; then for negatives, and then for
- * positives, Π(1 + exp(−|margin|)) as mantissa and exponent, and Σ max(−margin, 0); and the least margin. `weights`: f64 θ[m], and its
- * negative at `stride` bytes.
- * `work`: 1024 + 16·m bytes.
+ * positives, Π(1 + exp(−margin)) as mantissa and exponent, and what margins too low for that add to its logarithm; and the largest of
+ * −margin·log₂e. `weights`: f64 −θ·log₂e, m of them, and their negatives at `stride` bytes. `work`: {@link evaluationBytes}.
  */
 export function addEvaluation(
   columns: usize, advance: usize, m: usize, chunks: usize, from: i32, to: i32, weights: usize, stride: usize,
   positive: f64, negative: f64, constants: usize, work: usize, out: usize,
 ): void {
-  const sums = work + 1024;
+  const allProducts = work + 512;
+  const sums = allProducts + 2 * PRODUCT_BYTES;
   const end = (m - 1) << 2;
   const rest = out + (m << 3);
-  memory.fill(sums, 0, m << 4);
-  const one = v128.load(constants + ((EXP2_CONSTANTS + 5) << 4));
-  const zero = f64x2.splat(0);
-  let least = f64x2.splat(Infinity);
-  let product0 = one;
-  let product1 = one;
-  let run0 = 0;
-  let run1 = 0;
+  memory.fill(allProducts, 0, 2 * PRODUCT_BYTES + (m << 4));
+  const one = f64x2.splat(1);
+  for (let p: usize = 0; p < 2 * PRODUCT_BYTES; p += 32) v128.store(allProducts + p, one);
+  let most = f64x2.splat(-Infinity);
   for (let c = from; c < to; c++) {
     const word = load<u32>(chunks + (<usize>c << 2));
     const isPositive = word >= 256;
-    const signed = isPositive ? weights : weights + stride;
-    for (let part: usize = 0; part < CHUNK; part += 64) {
-      const at = <usize>c * advance + part;
-      let z0 = v128.load64_splat(signed + (end << 1));
-      let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
-      for (let j: usize = 0; j < end; j += 4) {
-        const w = v128.load64_splat(signed + (j << 1));
-        const x = <usize>load<u32>(columns + j) + at;
-        z0 = f64x2.add(z0, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x))));
-        z1 = f64x2.add(z1, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 8))));
-        z2 = f64x2.add(z2, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 16))));
-        z3 = f64x2.add(z3, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 24))));
-        z4 = f64x2.add(z4, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 32))));
-        z5 = f64x2.add(z5, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 40))));
-        z6 = f64x2.add(z6, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 48))));
-        z7 = f64x2.add(z7, f64x2.mul(w, f64x2.promote_low_f32x4(v128.load64_zero(x, 56))));
-      }
-      const o = work + (part << 1);
-      v128.store(o, z0);
-      v128.store(o, z1, 16);
-      v128.store(o, z2, 32);
-      v128.store(o, z3, 48);
-      v128.store(o, z4, 64);
-      v128.store(o, z5, 80);
-      v128.store(o, z6, 96);
-      v128.store(o, z7, 112);
+    const at = <usize>c * advance;
+    let largest = writeExponents(columns, at, m, isPositive ? weights : weights + stride, work);
+    if ((word & 255) < 64) {
+      for (let i = <usize>(word & 255); i < 64; i++) store<f64>(work + (i << 3), -1000);
+      largest = f64x2.splat(-Infinity);
+      for (let i: usize = 0; i < 512; i += 16) largest = f64x2.pmax(largest, v128.load(work + i));
     }
+    most = f64x2.pmax(most, largest);
+    if (v128.any_true(f64x2.gt(largest, f64x2.splat(LIMIT)))) {
+      add(rest + (isPositive ? 40 : 16), excessOf(work) * 0.6931471805599453);
+    }
+    replaceByShares(work, allProducts + (isPositive ? PRODUCT_BYTES : 0), constants);
     const factor = f64x2.splat(isPositive ? -positive : negative);
-    for (let i = <usize>(word & 255); i < 64; i++) store<f64>(work + (i << 3), 700);
-    let product = isPositive ? product1 : product0;
-    let hinge = zero;
-    let ofIntercept = v128.load(sums + (end << 2));
-    replaceByExp(work, work + 512, constants);
-    for (let i: usize = 0; i < 512; i += 16) {
-      const margin = v128.load(work + i);
-      const a = v128.load(work + i, 512);
-      const whole = f64x2.add(one, a);
-      least = f64x2.pmin(least, margin);
-      hinge = f64x2.add(hinge, f64x2.pmin(zero, margin));
-      product = f64x2.mul(product, whole);
-      // q = a/(1 + a) for rows on their side, 1/(1 + a) for others.
-      const part = v128.bitselect(one, a, f64x2.lt(margin, zero));
-      const r = f64x2.div(f64x2.mul(factor, part), whole);
-      ofIntercept = f64x2.add(ofIntercept, r);
-      v128.store(work + i, r);
-    }
-    v128.store(sums + (end << 2), ofIntercept);
-    if (isPositive) {
-      product1 = product;
-      add(rest + 40, -sumOfPair(hinge));
-      if (++run1 == LOSS_RUN) {
-        multiplyInto(rest + 24, f64x2.extract_lane(product1, 0) * f64x2.extract_lane(product1, 1));
-        product1 = one;
-        run1 = 0;
-      }
-    } else {
-      product0 = product;
-      add(rest + 16, -sumOfPair(hinge));
-      if (++run0 == LOSS_RUN) {
-        multiplyInto(rest, f64x2.extract_lane(product0, 0) * f64x2.extract_lane(product0, 1));
-        product0 = one;
-        run0 = 0;
-      }
-    }
+    const r0 = v128.load(work), r1 = v128.load(work, 16), r2 = v128.load(work, 32), r3 = v128.load(work, 48);
     for (let j: usize = 0; j < end; j += 4) {
-      const x = <usize>load<u32>(columns + j) + <usize>c * advance;
-      let even = v128.load(sums + (j << 2));
-      let odd = f64x2.splat(0);
-      for (let i: usize = 0; i < CHUNK; i += 32) {
+      const x = <usize>load<u32>(columns + j) + at;
+      let s0 = f64x2.mul(r0, f64x2.promote_low_f32x4(v128.load64_zero(x)));
+      let s1 = f64x2.mul(r1, f64x2.promote_low_f32x4(v128.load64_zero(x, 8)));
+      let s2 = f64x2.mul(r2, f64x2.promote_low_f32x4(v128.load64_zero(x, 16)));
+      let s3 = f64x2.mul(r3, f64x2.promote_low_f32x4(v128.load64_zero(x, 24)));
+      for (let i: usize = 32; i < CHUNK; i += 32) {
         const r = work + (i << 1);
-        even = f64x2.add(even, f64x2.mul(v128.load(r), f64x2.promote_low_f32x4(v128.load64_zero(x + i))));
-        odd = f64x2.add(odd, f64x2.mul(v128.load(r, 16), f64x2.promote_low_f32x4(v128.load64_zero(x + i, 8))));
-        even = f64x2.add(even, f64x2.mul(v128.load(r, 32), f64x2.promote_low_f32x4(v128.load64_zero(x + i, 16))));
-        odd = f64x2.add(odd, f64x2.mul(v128.load(r, 48), f64x2.promote_low_f32x4(v128.load64_zero(x + i, 24))));
+        s0 = mulAdd2(v128.load(r), f64x2.promote_low_f32x4(v128.load64_zero(x + i)), s0);
+        s1 = mulAdd2(v128.load(r, 16), f64x2.promote_low_f32x4(v128.load64_zero(x + i, 8)), s1);
+        s2 = mulAdd2(v128.load(r, 32), f64x2.promote_low_f32x4(v128.load64_zero(x + i, 16)), s2);
+        s3 = mulAdd2(v128.load(r, 48), f64x2.promote_low_f32x4(v128.load64_zero(x + i, 24)), s3);
       }
-      v128.store(sums + (j << 2), f64x2.add(even, odd));
+      const sum = sums + (j << 2);
+      v128.store(sum, mulAdd2(factor, f64x2.add(f64x2.add(s0, s1), f64x2.add(s2, s3)), v128.load(sum)));
     }
+    let s0 = f64x2.add(r0, r1), s1 = f64x2.add(r2, r3);
+    for (let i: usize = 64; i < 512; i += 64) {
+      s0 = f64x2.add(s0, f64x2.add(v128.load(work + i), v128.load(work + i, 16)));
+      s1 = f64x2.add(s1, f64x2.add(v128.load(work + i, 32), v128.load(work + i, 48)));
+    }
+    const sum = sums + (end << 2);
+    v128.store(sum, mulAdd2(factor, f64x2.add(s0, s1), v128.load(sum)));
   }
   for (let j: usize = 0; j < m; j++) add(out + (j << 3), sumOfPair(v128.load(sums + (j << 4))));
-  multiplyInto(rest, f64x2.extract_lane(product0, 0) * f64x2.extract_lane(product0, 1));
-  multiplyInto(rest + 24, f64x2.extract_lane(product1, 0) * f64x2.extract_lane(product1, 1));
+  for (let side: usize = 0; side < 2; side++) {
+    const products = allProducts + side * PRODUCT_BYTES;
+    const p = rest + 24 * side;
+    multiplyInto(p, productOfPair(v128.load(products + NUMERATORS)) / productOfPair(v128.load(products + DENOMINATORS)));
+    const exponents = i64x2.sub(v128.load(products + NUMERATOR_BITS), v128.load(products + DENOMINATOR_BITS));
+    // The bias is the same in both.
+    add(p + 8, <f64>(i64x2.extract_lane(exponents, 0) + i64x2.extract_lane(exponents, 1)));
+  }
   store<f64>(
     rest,
-    min(load<f64>(rest, 48), min(f64x2.extract_lane(least, 0), f64x2.extract_lane(least, 1))),
+    max(load<f64>(rest, 48), max(f64x2.extract_lane(most, 0), f64x2.extract_lane(most, 1))),
     48,
   );
+}
+
+/** Bytes of scratch of {@link addEvaluation}. */
+@inline
+export function evaluationBytes(m: usize): usize {
+  return 512 + 2 * PRODUCT_BYTES + (m << 4);
+}
+
+@inline
+function productOfPair(v: v128): f64 {
+  return f64x2.extract_lane(v, 0) * f64x2.extract_lane(v, 1);
 }
