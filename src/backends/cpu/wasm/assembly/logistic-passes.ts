@@ -395,34 +395,19 @@ function replaceByShares(at: usize, products: usize, constants: usize): void {
   for (let half = at, all = at + 512; half < all; half += 256) {
     let numerator = v128.load(products + NUMERATORS);
     let denominator = v128.load(products + DENOMINATORS);
-    for (let i = half, end = half + 256; i < end; i += 32) {
-      const y0 = v128.load(i);
-      const y1 = v128.load(i, 16);
-      const c0 = f64x2.pmax(f64x2.pmin(y0, upper), lower);
-      const c1 = f64x2.pmax(f64x2.pmin(y1, upper), lower);
-      const t0 = f64x2.add(c0, magic);
-      const t1 = f64x2.add(c1, magic);
-      const f0 = f64x2.sub(c0, f64x2.sub(t0, magic));
-      const f1 = f64x2.sub(c1, f64x2.sub(t1, magic));
-      const s0 = f64x2.mul(f0, f0);
-      const s1 = f64x2.mul(f1, f1);
-      const a0 = f64x2.mul(f0, mulAdd2(s0, mulAdd2(s0, p2, p1), p0));
-      const a1 = f64x2.mul(f1, mulAdd2(s1, mulAdd2(s1, p2, p1), p0));
-      const b0 = mulAdd2(s0, mulAdd2(s0, q2, q1), one);
-      const b1 = mulAdd2(s1, mulAdd2(s1, q2, q1), one);
-      const low0 = f64x2.sub(b0, a0);
-      const low1 = f64x2.sub(b1, a1);
-      const high0 = i64x2.add(f64x2.add(b0, a0), i64x2.shl(t0, 52));
-      const high1 = i64x2.add(f64x2.add(b1, a1), i64x2.shl(t1, 52));
-      const whole0 = f64x2.add(low0, high0);
-      const whole1 = f64x2.add(low1, high1);
-      // One division for two.
-      const both = f64x2.mul(whole0, whole1);
-      const inverse = f64x2.div(one, both);
-      numerator = f64x2.mul(numerator, both);
-      denominator = f64x2.mul(denominator, f64x2.mul(low0, low1));
-      v128.store(i, f64x2.mul(high0, f64x2.mul(inverse, whole1)));
-      v128.store(i, f64x2.mul(high1, f64x2.mul(inverse, whole0)), 16);
+    for (let i = half, end = half + 256; i < end; i += 16) {
+      const y = f64x2.pmax(f64x2.pmin(v128.load(i), upper), lower);
+      const t = f64x2.add(y, magic);
+      const f = f64x2.sub(y, f64x2.sub(t, magic));
+      const square = f64x2.mul(f, f);
+      const a = f64x2.mul(f, mulAdd2(square, mulAdd2(square, p2, p1), p0));
+      const b = mulAdd2(square, mulAdd2(square, q2, q1), one);
+      const low = f64x2.sub(b, a);
+      const high = i64x2.add(f64x2.add(b, a), i64x2.shl(t, 52));
+      const whole = f64x2.add(low, high);
+      v128.store(i, f64x2.div(high, whole));
+      numerator = f64x2.mul(numerator, whole);
+      denominator = f64x2.mul(denominator, low);
     }
     normalise(numerator, products + NUMERATORS, products + NUMERATOR_BITS);
     normalise(denominator, products + DENOMINATORS, products + DENOMINATOR_BITS);
