@@ -12,8 +12,8 @@
  */
 import { addScaled, choleskyFactor, choleskySolve, dot } from "./cholesky";
 import {
-  accumulatorBytes, addEvaluation, addGradient, clearEvaluation, CONSTANT_BYTES, EVALUATION, evaluationBytes, hessianRows,
-  mergeEvaluation, writeConstants,
+  accumulatorBytes, addEvaluation, addGradient, addMoments, clearEvaluation, CONSTANT_BYTES, EVALUATION, evaluationBytes, hessianRows,
+  mergeEvaluation, MOST_MOMENTS, writeConstants,
 } from "./logistic-passes";
 
 // Arguments of a batch, words.
@@ -57,6 +57,7 @@ const STEPS: usize = 28;
 const OVERSHOTS: usize = 32;
 const HESSIAN_CHUNKS: usize = 36;
 const KNOWN: usize = 40; // curvature is known at θ
+const SUMMED: usize = 76; // the Hessian has been summed with the gradient at θ
 const STATUS: usize = 44;
 const LEVEL_STEPS: usize = 48;
 const AGE: usize = 52; // steps since the factor was made
@@ -328,6 +329,22 @@ function keepsCurvature(s: usize): bool {
   return count(word(s, PROBLEM), SUBSET) == 0 || (count(s, LEVEL_STEPS) == 0 && sizeOf(s) <= SMALL);
 }
 
+/** Sums the gradient and the Hessian together. */
+function addBoth(s: usize, work: usize): void {
+  const args = word(s, ARGS);
+  const problem = word(s, PROBLEM);
+  const m = word(problem, SIZE);
+  const chunks = chunksOfPass(s);
+  const weights = chunks < chunkCount(s) ? word(problem, SUBSET_WEIGHTS) : word(args, OPTIONS);
+  memory.fill(word(s, HESSIAN), 0, (m * m) << 3);
+  addMoments(
+    word(s, COLUMNS), word(s, OWN_ADVANCE), m, word(args, CHUNKS), chunks, word(s, WEIGHTS), aligned(m << 2),
+    <f32>load<f64>(weights), <f32>load<f64>(weights, 8), word(s, CONSTANTS), work, word(s, SUMS), word(s, GRADIENT),
+    word(s, HESSIAN),
+  );
+  setCount(s, SUMMED, 1);
+}
+
 /** Rows first … end − 1 of the Hessian's sums over the pass's chunks. */
 function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
   const m = sizeOf(s);
@@ -343,7 +360,9 @@ function solve(s: usize, work: usize): void {
   for (;;) {
     const task = count(s, TASK);
     if (task == TO_DO_NOTHING) return;
-    if (task != TO_SUM_HESSIAN) {
+    if (task == TO_SUM_GRADIENT && m <= MOST_MOMENTS && keepsCurvature(s)) {
+      addBoth(s, work);
+    } else if (task != TO_SUM_HESSIAN) {
       const out = word(s, task == TO_EVALUATE ? EVALUATED : task == TO_SUM_CURVATURE ? DIRECTION : GRADIENT);
       addPass(s, 0, chunksOfPass(s), work, out);
     }
@@ -363,20 +382,12 @@ export function advance(s: usize): void {
   const gradient = word(s, GRADIENT);
   const ridge = word(word(s, PROBLEM), RIDGE);
   if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
-    const hessian = word(s, HESSIAN);
     if (count(s, LEVEL) == ON_SUBSET && count(s, HESSIANS) == 0) {
+      const hessian = word(s, HESSIAN);
       const share = <f64>count(word(s, PROBLEM), SUBSET) / <f64>hessianChunks(s);
       for (let p = hessian, end = hessian + ((m * m) << 3); p < end; p += 8) store<f64>(p, share * load<f64>(p));
     }
-    for (let j: usize = 0; j < m; j++) {
-      const at = hessian + ((j * m + j) << 3);
-      store<f64>(at, load<f64>(at) + load<f64>(ridge + (j << 3)));
-    }
-    choleskyFactor(hessian, m, LEAST_PIVOT);
-    increment(s, HESSIANS);
-    setCount(s, PAIRS, 0);
-    setCount(s, FRESH, 1);
-    setCount(s, AGE, 0);
+    factorise(s, m);
   } else {
     if (task == TO_EVALUATE) takeEvaluation(s, m, gradient);
     increment(s, task == TO_EVALUATE ? EVALUATIONS : count(s, LEVEL) == ON_SUBSET ? SUBSET_GRADIENTS : GRADIENTS);
@@ -384,15 +395,34 @@ export function advance(s: usize): void {
       store<f64>(gradient + j, load<f64>(gradient + j) + load<f64>(ridge + j) * load<f64>(theta + j));
     }
     setCount(s, KNOWN, keepsCurvature(s) && task == TO_SUM_GRADIENT ? 1 : 0);
+    const summed = count(s, SUMMED);
+    setCount(s, SUMMED, 0);
     if (count(s, MOVED) && !takeMove(s, m)) return;
     setCount(s, FRESH, 0);
-    if (count(s, HESSIANS) == 0 || (m <= SMALL && count(s, LEVEL) == ON_ALL && count(s, LEVEL_STEPS) == 0)) {
+    if (summed) {
+      factorise(s, m);
+    } else if (count(s, HESSIANS) == 0 || (m <= SMALL && count(s, LEVEL) == ON_ALL && count(s, LEVEL_STEPS) == 0)) {
       askForHessian(s);
       return;
     }
   }
   findDirection(s, m);
   decide(s, m);
+}
+
+/** Makes the sums of a Hessian the factor that directions come from. */
+function factorise(s: usize, m: usize): void {
+  const hessian = word(s, HESSIAN);
+  const ridge = word(word(s, PROBLEM), RIDGE);
+  for (let j: usize = 0; j < m; j++) {
+    const at = hessian + ((j * m + j) << 3);
+    store<f64>(at, load<f64>(at) + load<f64>(ridge + (j << 3)));
+  }
+  choleskyFactor(hessian, m, LEAST_PIVOT);
+  increment(s, HESSIANS);
+  setCount(s, PAIRS, 0);
+  setCount(s, FRESH, 1);
+  setCount(s, AGE, 0);
 }
 
 /** The gradient in terms of the pool's columns. */

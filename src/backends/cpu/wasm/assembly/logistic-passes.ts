@@ -101,6 +101,39 @@ function replaceByResiduals(at: usize, factor: v128, curvature: usize, keeps: bo
   }
 }
 
+/** Exponents y = margin·log₂e of a chunk's rows from their columns at `at` on, `rows` of them; `w`: f32 weights in those units. */
+@inline
+function writeMargins(columns: usize, at: usize, m: usize, w: usize, rows: usize, out: usize): void {
+  const end = (m - 1) << 2;
+  const intercept = v128.load32_splat(w + end);
+  for (let half: usize = 0; half < CHUNK; half += 128) {
+    let z0 = intercept;
+    let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
+    for (let j: usize = 0; j < end; j += 4) {
+      const v = v128.load32_splat(w + j);
+      const x = <usize>load<u32>(columns + j) + at + half;
+      z0 = mulAdd(v, v128.load(x), z0);
+      z1 = mulAdd(v, v128.load(x, 16), z1);
+      z2 = mulAdd(v, v128.load(x, 32), z2);
+      z3 = mulAdd(v, v128.load(x, 48), z3);
+      z4 = mulAdd(v, v128.load(x, 64), z4);
+      z5 = mulAdd(v, v128.load(x, 80), z5);
+      z6 = mulAdd(v, v128.load(x, 96), z6);
+      z7 = mulAdd(v, v128.load(x, 112), z7);
+    }
+    const o = out + half;
+    v128.store(o, z0);
+    v128.store(o, z1, 16);
+    v128.store(o, z2, 32);
+    v128.store(o, z3, 48);
+    v128.store(o, z4, 64);
+    v128.store(o, z5, 80);
+    v128.store(o, z6, 96);
+    v128.store(o, z7, 112);
+  }
+  for (let i = rows; i < 64; i++) store<f32>(out + (i << 2), <f32>LIMIT);
+}
+
 /**
  * Adds Σ −t·c·q·x of chunks from … to − 1 to out f64[m]. `weights`: f32 θ·log₂e for positive chunks, m of them, then its
  * negative at `stride` bytes. `curvature`: where c·q·(1 − q) of each row goes, f32[64 per chunk], or 0. `work`: 256 + 16·m bytes.
@@ -115,35 +148,8 @@ export function addGradient(
   for (let c = from; c < to; c++) {
     const word = load<u32>(chunks + (<usize>c << 2));
     const w = word >= 256 ? weights : weights + stride;
-    const intercept = v128.load32_splat(w + end);
     const factor = f32x4.splat(word >= 256 ? -positive : negative);
-    for (let half: usize = 0; half < CHUNK; half += 128) {
-      const at = <usize>c * advance + half;
-      let z0 = intercept;
-      let z1 = z0, z2 = z0, z3 = z0, z4 = z0, z5 = z0, z6 = z0, z7 = z0;
-      for (let j: usize = 0; j < end; j += 4) {
-        const v = v128.load32_splat(w + j);
-        const x = <usize>load<u32>(columns + j) + at;
-        z0 = mulAdd(v, v128.load(x), z0);
-        z1 = mulAdd(v, v128.load(x, 16), z1);
-        z2 = mulAdd(v, v128.load(x, 32), z2);
-        z3 = mulAdd(v, v128.load(x, 48), z3);
-        z4 = mulAdd(v, v128.load(x, 64), z4);
-        z5 = mulAdd(v, v128.load(x, 80), z5);
-        z6 = mulAdd(v, v128.load(x, 96), z6);
-        z7 = mulAdd(v, v128.load(x, 112), z7);
-      }
-      const o = work + half;
-      v128.store(o, z0);
-      v128.store(o, z1, 16);
-      v128.store(o, z2, 32);
-      v128.store(o, z3, 48);
-      v128.store(o, z4, 64);
-      v128.store(o, z5, 80);
-      v128.store(o, z6, 96);
-      v128.store(o, z7, 112);
-    }
-    for (let i = <usize>(word & 255); i < 64; i++) store<f32>(work + (i << 2), <f32>LIMIT);
+    writeMargins(columns, <usize>c * advance, m, w, <usize>(word & 255), work);
     if (curvature) replaceByResiduals(work, factor, curvature + (<usize>c << 8), true, constants);
     else replaceByResiduals(work, factor, 0, false, constants);
     for (let half: usize = 0; half < CHUNK; half += 128) {
@@ -176,6 +182,109 @@ export function addGradient(
         v128.store(g, f32x4.splat(0));
       }
     }
+  }
+}
+
+/** Size up to which {@link addMoments} takes a problem. */
+export const MOST_MOMENTS: usize = 9;
+
+/**
+ * Adds what a chunk's rows give column a, a constant: Σ r·x_a, Σ d·x_a, and Σ d·x_a·x_b for b ≤ a, to vectors one after the other;
+ * with column 0, Σ r and Σ d to those of the ones.
+ */
+@inline
+function addColumnMoments(
+  a: usize, columns: usize, at: usize, r: usize, d: usize, sums: usize, ofOnes: usize,
+): void {
+  const x = <usize>load<u32>(columns + (a << 2)) + at;
+  const x0 = <usize>load<u32>(columns) + at, x1 = <usize>load<u32>(columns, 4) + at;
+  const x2 = a > 2 ? <usize>load<u32>(columns, 8) + at : 0, x3 = a > 3 ? <usize>load<u32>(columns, 12) + at : 0;
+  const x4 = a > 4 ? <usize>load<u32>(columns, 16) + at : 0, x5 = a > 5 ? <usize>load<u32>(columns, 20) + at : 0;
+  const x6 = a > 6 ? <usize>load<u32>(columns, 24) + at : 0;
+  let g = v128.load(sums), h = v128.load(sums, 16), own = v128.load(sums + ((a + 2) << 4));
+  let s0 = v128.load(sums, 32), s1 = v128.load(sums, 48), s2 = v128.load(sums, 64), s3 = v128.load(sums, 80);
+  let s4 = v128.load(sums, 96), s5 = v128.load(sums, 112), s6 = v128.load(sums, 128);
+  let residuals = v128.load(ofOnes), curvatures = v128.load(ofOnes, 16);
+  for (let i: usize = 0; i < CHUNK; i += 16) {
+    const value = v128.load(x + i);
+    const residual = v128.load(r + i);
+    const curvature = v128.load(d + i);
+    const weighted = f32x4.mul(curvature, value);
+    if (a == 0) {
+      residuals = f32x4.add(residuals, residual);
+      curvatures = f32x4.add(curvatures, curvature);
+    }
+    g = mulAdd(residual, value, g);
+    h = f32x4.add(h, weighted);
+    own = mulAdd(weighted, value, own);
+    if (a > 0) s0 = mulAdd(weighted, v128.load(x0 + i), s0);
+    if (a > 1) s1 = mulAdd(weighted, v128.load(x1 + i), s1);
+    if (a > 2) s2 = mulAdd(weighted, v128.load(x2 + i), s2);
+    if (a > 3) s3 = mulAdd(weighted, v128.load(x3 + i), s3);
+    if (a > 4) s4 = mulAdd(weighted, v128.load(x4 + i), s4);
+    if (a > 5) s5 = mulAdd(weighted, v128.load(x5 + i), s5);
+    if (a > 6) s6 = mulAdd(weighted, v128.load(x6 + i), s6);
+  }
+  v128.store(sums, g);
+  v128.store(sums, h, 16);
+  if (a == 0) {
+    v128.store(ofOnes, residuals);
+    v128.store(ofOnes, curvatures, 16);
+  }
+  if (a > 0) v128.store(sums, s0, 32);
+  if (a > 1) v128.store(sums, s1, 48);
+  if (a > 2) v128.store(sums, s2, 64);
+  if (a > 3) v128.store(sums, s3, 80);
+  if (a > 4) v128.store(sums, s4, 96);
+  if (a > 5) v128.store(sums, s5, 112);
+  if (a > 6) v128.store(sums, s6, 128);
+  v128.store(sums + ((a + 2) << 4), own);
+}
+
+/** Where the sums of column a begin. */
+@inline
+function momentsOf(a: usize): usize {
+  return ((a * (a + 5)) >> 1) << 4;
+}
+
+/**
+ * The gradient as {@link addGradient} adds it, and with it the lower triangle of Σ c·q·(1 − q)·x_a·x_b, for 2 ≤ m ≤ {@link MOST_MOMENTS}:
+ * one pass, in which nothing but the columns leaves the nearest cache. `sums`: {@link accumulatorBytes}; `work`: 512 bytes.
+ */
+export function addMoments(
+  columns: usize, advance: usize, m: usize, chunks: usize, count: i32, weights: usize, stride: usize,
+  positive: f32, negative: f32, constants: usize, work: usize, sums: usize, gradient: usize, hessian: usize,
+): void {
+  const k = m - 1;
+  const d = work + CHUNK;
+  const ofOnes = sums + momentsOf(k);
+  const last = hessian + ((k * m) << 3);
+  memory.fill(sums, 0, momentsOf(k) + 32);
+  for (let c: i32 = 0; c < count; c++) {
+    const word = load<u32>(chunks + (<usize>c << 2));
+    const factor = f32x4.splat(word >= 256 ? -positive : negative);
+    const at = <usize>c * advance;
+    writeMargins(columns, at, m, word >= 256 ? weights : weights + stride, <usize>(word & 255), work);
+    replaceByResiduals(work, factor, d, true, constants);
+    addColumnMoments(0, columns, at, work, d, sums, ofOnes);
+    if (k > 1) addColumnMoments(1, columns, at, work, d, sums + momentsOf(1), ofOnes);
+    if (k > 2) addColumnMoments(2, columns, at, work, d, sums + momentsOf(2), ofOnes);
+    if (k > 3) addColumnMoments(3, columns, at, work, d, sums + momentsOf(3), ofOnes);
+    if (k > 4) addColumnMoments(4, columns, at, work, d, sums + momentsOf(4), ofOnes);
+    if (k > 5) addColumnMoments(5, columns, at, work, d, sums + momentsOf(5), ofOnes);
+    if (k > 6) addColumnMoments(6, columns, at, work, d, sums + momentsOf(6), ofOnes);
+    if (k > 7) addColumnMoments(7, columns, at, work, d, sums + momentsOf(7), ofOnes);
+    if ((c & (GRADIENT_RUN - 1)) < GRADIENT_RUN - 1 && c < count - 1) continue;
+    for (let a: usize = 0; a < m; a++) {
+      const from = sums + momentsOf(a);
+      add(gradient + (a << 3), sumOfLanes(v128.load(from)));
+      add(last + (a << 3), sumOfLanes(v128.load(from, 16)));
+      if (a == k) break;
+      for (let b: usize = 0; b <= a; b++) {
+        add(hessian + ((a * m + b) << 3), sumOfLanes(v128.load(from + (b << 4), 32)));
+      }
+    }
+    memory.fill(sums, 0, momentsOf(k) + 32);
   }
 }
 
