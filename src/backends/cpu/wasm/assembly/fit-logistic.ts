@@ -104,7 +104,7 @@ const MEMORY: i32 = 8;
 /** Steps on the subset at most. */
 const SUBSET_STEPS: i32 = 12;
 /** Size from which a fit has its columns copied chunk by chunk: more streams than that are not fetched ahead of their use. */
-const COPY_FROM: usize = 9;
+const COPY_FROM: usize = 41;
 /** Rows of the Hessian that are summed together. */
 const PANEL: usize = 32;
 /** Size up to which the Hessian of all rows costs little more than a gradient. */
