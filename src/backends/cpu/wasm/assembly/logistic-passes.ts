@@ -46,36 +46,35 @@ function add(p: usize, value: f64): void {
  * Engines put a constant together anew wherever it is used, also in a loop: those of the exponentials are read from memory,
  * {@link FLOATS} vectors of f32 and then {@link DOUBLES} of f64.
  */
-const FLOATS: usize = 7;
-const DOUBLES: usize = 9;
+const FLOATS: usize = 6;
+const DOUBLES: usize = 8;
 export const CONSTANT_BYTES: usize = (FLOATS + DOUBLES) << 4;
 
 /**
- * Writes them. 2^f = (Q + P)/(Q − P) with P/Q = tanh(f·ln 2/2), P = f·(p₀ + p₁f² + …), Q = 1 + q₁f² + …, which meet the tangent at
- * Chebyshev's points of |f| ≤ ½: to 2e-9 in f32 and 2e-17 in f64. A sigmoid takes one division of it all.
+ * Writes them. 2^f = (Q + P)/(Q − P) with P/Q = tanh(f·ln 2/2), P = f·(p₀ + p₁f² + …), Q = q₀ + q₁f² + … with a leading 1, which
+ * meet the tangent at Chebyshev's points of |f| ≤ ½: to 6e-9 in f32 and 2e-17 in f64. A sigmoid takes one division of it all.
  */
 export function writeConstants(p: usize): void {
-  v128.store(p, f32x4.splat(<f32>LIMIT));
-  v128.store(p, f32x4.splat(-<f32>LIMIT), 16);
+  v128.store(p, f32x4.splat(FAR));
+  v128.store(p, f32x4.splat(-FAR), 16);
   v128.store(p, f32x4.splat(12582912), 32);
-  v128.store(p, f32x4.splat(1), 48);
-  v128.store(p, f32x4.splat(0.3465735900941544), 64);
-  v128.store(p, f32x4.splat(0.0027716366244181177), 80);
-  v128.store(p, f32x4.splat(0.04803496535422282), 96);
+  v128.store(p, f32x4.splat(7.215027377), 48);
+  v128.store(p, f32x4.splat(0.05770039812), 64);
+  v128.store(p, f32x4.splat(20.81816845), 80);
   p += FLOATS << 4;
   v128.store(p, f64x2.splat(LIMIT));
   v128.store(p, f64x2.splat(-1000), 16);
   v128.store(p, f64x2.splat(6755399441055744), 32);
-  v128.store(p, f64x2.splat(1), 48);
-  v128.store(p, f64x2.splat(0.346573590279972653), 64);
-  v128.store(p, f64x2.splat(0.00462484117085236901), 80);
-  v128.store(p, f64x2.splat(5.28708398743353824e-6), 96);
-  v128.store(p, f64x2.splat(0.0533822220040247887), 112);
-  v128.store(p, f64x2.splat(0.000228933599161273778), 128);
+  v128.store(p, f64x2.splat(1513.86075067044488), 48);
+  v128.store(p, f64x2.splat(20.2016706494635995), 64);
+  v128.store(p, f64x2.splat(0.0230943994538303536), 80);
+  v128.store(p, f64x2.splat(4368.07879517738866), 96);
+  v128.store(p, f64x2.splat(233.177751975232485), 112);
 }
 
-/** Exponents of 2 beyond which 1 + 2^y is 2^y, and which f32 and products of 16 in f64 bear. */
-const LIMIT: f64 = 60;
+/** Exponents of 2 beyond which 1 + 2^y is 2^y: in f32, and in f64 but for 4e-15, where products of 16 bear them. */
+const FAR: f32 = 60;
+const LIMIT: f64 = 48;
 
 /**
  * Replaces exponents y = margin·log₂e of 64 rows by factor·q, q = 1/(1 + 2^y); `curvature`: where |factor|·q·(1 − q) goes, or 0.
@@ -83,8 +82,7 @@ const LIMIT: f64 = 60;
 @inline
 function replaceByResiduals(at: usize, factor: v128, curvature: usize, keeps: bool, constants: usize): void {
   const most = v128.load(constants), least = v128.load(constants, 16), magic = v128.load(constants, 32);
-  const one = v128.load(constants, 48), p0 = v128.load(constants, 64), p1 = v128.load(constants, 80);
-  const q1 = v128.load(constants, 96);
+  const p0 = v128.load(constants, 48), p1 = v128.load(constants, 64), q0 = v128.load(constants, 80);
   const size = f32x4.abs(factor);
   for (let i: usize = 0; i < CHUNK; i += 16) {
     const y = f32x4.pmax(f32x4.pmin(v128.load(at + i), most), least);
@@ -92,7 +90,7 @@ function replaceByResiduals(at: usize, factor: v128, curvature: usize, keeps: bo
     const f = f32x4.sub(y, f32x4.sub(t, magic));
     const square = f32x4.mul(f, f);
     const p = f32x4.mul(f, mulAdd(square, p1, p0));
-    const q = mulAdd(square, q1, one);
+    const q = f32x4.add(square, q0);
     const low = f32x4.sub(q, p);
     const high = i32x4.add(f32x4.add(q, p), i32x4.shl(t, 23));
     const share = f32x4.div(low, f32x4.add(low, high));
@@ -131,7 +129,7 @@ function writeMargins(columns: usize, at: usize, m: usize, w: usize, rows: usize
     v128.store(o, z6, 96);
     v128.store(o, z7, 112);
   }
-  for (let i = rows; i < 64; i++) store<f32>(out + (i << 2), <f32>LIMIT);
+  for (let i = rows; i < 64; i++) store<f32>(out + (i << 2), FAR);
 }
 
 /**
@@ -498,9 +496,8 @@ function normalise(product: v128, at: usize, exponents: usize): void {
 @inline
 function replaceByShares(at: usize, products: usize, constants: usize): void {
   const k = constants + (FLOATS << 4);
-  const upper = v128.load(k), lower = v128.load(k, 16), magic = v128.load(k, 32), one = v128.load(k, 48);
-  const p0 = v128.load(k, 64), p1 = v128.load(k, 80), p2 = v128.load(k, 96);
-  const q1 = v128.load(k, 112), q2 = v128.load(k, 128);
+  const upper = v128.load(k), lower = v128.load(k, 16), magic = v128.load(k, 32), p0 = v128.load(k, 48);
+  const p1 = v128.load(k, 64), p2 = v128.load(k, 80), q0 = v128.load(k, 96), q1 = v128.load(k, 112);
   for (let half = at, all = at + 512; half < all; half += 256) {
     let numerator = v128.load(products + NUMERATORS);
     let denominator = v128.load(products + DENOMINATORS);
@@ -510,7 +507,7 @@ function replaceByShares(at: usize, products: usize, constants: usize): void {
       const f = f64x2.sub(y, f64x2.sub(t, magic));
       const square = f64x2.mul(f, f);
       const a = f64x2.mul(f, mulAdd2(square, mulAdd2(square, p2, p1), p0));
-      const b = mulAdd2(square, mulAdd2(square, q2, q1), one);
+      const b = mulAdd2(square, f64x2.add(square, q1), q0);
       const low = f64x2.sub(b, a);
       const high = i64x2.add(f64x2.add(b, a), i64x2.shl(t, 52));
       const whole = f64x2.add(low, high);
