@@ -245,25 +245,33 @@ function momentsOf(a: usize): usize {
   return ((a * (a + 5)) >> 1) << 4;
 }
 
+/** Numbers that {@link addMoments} adds to, of each class. */
+@inline
+export function momentCount(m: usize): usize {
+  return m + m * m;
+}
+
 /**
- * The gradient as {@link addGradient} adds it, and with it the lower triangle of Σ c·q·(1 − q)·x_a·x_b, for 2 ≤ m ≤ {@link MOST_MOMENTS}:
- * one pass, in which nothing but the columns leaves the nearest cache. `sums`: {@link accumulatorBytes}; `work`: 512 bytes.
+ * Per class, negatives first, adds to f64[m + m²] Σ q·x and the lower triangle of Σ q·(1 − q)·x_a·x_b over chunks from … to − 1, for
+ * 2 ≤ m ≤ {@link MOST_MOMENTS}: one pass, in which nothing but the columns leaves the nearest cache. `work`: {@link momentWorkBytes}.
  */
 export function addMoments(
-  columns: usize, advance: usize, m: usize, chunks: usize, count: i32, weights: usize, stride: usize,
-  positive: f32, negative: f32, constants: usize, work: usize, sums: usize, gradient: usize, hessian: usize,
+  columns: usize, advance: usize, m: usize, chunks: usize, from: i32, to: i32, weights: usize, stride: usize,
+  constants: usize, work: usize, out: usize,
 ): void {
   const k = m - 1;
   const d = work + CHUNK;
-  const ofOnes = sums + momentsOf(k);
-  const last = hessian + ((k * m) << 3);
-  memory.fill(sums, 0, momentsOf(k) + 32);
-  for (let c: i32 = 0; c < count; c++) {
+  const bytes = momentsOf(k) + 32;
+  const one = f32x4.splat(1);
+  memory.fill(d + CHUNK, 0, 2 * bytes);
+  let run = 0;
+  for (let c = from; c < to; c++) {
     const word = load<u32>(chunks + (<usize>c << 2));
-    const factor = f32x4.splat(word >= 256 ? -positive : negative);
     const at = <usize>c * advance;
+    const sums = d + CHUNK + (word >= 256 ? bytes : 0);
+    const ofOnes = sums + momentsOf(k);
     writeMargins(columns, at, m, word >= 256 ? weights : weights + stride, <usize>(word & 255), work);
-    replaceByResiduals(work, factor, d, true, constants);
+    replaceByResiduals(work, one, d, true, constants);
     addColumnMoments(0, columns, at, work, d, sums, ofOnes);
     if (k > 1) addColumnMoments(1, columns, at, work, d, sums + momentsOf(1), ofOnes);
     if (k > 2) addColumnMoments(2, columns, at, work, d, sums + momentsOf(2), ofOnes);
@@ -272,17 +280,47 @@ export function addMoments(
     if (k > 5) addColumnMoments(5, columns, at, work, d, sums + momentsOf(5), ofOnes);
     if (k > 6) addColumnMoments(6, columns, at, work, d, sums + momentsOf(6), ofOnes);
     if (k > 7) addColumnMoments(7, columns, at, work, d, sums + momentsOf(7), ofOnes);
-    if ((c & (GRADIENT_RUN - 1)) < GRADIENT_RUN - 1 && c < count - 1) continue;
-    for (let a: usize = 0; a < m; a++) {
-      const from = sums + momentsOf(a);
-      add(gradient + (a << 3), sumOfLanes(v128.load(from)));
-      add(last + (a << 3), sumOfLanes(v128.load(from, 16)));
-      if (a == k) break;
-      for (let b: usize = 0; b <= a; b++) {
-        add(hessian + ((a * m + b) << 3), sumOfLanes(v128.load(from + (b << 4), 32)));
-      }
+    if (++run < GRADIENT_RUN && c < to - 1) continue;
+    run = 0;
+    flushMoments(m, d + CHUNK, out);
+    flushMoments(m, d + CHUNK + bytes, out + (momentCount(m) << 3));
+    memory.fill(d + CHUNK, 0, 2 * bytes);
+  }
+}
+
+/** Bytes of scratch of {@link addMoments}. */
+@inline
+export function momentWorkBytes(m: usize): usize {
+  return 2 * CHUNK + 2 * (momentsOf(m - 1) + 32);
+}
+
+/** Adds f32 sums of one class to its f64. */
+function flushMoments(m: usize, sums: usize, gradient: usize): void {
+  const k = m - 1;
+  const hessian = gradient + (m << 3);
+  for (let a: usize = 0; a < m; a++) {
+    const from = sums + momentsOf(a);
+    add(gradient + (a << 3), sumOfLanes(v128.load(from)));
+    add(hessian + ((k * m + a) << 3), sumOfLanes(v128.load(from, 16)));
+    if (a == k) return;
+    for (let b: usize = 0; b <= a; b++) {
+      add(hessian + ((a * m + b) << 3), sumOfLanes(v128.load(from + (b << 4), 32)));
     }
-    memory.fill(sums, 0, momentsOf(k) + 32);
+  }
+}
+
+/** From both classes' moments and the weights of a row: the gradient and the Hessian's lower triangle. */
+export function weighMoments(
+  m: usize, moments: usize, positive: f64, negative: f64, gradient: usize, hessian: usize,
+): void {
+  const bytes = momentCount(m) << 3;
+  for (let i: usize = 0; i < m << 3; i += 8) {
+    const p = moments + i;
+    store<f64>(gradient + i, negative * load<f64>(p) - positive * load<f64>(p + bytes));
+  }
+  for (let i: usize = 0; i < (m * m) << 3; i += 8) {
+    const p = moments + (m << 3) + i;
+    store<f64>(hessian + i, negative * load<f64>(p) + positive * load<f64>(p + bytes));
   }
 }
 
