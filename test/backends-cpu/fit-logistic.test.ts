@@ -93,6 +93,11 @@ const CASES: Record<string, { made: () => Made; ks: number[]; options?: Partial<
     made: () => changed(make(20_000, 12, 0.3, 1), (v, i, j) => (j < 3 && i % 1009 !== j ? 0 : v)),
     ks: [1, 3, 12],
   },
+  "a few columns of many rows": { made: () => make(20_000, 9, 0.2, 1.5), ks: [1, 2, 3, 4, 5, 6, 7, 8, 9] },
+  "rows far on the wrong side": {
+    made: () => changed(make(9000, 3, 0.3, 2), (v, i, j) => (i < 2 && j === 0 ? -150 : v)),
+    ks: [1, 2, 3],
+  },
   "a size that is no multiple of anything": { made: () => make(8321, 67, 0.37, 1), ks: [66, 67] },
 };
 

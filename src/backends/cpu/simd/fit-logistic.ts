@@ -26,6 +26,10 @@ const SUBSET_ROWS = 4096;
 const SUBSET_ROWS_OF_FEW = 640;
 const LEAST_ROWS_PER_PARAMETER = 20;
 
+/** Of all chunks, one in so many is the sample that corrects a Newton step, and the least that it is worth having. */
+const SAMPLE_SHARE = 5;
+const LEAST_SAMPLE_ROWS = 2048;
+
 /** Elementary operations of an item, about 1 ms, and of the items between two reports of progress. */
 const ITEM_OPERATIONS = 10_000_000;
 const PROGRESS_OPERATIONS = 400_000_000;
@@ -154,10 +158,11 @@ function operationsOf(rows: number, k: number): number {
   return rows * (100 + 20 * k + (k * k) / 8) + k ** 3;
 }
 
+/** Columns of the members, ascending: neighbours share cache lines of a row. */
 function unionOf(problems: readonly LogisticProblem[], members: readonly number[]): Uint32Array {
   const union = new Set<number>();
   for (const p of members) for (const j of problems[p].support) union.add(j);
-  return Uint32Array.from(union);
+  return Uint32Array.from(union).sort();
 }
 
 /** Rows of the lower triangle of an m × m matrix at which its panels begin: even, and of about as many entries each. */
@@ -342,7 +347,11 @@ class BatchOfFits {
     const state = this.#pool.kernel("fitStateBytes")(widest, design.chunks, copies)!;
     const scratch = 64 * Math.ceil((state + this.#pool.kernel("fitWorkBytes")(widest)!) / 64 + 1);
     const { tolerance } = this.#options;
-    const numbers = Float64Array.of(this.#weight[1], this.#weight[0], 2 * this.#totalWeight, tolerance);
+    const sample = this.#sample();
+    const numbers = Float64Array.of(
+      ...[this.#weight[1], this.#weight[0], 2 * this.#totalWeight, tolerance],
+      ...[...this.#weightsOf(sample), sample],
+    );
     const args = [
       ...[scope.copyOf(words), design.centred, design.raw - design.centred, design.stride, design.pilots],
       ...[
@@ -366,9 +375,21 @@ class BatchOfFits {
     const third = Math.floor(design.chunks / 3);
     const enough = third * CHUNK_ROWS >= Math.max(SUBSET_ROWS_OF_FEW, LEAST_ROWS_PER_PARAMETER * m);
     const chunks = 2 * wanted <= design.chunks ? wanted : enough ? third : 0;
+    return { chunks, weights: this.#weightsOf(chunks) };
+  }
+
+  /** The chunks on which third derivatives are seen; none where they would be few. */
+  #sample(): number {
+    const chunks = Math.floor(this.#design.chunks / SAMPLE_SHARE);
+    return chunks * CHUNK_ROWS >= LEAST_SAMPLE_ROWS ? chunks : 0;
+  }
+
+  /** Weights of a positive and of a negative row where they stand for all rows of their class; of all rows for 0 chunks. */
+  #weightsOf(chunks: number): Float64Array {
+    const design = this.#design;
     const counts = design.countsOf(chunks || design.chunks);
     const of = (c: 0 | 1): number => (this.#weight[c] * design.counts[c]) / counts[c];
-    return { chunks, weights: Float64Array.of(of(1), of(0)) };
+    return Float64Array.of(of(1), of(0));
   }
 
   /** The problem's own parameters from the kernel's, or what the reference makes of it. */
@@ -396,7 +417,7 @@ class BatchOfFits {
       squares += g * g;
       penalty += w * w;
     }
-    const [mantissa0, exponent0, hinge0, mantissa1, exponent1, hinge1, least] = numbers.subarray(2 * m);
+    const [mantissa0, exponent0, hinge0, mantissa1, exponent1, hinge1, most] = numbers.subarray(2 * m);
     const loss = (mantissa: number, exponent: number, hinge: number): number =>
       Math.log(mantissa) + exponent * Math.LN2 + hinge;
     return {
@@ -411,7 +432,7 @@ class BatchOfFits {
           this.#weight[0] * loss(mantissa0, exponent0, hinge0) +
           this.#weight[1] * loss(mantissa1, exponent1, hinge1) +
           penalty / 2,
-        separated: least > 0,
+        separated: most < 0,
       },
     };
   }

@@ -12,8 +12,8 @@
  */
 import { addScaled, choleskyFactor, choleskySolve, dot } from "./cholesky";
 import {
-  accumulatorBytes, addEvaluation, addGradient, clearEvaluation, CONSTANT_BYTES, EVALUATION, hessianRows,
-  mergeEvaluation, writeConstants,
+  accumulatorBytes, addEvaluation, addGradient, addMoments, clearEvaluation, CONSTANT_BYTES, EVALUATION, evaluationBytes, hessianRows,
+  mergeEvaluation, momentCount, momentWorkBytes, MOST_MOMENTS, weighMoments, writeConstants,
 } from "./logistic-passes";
 
 // Arguments of a batch, words.
@@ -24,7 +24,7 @@ const STRIDE: usize = 12; // bytes from column to column
 const PILOTS: usize = 16; // f64 per column: what was subtracted
 const CHUNKS: usize = 20; // a word per chunk, see logistic-passes
 const COUNT: usize = 24; // chunks
-const OPTIONS: usize = 28; // f64: weight of positives and of negatives, 2·C·Σω, tolerance
+const OPTIONS: usize = 28; // f64: weight of positives and of negatives, 2·C·Σω, tolerance; of a sample: weights, chunks or 0
 const SCRATCH: usize = 32; // per thread
 const SCRATCH_BYTES: usize = 36;
 const ADVANCE: usize = 40; // bytes from chunk to chunk
@@ -57,6 +57,7 @@ const STEPS: usize = 28;
 const OVERSHOTS: usize = 32;
 const HESSIAN_CHUNKS: usize = 36;
 const KNOWN: usize = 40; // curvature is known at θ
+const SUMMED: usize = 76; // the Hessian has been summed with the gradient at θ
 const STATUS: usize = 44;
 const LEVEL_STEPS: usize = 48;
 const AGE: usize = 52; // steps since the factor was made
@@ -83,13 +84,16 @@ const CONSTANTS: usize = 168;
 const SLOPE: usize = 128;
 const DECREMENT: usize = 136; // λ²
 const BEFORE: usize = 144; // λ² one step before
-const ARRAYS: usize = 176;
+const MOMENTS: usize = 172; // f64[2][m + m²]: a pass's sums by class; then the sample's gradient and Hessian
+const SAMPLED: usize = 176; // the sample's sums are those at θ minus the last move
+const ARRAYS: usize = 192;
 
 const TO_DO_NOTHING: i32 = 0;
 const TO_SUM_GRADIENT: i32 = 1;
 const TO_SUM_HESSIAN: i32 = 2;
 const TO_SUM_CURVATURE: i32 = 3; // and then the Hessian
 const TO_EVALUATE: i32 = 4;
+const TO_CORRECT: i32 = 5;
 
 const ON_SUBSET: i32 = 0;
 const ON_ALL: i32 = 1;
@@ -103,7 +107,7 @@ const MEMORY: i32 = 8;
 /** Steps on the subset at most. */
 const SUBSET_STEPS: i32 = 12;
 /** Size from which a fit has its columns copied chunk by chunk: more streams than that are not fetched ahead of their use. */
-const COPY_FROM: usize = 9;
+const COPY_FROM: usize = 41;
 /** Rows of the Hessian that are summed together. */
 const PANEL: usize = 32;
 /** Size up to which the Hessian of all rows costs little more than a gradient. */
@@ -116,6 +120,8 @@ const MOST_EVALUATIONS: i32 = 12;
 /** Chunks times columns below which an evaluation costs next to nothing. */
 const FEW_VALUES: usize = 256;
 const MOST_OVERSHOTS: i32 = 12;
+/** Share of a correction's decrement that it leaves: what a sample does not see of the third derivatives. */
+const UNSEEN: f64 = 4e-3;
 
 @inline
 function word(s: usize, at: usize): usize {
@@ -170,13 +176,25 @@ export function fitStateBytes(m: usize, chunks: usize, copies: bool): usize {
   return (
     ARRAYS + 2 * aligned((m + 2) << 2) + CONSTANT_BYTES + 6 * aligned(m << 3) + aligned(m << 3) + 16 +
     <usize>MEMORY * (2 * aligned(m << 3) + 16) + aligned((m * m) << 3) + (chunks << 8) + accumulatorBytes(m) +
-    aligned((m + EVALUATION) << 3) + (copies && m >= COPY_FROM ? (chunks * m) << 8 : 0)
+    aligned((m + EVALUATION) << 3) + momentBytes(m) + (copies && m >= COPY_FROM ? (chunks * m) << 8 : 0)
   );
+}
+
+/** Bytes of scratch of a pass; a gradient's are fewer. */
+@inline
+function workOfPass(m: usize): usize {
+  return max(aligned(evaluationBytes(m)), m <= MOST_MOMENTS ? momentWorkBytes(m) : 0);
+}
+
+/** Bytes of a state's {@link MOMENTS}. */
+@inline
+function momentBytes(m: usize): usize {
+  return m <= MOST_MOMENTS ? aligned((3 * momentCount(m)) << 3) : 0;
 }
 
 /** Bytes of scratch of one thread beside states. */
 export function fitWorkBytes(m: usize): usize {
-  return 1024 + (m << 4) + ((m + 2) << 8);
+  return workOfPass(m) + ((m + 2) << 8);
 }
 
 /** Sets a state up for a problem, before its first pass. */
@@ -208,8 +226,11 @@ export function startFit(s: usize, args: usize, index: i32): void {
   setWord(s, CURVATURE, at);
   at += word(args, COUNT) << 8;
   setWord(s, SUMS, at);
-  setWord(s, EVALUATED, at + accumulatorBytes(m));
-  setColumns(s, m, at + accumulatorBytes(m) + aligned((m + EVALUATION) << 3));
+  at += accumulatorBytes(m);
+  setWord(s, EVALUATED, at);
+  at += aligned((m + EVALUATION) << 3);
+  setWord(s, MOMENTS, at);
+  setColumns(s, m, at + momentBytes(m));
   memory.copy(word(s, THETA), word(problem, START), m << 3);
   const subset = count(problem, SUBSET);
   setCount(s, LEVEL, subset ? ON_SUBSET : ON_ALL);
@@ -251,6 +272,7 @@ function setColumns(s: usize, m: usize, copy: usize): void {
 /** Chunks that the pass asked for goes over. */
 export function chunksOfPass(s: usize): i32 {
   const task = count(s, TASK);
+  if (task == TO_CORRECT) return <i32>option(s, 6);
   if (task == TO_SUM_GRADIENT && count(s, LEVEL) == ON_SUBSET) return count(word(s, PROBLEM), SUBSET);
   return task == TO_SUM_CURVATURE || task == TO_SUM_HESSIAN ? hessianChunks(s) : chunkCount(s);
 }
@@ -277,19 +299,21 @@ function ask(s: usize, task: i32): void {
     for (let j: usize = 0; j < m - 1; j++) {
       intercept -= load<f64>(theta + (j << 3)) * load<f64>(pilots + (word(places, j << 2) << 3));
     }
-    memory.copy(weights, theta, m << 3);
-    store<f64>(weights + ((m - 1) << 3), intercept);
     const negative = weights + aligned(m << 3);
-    for (let j: usize = 0; j < m << 3; j += 8) store<f64>(negative + j, -load<f64>(weights + j));
+    for (let j: usize = 0; j < m; j++) {
+      const w = (j == m - 1 ? intercept : load<f64>(theta + (j << 3))) * 1.4426950408889634;
+      store<f64>(weights + (j << 3), -w);
+      store<f64>(negative + (j << 3), w);
+    }
     clearEvaluation(word(s, EVALUATED), m);
-  } else if (task == TO_SUM_GRADIENT || task == TO_SUM_CURVATURE) {
+  } else if (task != TO_SUM_HESSIAN) {
     const stride = aligned(m << 2);
     for (let j: usize = 0; j < m; j++) {
       const w = <f32>(load<f64>(theta + (j << 3)) * 1.4426950408889634);
       store<f32>(weights + (j << 2), w);
       store<f32>(weights + stride + (j << 2), -w);
     }
-    memory.fill(word(s, task == TO_SUM_GRADIENT ? GRADIENT : DIRECTION), 0, m << 3);
+    memory.fill(word(s, task == TO_SUM_CURVATURE ? DIRECTION : GRADIENT), 0, m << 3);
   }
 }
 
@@ -306,8 +330,7 @@ function addPass(s: usize, from: i32, to: i32, work: usize, out: usize): void {
     );
     return;
   }
-  const subset = chunksOfPass(s) < chunkCount(s);
-  const weights = subset ? word(problem, SUBSET_WEIGHTS) : word(args, OPTIONS);
+  const weights = weightsOfPass(s);
   addGradient(
     word(s, COLUMNS), word(s, OWN_ADVANCE), m, word(args, CHUNKS), from, to, word(s, WEIGHTS), aligned(m << 2),
     <f32>load<f64>(weights), <f32>load<f64>(weights, 8), keepsCurvature(s) ? word(s, CURVATURE) : 0, word(s, CONSTANTS), work, out,
@@ -320,10 +343,45 @@ function keepsCurvature(s: usize): bool {
   return count(word(s, PROBLEM), SUBSET) == 0 || (count(s, LEVEL_STEPS) == 0 && sizeOf(s) <= SMALL);
 }
 
+/** Weights of a positive and of a negative row in a pass: a row of a part stands for those that were left out. */
+@inline
+function weightsOfPass(s: usize): usize {
+  const args = word(s, ARGS);
+  if (count(s, TASK) == TO_CORRECT) return word(args, OPTIONS) + 32;
+  return chunksOfPass(s) < chunkCount(s) ? word(word(s, PROBLEM), SUBSET_WEIGHTS) : word(args, OPTIONS);
+}
+
+/** Sums the gradient and the Hessian together; on all rows, also those of the sample. */
+function addBoth(s: usize, work: usize): void {
+  const args = word(s, ARGS);
+  const m = sizeOf(s);
+  const moments = word(s, MOMENTS);
+  const sample = count(s, LEVEL) == ON_ALL ? <i32>option(s, 6) : 0;
+  memory.fill(moments, 0, momentCount(m) << 4);
+  if (sample) {
+    addMomentsOf(s, 0, sample, work);
+    const seen = moments + (momentCount(m) << 4);
+    weighMoments(m, moments, option(s, 4), option(s, 5), seen, seen + (m << 3));
+  }
+  addMomentsOf(s, sample, chunksOfPass(s), work);
+  const weights = weightsOfPass(s);
+  weighMoments(m, moments, load<f64>(weights), load<f64>(weights, 8), word(s, GRADIENT), word(s, HESSIAN));
+  setCount(s, SUMMED, 1);
+  setCount(s, SAMPLED, sample ? 1 : 0);
+}
+
+function addMomentsOf(s: usize, from: i32, to: i32, work: usize): void {
+  const m = sizeOf(s);
+  addMoments(
+    word(s, COLUMNS), word(s, OWN_ADVANCE), m, word(word(s, ARGS), CHUNKS), from, to, word(s, WEIGHTS), aligned(m << 2),
+    word(s, CONSTANTS), work, word(s, MOMENTS),
+  );
+}
+
 /** Rows first … end − 1 of the Hessian's sums over the pass's chunks. */
 function addHessianRows(s: usize, first: usize, end: usize, work: usize): void {
   const m = sizeOf(s);
-  const scaled = work + 1024 + (m << 4);
+  const scaled = work + workOfPass(m);
   hessianRows(
     word(s, COLUMNS), word(s, OWN_ADVANCE), m, first, end, chunksOfPass(s), word(s, CURVATURE), scaled, word(s, SUMS), word(s, HESSIAN),
   );
@@ -335,7 +393,9 @@ function solve(s: usize, work: usize): void {
   for (;;) {
     const task = count(s, TASK);
     if (task == TO_DO_NOTHING) return;
-    if (task != TO_SUM_HESSIAN) {
+    if (task == TO_SUM_GRADIENT && m <= MOST_MOMENTS && keepsCurvature(s)) {
+      addBoth(s, work);
+    } else if (task != TO_SUM_HESSIAN) {
       const out = word(s, task == TO_EVALUATE ? EVALUATED : task == TO_SUM_CURVATURE ? DIRECTION : GRADIENT);
       addPass(s, 0, chunksOfPass(s), work, out);
     }
@@ -355,20 +415,15 @@ export function advance(s: usize): void {
   const gradient = word(s, GRADIENT);
   const ridge = word(word(s, PROBLEM), RIDGE);
   if (task == TO_SUM_HESSIAN || task == TO_SUM_CURVATURE) {
-    const hessian = word(s, HESSIAN);
     if (count(s, LEVEL) == ON_SUBSET && count(s, HESSIANS) == 0) {
+      const hessian = word(s, HESSIAN);
       const share = <f64>count(word(s, PROBLEM), SUBSET) / <f64>hessianChunks(s);
       for (let p = hessian, end = hessian + ((m * m) << 3); p < end; p += 8) store<f64>(p, share * load<f64>(p));
     }
-    for (let j: usize = 0; j < m; j++) {
-      const at = hessian + ((j * m + j) << 3);
-      store<f64>(at, load<f64>(at) + load<f64>(ridge + (j << 3)));
-    }
-    choleskyFactor(hessian, m, LEAST_PIVOT);
-    increment(s, HESSIANS);
-    setCount(s, PAIRS, 0);
-    setCount(s, FRESH, 1);
-    setCount(s, AGE, 0);
+    factorise(s, m);
+  } else if (task == TO_CORRECT) {
+    correct(s, m);
+    return;
   } else {
     if (task == TO_EVALUATE) takeEvaluation(s, m, gradient);
     increment(s, task == TO_EVALUATE ? EVALUATIONS : count(s, LEVEL) == ON_SUBSET ? SUBSET_GRADIENTS : GRADIENTS);
@@ -376,15 +431,65 @@ export function advance(s: usize): void {
       store<f64>(gradient + j, load<f64>(gradient + j) + load<f64>(ridge + j) * load<f64>(theta + j));
     }
     setCount(s, KNOWN, keepsCurvature(s) && task == TO_SUM_GRADIENT ? 1 : 0);
+    const summed = count(s, SUMMED);
+    setCount(s, SUMMED, 0);
     if (count(s, MOVED) && !takeMove(s, m)) return;
     setCount(s, FRESH, 0);
-    if (count(s, HESSIANS) == 0 || (m <= SMALL && count(s, LEVEL) == ON_ALL && count(s, LEVEL_STEPS) == 0)) {
+    if (summed) {
+      factorise(s, m);
+    } else if (count(s, HESSIANS) == 0 || (m <= SMALL && count(s, LEVEL) == ON_ALL && count(s, LEVEL_STEPS) == 0)) {
       askForHessian(s);
       return;
     }
   }
   findDirection(s, m);
   decide(s, m);
+}
+
+/**
+ * Bends a Newton step by what it has left of the gradient, seen on a sample. There the gradient after the step differs from the
+ * quadratic model's by the third derivatives' part; of all rows the model's is zero. An estimate of that part that is off by a few
+ * hundredths leaves their square of its decrement.
+ */
+function correct(s: usize, m: usize): void {
+  const gradient = word(s, GRADIENT);
+  const move = word(s, MOVE);
+  const seen = word(s, MOMENTS) + (momentCount(m) << 4);
+  const hessian = seen + (m << 3);
+  for (let i: usize = 0; i < m; i++) {
+    let model = load<f64>(seen + (i << 3));
+    for (let j: usize = 0; j < m; j++) {
+      model += load<f64>(hessian + ((max(i, j) * m + min(i, j)) << 3)) * load<f64>(move + (j << 3));
+    }
+    store<f64>(gradient + (i << 3), load<f64>(gradient + (i << 3)) - model);
+  }
+  findDirection(s, m);
+  const decrement = load<f64>(s + DECREMENT);
+  setCount(s, SAMPLED, 0);
+  // A correction that is no small part of its step means nothing.
+  if (decrement >= 0 && decrement <= 0.1 * load<f64>(s + BEFORE)) {
+    const direction = word(s, DIRECTION);
+    addScaled(move, -1, direction, m);
+    addScaled(word(s, THETA), -1, direction, m);
+    store<f64>(s + SLOPE, dot(word(s, PREVIOUS), move, m));
+    if (UNSEEN * decrement <= 0.3 * option(s, 3) * option(s, 2)) setCount(s, LEVEL, IN_F64);
+  }
+  ask(s, count(s, LEVEL) == IN_F64 ? TO_EVALUATE : TO_SUM_GRADIENT);
+}
+
+/** Makes the sums of a Hessian the factor that directions come from. */
+function factorise(s: usize, m: usize): void {
+  const hessian = word(s, HESSIAN);
+  const ridge = word(word(s, PROBLEM), RIDGE);
+  for (let j: usize = 0; j < m; j++) {
+    const at = hessian + ((j * m + j) << 3);
+    store<f64>(at, load<f64>(at) + load<f64>(ridge + (j << 3)));
+  }
+  choleskyFactor(hessian, m, LEAST_PIVOT);
+  increment(s, HESSIANS);
+  setCount(s, PAIRS, 0);
+  setCount(s, FRESH, 1);
+  setCount(s, AGE, 0);
 }
 
 /** The gradient in terms of the pool's columns. */
@@ -527,7 +632,8 @@ function decide(s: usize, m: usize): void {
     if (next <= max(0.4 * target, FLOOR * unit) || (ratio > 0.5 && decrement < 1e-11 * unit)) setCount(s, LEVEL, IN_F64);
   }
   step(s, m);
-  ask(s, count(s, LEVEL) == IN_F64 ? TO_EVALUATE : TO_SUM_GRADIENT);
+  if (count(s, LEVEL) == IN_F64) ask(s, TO_EVALUATE);
+  else ask(s, count(s, SAMPLED) ? TO_CORRECT : TO_SUM_GRADIENT);
 }
 
 /** Whether the passes that are left to `target` at the present pace cost more than a new Hessian. */
