@@ -26,6 +26,14 @@ export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-op
 export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
+export { findOptimalSupports } from "./optimal/find-optimal-supports.ts";
+export type {
+  HeuristicSupport,
+  OptimalScope,
+  OptimalSupport,
+  OptimalSupportsOptions,
+  OptimalSupportsProgress,
+} from "./optimal/optimal-support.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";

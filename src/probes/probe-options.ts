@@ -35,6 +35,8 @@ export interface ProbeSettings {
   readonly ranking: string;
   /** Present where the coefficients carry an L1 penalty; absent: ½‖w‖². */
   readonly penalty?: "l1";
+  /** Present where the loss is not the logistic one. */
+  readonly loss?: "hinge";
   readonly tolerance: number;
   readonly maxIterations: number;
 }

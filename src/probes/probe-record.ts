@@ -107,6 +107,7 @@ function settings(json: unknown): ProbeSettings {
     standardise: oneOf(o["standardise"], "options.standardise", STANDARDISATIONS),
     ranking: text(o["ranking"], "options.ranking"),
     ...(o["penalty"] !== undefined && { penalty: oneOf(o["penalty"], "options.penalty", ["l1"] as const) }),
+    ...(o["loss"] !== undefined && { loss: oneOf(o["loss"], "options.loss", ["hinge"] as const) }),
     tolerance: above(o["tolerance"], "options.tolerance"),
     maxIterations: whole(o["maxIterations"], "options.maxIterations", 1),
   };

@@ -402,7 +402,7 @@ async function fitBatch(
   }
 }
 
-function originOf({
+export function originOf({
   model,
   hookPoint,
   aggregation,
@@ -415,7 +415,10 @@ function originOf({
 }
 
 /** One label set as a matrix, and the class that it calls positive. */
-function oneFeature(labels: ProbeLabels, options: FitOptions): { matrix: LabelMatrix; positive: ClassValue } {
+export function oneFeature(
+  labels: ProbeLabels,
+  options: Pick<FitOptions, "positive" | "feature">,
+): { matrix: LabelMatrix; positive: ClassValue } {
   if (labels instanceof LabelMatrix) {
     assertOneFeature(labels);
     return { matrix: labels, positive: 1 };

@@ -17,6 +17,7 @@ const LAYERS: Record<string, number> = {
   backends: 3,
   ranking: 4,
   probes: 4,
+  optimal: 4,
   model: 4,
   capture: 5,
   node: 6,
