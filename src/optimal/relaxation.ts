@@ -261,6 +261,12 @@ export function* relax(
     for (let a = 0; a < active.length; a++) gradient[a] = -product(v, columns[active[a]]);
     gradient[m - 1] = -product(v, signs);
     yield;
+    if (loss.rounded && !curvature.some((value) => value > 0)) {
+      // No row bends: the model does not know the intercept.
+      const shift = bestIntercept(problem, work, rounding);
+      intercept += shift;
+      if (shift !== 0) continue;
+    }
     const hessian = yield* hessianOf(problem, work, active);
     const target = solveModel(hessian, gradient, m, beta, intercept, fixed, shares, slots, gamma);
 
@@ -319,7 +325,7 @@ export function* relax(
     beta = beta.map((value, a) => value + t * stepBeta[a]);
     intercept += t * stepIntercept;
     margins(problem, active, beta, intercept, z);
-    if (loss.rounded) intercept += bestIntercept(problem, work, rounding);
+    stalled = 0;
     yield;
   }
 }
