@@ -26,6 +26,10 @@ export interface RelaxationOptions {
   readonly width?: number;
   /** Gap between objective and bound, relative to the objective, at which the relaxation is solved. */
   readonly tolerance: number;
+  /** Candidates that no node of the search contains: they are not looked at, and have no q in the cut. */
+  readonly dropped?: Uint8Array;
+  /** Keep the dual point of the bound. */
+  readonly keepDual?: boolean;
   /** Whether what is known of the node is enough. */
   readonly stop?: (objective: number, bound: number) => boolean;
 }
@@ -40,6 +44,8 @@ export interface Relaxation {
   readonly bound: number;
   /** The cut that gave the bound. */
   readonly cut: Cut;
+  /** v = ω·λ of that cut, where asked for. */
+  readonly dual: Float64Array | undefined;
   readonly width: number;
   readonly steps: number;
   /** ‖β/s − γ·Xᵀu‖ over the working set, for the dual point of the bound. */
@@ -102,7 +108,8 @@ export function* relax(
   options: RelaxationOptions,
 ): Generator<undefined, Relaxation, undefined> {
   const { columns, signs, weights, gamma, loss, rows } = problem;
-  const { tolerance, stop } = options;
+  const { tolerance, stop, dropped } = options;
+  let dual: Float64Array | undefined;
   const { z, slope, feasible, curvature, v } = work;
   const p = columns.length;
   const rounding: Rounding = { width: options.width ?? 1, centre: work.centre };
@@ -197,7 +204,7 @@ export function* relax(
       lookedAt = steps;
       let sinceTurn = 0;
       for (let j = 0; j < p; j++) {
-        if (known[j] !== 2) continue;
+        if (known[j] !== 2 || dropped?.[j] === 1) continue;
         d[j] = product(v, columns[j]);
         q[j] = inflated(problem, j, d[j], vNorm);
         sinceTurn += rows;
@@ -212,6 +219,7 @@ export function* relax(
       if (bound > bestBound) {
         bestBound = bound;
         bestCut = { constant, q };
+        if (options.keepDual) dual = v.slice();
         residual = residualOf(beta, shares, active, d, gamma);
       }
       const solved = bestObjective - bestBound <= tolerance * Math.abs(bestObjective);
@@ -222,6 +230,7 @@ export function* relax(
           objective: bestObjective,
           bound: bestBound,
           cut: bestCut!,
+          dual,
           width: rounding.width,
           steps,
           solved,

@@ -20,6 +20,15 @@ export interface FittedSupport {
   readonly separated: boolean;
   readonly steps: number;
   readonly cut: Cut;
+  /** v = ω·λ of the cut. */
+  readonly dual: Float64Array;
+}
+
+/** A dual point, to be looked at from neurons outside of the candidates. */
+export interface DualPoint {
+  readonly cut: Cut;
+  /** v = ω·λ by row. */
+  readonly v: Float64Array;
 }
 
 /** What a search shares between its sizes: data, buffers, cuts that hold everywhere, and counts. */
@@ -27,7 +36,11 @@ export class SearchState {
   readonly problem: SupportProblem;
   readonly work: Workspace;
   /** Cuts with q of every candidate, for every size. */
-  readonly cuts: Cut[] = [];
+  cuts: Cut[] = [];
+  /** Cuts without those that the search of one size has dropped. */
+  partial: Cut[] = [];
+  /** 1 for candidates that no support as good as the incumbent contains, for the size that is searched. */
+  dropped: Uint8Array;
   readonly fitted = new Map<string, FittedSupport>();
   evaluations = 0;
   cutCount = 0;
@@ -35,6 +48,7 @@ export class SearchState {
   constructor(problem: SupportProblem) {
     this.problem = problem;
     this.work = new Workspace(problem);
+    this.dropped = new Uint8Array(problem.columns.length);
   }
 
   /** Fits one support, or returns the earlier fit; its cut joins the pool. */
@@ -46,7 +60,12 @@ export class SearchState {
     const { problem, work } = this;
     const state = new Uint8Array(problem.columns.length).fill(OUT);
     for (const j of sorted) state[j] = IN;
-    const result = yield* relax(problem, work, state, 0, { start, tolerance: FIT_TOLERANCE });
+    const result = yield* relax(problem, work, state, 0, {
+      start,
+      tolerance: FIT_TOLERANCE,
+      dropped: this.dropped,
+      keepDual: true,
+    });
     this.evaluations++;
     this.addCut(result.cut);
     const fit: FittedSupport = {
@@ -57,6 +76,7 @@ export class SearchState {
       residual: result.residual,
       separated: result.separated,
       cut: result.cut,
+      dual: result.dual!,
       steps: result.steps,
     };
     this.fitted.set(key, fit);
@@ -65,14 +85,16 @@ export class SearchState {
 
   addCut(cut: Cut): void {
     this.cutCount++;
-    this.cuts.push(cut);
-    if (this.cuts.length > MAX_CUTS) this.cuts.splice(MAX_CUTS >> 2, 1);
+    const pool = this.dropped.includes(1) ? this.partial : this.cuts;
+    pool.push(cut);
+    // The first ones, near the root, are the most general.
+    if (pool.length > MAX_CUTS) pool.splice(MAX_CUTS >> 2, 1);
   }
 }
 
 /** Relative gap of a fit between its primal and dual value. */
 const FIT_TOLERANCE = 1e-10;
-const MAX_CUTS = 400;
+const MAX_CUTS = 200;
 
 interface Node {
   readonly state: Uint8Array;
@@ -88,6 +110,8 @@ export interface SearchReport {
   nodes: number;
   proved: boolean;
   expired: boolean;
+  /** Dual point of the first relaxation. */
+  root: DualPoint | undefined;
 }
 
 export interface SearchOptions {
@@ -128,19 +152,52 @@ export function* search(
   const poolBound = (state: Uint8Array, slots: number, from: number): number => {
     let best = -Infinity;
     const least = threshold();
-    for (const cut of shared.cuts) {
-      const value = cut.constant - 0.5 * problem.gamma * largestSum(cut.q, state, slots, scratch).sum;
-      if (value > best) best = value;
-      if (best >= least) break;
+    for (const pool of [shared.partial, shared.cuts]) {
+      for (let c = pool.length - 1; c >= 0 && best < least; c--) {
+        const { constant, q } = pool[c];
+        best = Math.max(best, constant - 0.5 * problem.gamma * largestSum(q, state, slots, scratch).sum);
+      }
     }
     return Math.max(best, from);
   };
 
+  /** Decides the free candidates whose other choice a cut rules out, in place; returns the slots left. */
+  const decide = (state: Uint8Array, slots: number, cuts: readonly Cut[]): number => {
+    const half = 0.5 * problem.gamma;
+    const least = threshold();
+    for (const { constant, q } of cuts) {
+      const { sum, last, next } = largestSum(q, state, slots, scratch);
+      if (slots === 0) break;
+      for (let j = 0; j < p; j++) {
+        if (state[j] !== FREE) continue;
+        if (q[j] <= next) {
+          // It would push out the weakest of those that the bound counts.
+          const bound = constant - half * (sum - last + q[j]);
+          if (bound < least) continue;
+          state[j] = OUT;
+          closed = Math.min(closed, bound);
+        } else if (q[j] >= last && q[j] > next) {
+          const bound = constant - half * (sum - q[j] + next);
+          if (bound < least) continue;
+          // The sums above count it either way.
+          state[j] = IN;
+          slots--;
+          closed = Math.min(closed, bound);
+        }
+      }
+    }
+    return slots;
+  };
+
   const heap = new NodeHeap();
+  shared.partial = [];
+  shared.dropped.fill(0);
+  const whole = new Uint8Array(p);
+  const slotsLeft = decide(whole, size, shared.cuts);
   heap.push({
-    state: new Uint8Array(p),
-    slots: size,
-    bound: poolBound(new Uint8Array(p), size, 0),
+    state: whole,
+    slots: slotsLeft,
+    bound: poolBound(whole, slotsLeft, 0),
     start: first.point,
     width: 1,
   });
@@ -184,11 +241,14 @@ export function* search(
     const relaxed: Relaxation = yield* relax(problem, work, node.state, node.slots, {
       start: node.start,
       width: Math.min(1, node.width * 10),
+      dropped: shared.dropped,
+      keepDual: !report.root,
       tolerance: Math.min(1e-8, 0.1 * options.relativeGap),
       stop: (objective, bound) => bound >= threshold() || objective < threshold() || options.expired(),
     });
     shared.evaluations++;
     shared.addCut(relaxed.cut);
+    if (relaxed.dual) report.root = { cut: relaxed.cut, v: relaxed.dual };
     node.bound = Math.max(node.bound, relaxed.bound);
     // Rounding the shares gives a support to try.
     const order = relaxed.point.candidates
@@ -208,31 +268,60 @@ export function* search(
       closed = Math.min(closed, node.bound);
       continue;
     }
-    // Branch on the share that is furthest from 0 and 1.
-    let branch = -1;
-    let best = -1;
-    for (const { j, share } of order) {
-      if (node.state[j] !== FREE) continue;
-      const score = Math.min(share, 1 - share);
-      if (score > best) {
-        best = score;
-        branch = j;
+    const state = Uint8Array.from(node.state);
+    const slots = decide(
+      state,
+      node.slots,
+      report.nodes === 1 ? [...shared.cuts, relaxed.cut] : [relaxed.cut],
+    );
+    if (report.nodes === 1) for (let j = 0; j < p; j++) shared.dropped[j] = state[j] === OUT ? 1 : 0;
+    const children: { state: Uint8Array; slots: number }[] = [];
+    const branch = slots === 0 ? -1 : branchingCandidate(state, slots, order);
+    if (branch < 0) children.push({ state, slots });
+    else {
+      for (const decision of [IN, OUT]) {
+        const child = Uint8Array.from(state);
+        child[branch] = decision;
+        children.push({ state: child, slots: slots - (decision === IN ? 1 : 0) });
       }
     }
-    if (branch < 0) branch = free[0];
-    for (const decision of [IN, OUT]) {
-      const state = Uint8Array.from(node.state);
-      state[branch] = decision;
-      const slots = node.slots - (decision === IN ? 1 : 0);
-      const bound = poolBound(state, slots, node.bound);
+    for (const child of children) {
+      const bound = poolBound(child.state, child.slots, node.bound);
       if (bound >= threshold()) closed = Math.min(closed, bound);
-      else heap.push({ state, slots, bound, start: relaxed.point, width: relaxed.width });
+      else heap.push({ ...child, bound, start: relaxed.point, width: relaxed.width });
     }
   }
+  // Those cuts hold for this size alone.
+  shared.partial = [];
+  shared.dropped.fill(0);
   settle(Infinity);
   const { objective } = report.incumbent;
   report.proved = objective - report.bound <= options.relativeGap * Math.abs(objective) * (1 + 1e-9);
   return report;
+}
+
+/** The free candidate whose share is furthest from 0 and 1; −1 where all that are free fit. */
+function branchingCandidate(
+  state: Uint8Array,
+  slots: number,
+  shares: readonly { readonly j: number; readonly share: number }[],
+): number {
+  let free = 0;
+  let branch = -1;
+  for (let j = 0; j < state.length; j++) {
+    if (state[j] !== FREE) continue;
+    free++;
+    if (branch < 0) branch = j;
+  }
+  if (free <= slots) return -1;
+  let best = -1;
+  for (const { j, share } of shares) {
+    const score = Math.min(share, 1 - share);
+    if (state[j] !== FREE || score <= best) continue;
+    best = score;
+    branch = j;
+  }
+  return branch;
 }
 
 /** Nodes, lowest bound first. */
