@@ -5,16 +5,23 @@ import { Pacer } from "../backends/cpu/pacer.ts";
 import { UNLABELLED, type ClassValue, type LabelMatrix } from "../data/labels.ts";
 import { standardisation, STANDARDISATIONS, type ColumnTransform } from "../data/standardisation.ts";
 import { OptionError, ShapeError } from "../errors.ts";
-import { openActivations, type ActivationSource, type FitColumns } from "../probes/activation-source.ts";
+import {
+  openActivations,
+  type ActivationSource,
+  type FitColumns,
+  type OpenActivations,
+} from "../probes/activation-source.ts";
 import { selectSupports, type ProbeFailure } from "../probes/fit-supports.ts";
 import type { ProbeProvenance, ProbeRecord } from "../probes/probe-record.ts";
 import { oneFeature, originOf, type ProbeLabels } from "../probes/sparse-probe.ts";
 import { meanDifference } from "../ranking/mean-difference.ts";
 import { assertSupportSizes, strongest } from "../ranking/ranking.ts";
+import { boundsBeyond, lookAt, widen } from "./beyond-candidates.ts";
 import { chooseCandidates, readStarts } from "./choose-candidates.ts";
 import type { HeuristicSupport, OptimalSupport, OptimalSupportsOptions } from "./optimal-support.ts";
 import { MARGIN_LOSSES, type OptimalLoss } from "./margin-loss.ts";
-import { search, SearchState, type FittedSupport, type SearchReport } from "./search.ts";
+import { search, SearchState, type DualPoint, type FittedSupport, type SearchReport } from "./search.ts";
+import { swapNeurons } from "./swap-neurons.ts";
 import { supportProblem, type SupportProblem } from "./support-problem.ts";
 
 /** Options with their defaults, checked. */
@@ -86,7 +93,11 @@ export async function optimiseSupports(
       },
     };
     const found = await searchSizes(study, ks, began, pacer, options);
-    return ks.map((k) => found.get(k)!);
+    const beyond = await lookBeyond(study, found, source, backend, y, pacer, options);
+    const results = new Map(
+      found.map((size) => [size.k, resultOf(study, size, beyond.get(size.k)!)] as const),
+    );
+    return ks.map((k) => results.get(k)!);
   } finally {
     source.close();
   }
@@ -111,6 +122,20 @@ interface Study {
   readonly provenance: ProbeProvenance;
 }
 
+/** What the search for one size came to. */
+interface Searched {
+  readonly k: number;
+  readonly report: SearchReport;
+  readonly heuristics: readonly HeuristicSupport[];
+  /** Dual points that bound supports of this size well. */
+  readonly duals: readonly DualPoint[];
+  readonly work: Pick<OptimalSupport, "nodes" | "cuts" | "evaluations" | "seconds" | "history">;
+}
+
+/** Bytes of columns outside of the candidates that are held at once, and columns copied in one go. */
+const OUTSIDE_BYTES = 256 * 2 ** 20;
+const GATHERED = 64;
+
 /** One search per size, smallest first: cuts and incumbents of a size serve the next. */
 async function searchSizes(
   study: Study,
@@ -118,12 +143,12 @@ async function searchSizes(
   began: number,
   pacer: Pacer,
   options: OptimalSupportsOptions,
-): Promise<Map<number, OptimalSupport>> {
+): Promise<Searched[]> {
   const { problem, settings } = study;
   const shared = new SearchState(problem);
   const sizes = [...new Set(ks)].sort((a, b) => a - b);
   const end = began + 1000 * settings.timeLimit;
-  const found = new Map<number, OptimalSupport>();
+  const found: Searched[] = [];
   let previous: FittedSupport | undefined;
   for (const [at, k] of sizes.entries()) {
     const started = performance.now();
@@ -151,7 +176,9 @@ async function searchSizes(
     const heuristics: HeuristicSupport[] = [];
     let best: FittedSupport | undefined;
     const attempt = async (name: HeuristicSupport["name"], support: readonly number[]): Promise<void> => {
-      const fit = await drive(shared.fit(support, previous?.point), pacer);
+      record(name, await drive(shared.fit(support, previous?.point), pacer));
+    };
+    const record = (name: HeuristicSupport["name"], fit: FittedSupport): void => {
       heuristics.push(
         Object.freeze({
           name,
@@ -165,11 +192,14 @@ async function searchSizes(
     await attempt("raw-mean-difference", topCandidates(study, study.raw, k));
     for (const start of study.starts) if (start.length === k) await attempt("start", start);
     if (previous) await attempt("extended", extend(previous, k));
+    const expired = (): boolean => performance.now() > deadline;
+    const swapped = await drive(swapNeurons(shared, best!, expired), pacer);
+    record("swaps", swapped);
     note(best!.objective, 0, 0);
     const report = await drive(
       search(shared, k, best!, {
         relativeGap: settings.relativeGap,
-        expired: () => performance.now() > deadline,
+        expired,
         onImprovement: ({ incumbent, bound, nodes }) => {
           note(incumbent.objective, bound, nodes);
         },
@@ -177,16 +207,19 @@ async function searchSizes(
       pacer,
     );
     previous = report.incumbent;
-    found.set(
+    found.push({
       k,
-      resultOf(study, k, report, heuristics, {
+      report,
+      heuristics: Object.freeze(heuristics),
+      duals: [...(report.root ? [report.root] : []), { cut: report.incumbent.cut, v: report.incumbent.dual }],
+      work: {
         nodes: report.nodes,
         cuts: shared.cutCount - before.cuts,
         evaluations: shared.evaluations - before.evaluations,
         seconds: (performance.now() - started) / 1000,
         history: Object.freeze(history.map((entry) => Object.freeze(entry))),
-      }),
-    );
+      },
+    });
   }
   return found;
 }
@@ -210,12 +243,45 @@ function extend(previous: FittedSupport, k: number): number[] {
   return [...previous.support, ...others.slice(0, k - previous.support.length)];
 }
 
+/** Looks at the neurons outside of the candidates from the dual points of every size. */
+async function lookBeyond(
+  study: Study,
+  found: readonly Searched[],
+  source: OpenActivations,
+  backend: Backend,
+  { rows, labels }: LabelledRows,
+  pacer: Pacer,
+  { signal }: OptimalSupportsOptions,
+): Promise<Map<number, { undecided: number; lowest: number }>> {
+  const { problem, candidates, neurons, transform, settings, gamma } = study;
+  const inside = new Set(candidates);
+  const outside = Uint32Array.from({ length: neurons }, (_, j) => j).filter((j) => !inside.has(j));
+  const cuts = found.map(({ duals }) => duals.map((dual) => widen(dual, neurons)));
+  if (outside.length > 0) await drive(lookAt(cuts.flat(), problem, candidates), pacer);
+  const width = Math.max(1, Math.floor(OUTSIDE_BYTES / (8 * source.rows)));
+  for (let first = 0; first < outside.length; first += width) {
+    const part = outside.subarray(first, first + width);
+    const columns = await source.columns(part, { signal });
+    for (let at = 0; at < part.length; at += GATHERED) {
+      const asked = part.subarray(at, at + GATHERED);
+      const values = await gather(backend, columns, asked, rows, transform, pacer, signal);
+      const prepared = supportProblem(values, labels, problem.weights, gamma, settings.loss);
+      await drive(lookAt(cuts.flat(), prepared, asked), pacer);
+    }
+    if (columns.neurons) columns.x.dispose();
+  }
+  return new Map(
+    found.map(({ k, report: { incumbent } }, at) => {
+      const least = incumbent.objective * (1 - settings.relativeGap);
+      return [k, boundsBeyond(cuts[at], outside, k, gamma, least)];
+    }),
+  );
+}
+
 function resultOf(
   study: Study,
-  k: number,
-  report: SearchReport,
-  heuristics: readonly HeuristicSupport[],
-  work: Pick<OptimalSupport, "nodes" | "cuts" | "evaluations" | "seconds" | "history">,
+  { k, report, heuristics, work }: Searched,
+  beyond: { undecided: number; lowest: number },
 ): OptimalSupport {
   const { incumbent, proved, expired } = report;
   const probe = probeOf(study, incumbent);
@@ -234,11 +300,11 @@ function resultOf(
     scope: Object.freeze({
       candidates: Object.freeze(Array.from(study.candidates)),
       neurons: study.neurons,
-      undecided: study.neurons - study.candidates.length,
-      lowerBound: study.neurons === study.candidates.length ? lowerBound : 0,
+      undecided: beyond.undecided,
+      lowerBound: Math.max(0, Math.min(lowerBound, beyond.lowest)),
     }),
     ...work,
-    heuristics: Object.freeze(heuristics),
+    heuristics,
     atMeanDifferenceLimit: atMeanDifferenceLimit(study, incumbent),
   });
 }
@@ -303,7 +369,13 @@ function probeOf(study: Study, fit: FittedSupport): ProbeRecord {
   });
 }
 
-function labelledRows(labels: LabelMatrix): { rows: Uint32Array; labels: Uint8Array } {
+/** Rows that take part, and their labels. */
+interface LabelledRows {
+  readonly rows: Uint32Array;
+  readonly labels: Uint8Array;
+}
+
+function labelledRows(labels: LabelMatrix): LabelledRows {
   const all = labels.of(0);
   const rows = Uint32Array.from([...all.keys()].filter((i) => all[i] !== UNLABELLED));
   return { rows, labels: Uint8Array.from(rows, (i) => all[i]) };
@@ -321,9 +393,8 @@ async function gather(
 ): Promise<Float64Array[]> {
   const place = neurons && new Map(Array.from(neurons, (j, c) => [j, c]));
   const out: Float64Array[] = [];
-  const width = 64;
-  for (let first = 0; first < wanted.length; first += width) {
-    const part = wanted.subarray(first, first + width);
+  for (let first = 0; first < wanted.length; first += GATHERED) {
+    const part = wanted.subarray(first, first + GATHERED);
     const asked = place ? part.map((j) => place.get(j)!) : part;
     const values = (await backend.gatherColumns(x, asked, { signal })).toFloat32();
     for (const [c, j] of part.entries()) {

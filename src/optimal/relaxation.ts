@@ -18,6 +18,8 @@ export interface Point {
   readonly candidates: readonly number[];
   readonly beta: readonly number[];
   readonly intercept: number;
+  /** For the hinge: rows at the edge, and λ there; elsewhere λ is 0 or 1 by the sign of 1 − z. */
+  readonly edge?: { readonly rows: Int32Array; readonly slope: Float64Array };
 }
 
 export interface RelaxationOptions {
@@ -133,6 +135,7 @@ export function* relax(
   let intercept = options.start?.intercept ?? startIntercept(problem);
   const size = p - free - countOut(state) + Math.min(slots, free);
 
+  if (loss.rounded && options.start) guessSlopes(problem, work, options.start);
   margins(problem, active, beta, intercept, z);
   if (loss.rounded) intercept += bestIntercept(problem, work, rounding);
   yield;
@@ -165,7 +168,12 @@ export function* relax(
     const objective = (loss.rounded ? loss.value(z, weights) : lossValue) + penalty;
     if (objective < bestObjective) {
       bestObjective = objective;
-      bestPoint = { candidates: [...active], beta: [...beta], intercept };
+      bestPoint = {
+        candidates: [...active],
+        beta: [...beta],
+        intercept,
+        ...(loss.rounded && { edge: edgeOf(slope) }),
+      };
       bestShareList = Array.from(shares);
       separated = separates(z, weights);
     }
@@ -339,6 +347,29 @@ export function* relax(
   }
 }
 
+/** Rows whose λ is neither 0 nor 1. */
+function edgeOf(slope: Float64Array): { rows: Int32Array; slope: Float64Array } {
+  let count = 0;
+  for (const t of slope) if (t > 0 && t < 1) count++;
+  const rows = new Int32Array(count);
+  const values = new Float64Array(count);
+  for (let i = 0, at = 0; at < count; i++) {
+    if (!(slope[i] > 0 && slope[i] < 1)) continue;
+    rows[at] = i;
+    values[at++] = slope[i];
+  }
+  return { rows, slope: values };
+}
+
+/** The guess of λ that goes with an earlier point. */
+function guessSlopes(problem: SupportProblem, { z, centre }: Workspace, start: Point): void {
+  if (!start.edge) return;
+  margins(problem, start.candidates, start.beta, start.intercept, z);
+  for (let i = 0; i < z.length; i++) centre[i] = z[i] < 1 ? 1 : 0;
+  const { rows, slope } = start.edge;
+  for (let at = 0; at < rows.length; at++) centre[rows[at]] = slope[at];
+}
+
 /** What is best for β = 0, roughly: the weighted log odds; the hinge is content with it too. */
 function startIntercept({ mass }: SupportProblem): number {
   return Math.max(-1, Math.min(1, Math.log(mass.positive / mass.negative)));
@@ -374,7 +405,7 @@ function separates(z: Float64Array, weights: Float64Array): boolean {
 }
 
 /** z = X·β + y·b over signed columns. */
-function margins(
+export function margins(
   { columns, signs }: SupportProblem,
   active: readonly number[],
   beta: ArrayLike<number>,

@@ -51,8 +51,31 @@ export class SearchState {
     this.dropped = new Uint8Array(problem.columns.length);
   }
 
-  /** Fits one support, or returns the earlier fit; its cut joins the pool. */
-  *fit(support: readonly number[], start?: Point): Generator<undefined, FittedSupport, undefined> {
+  /** Fits a support unless it cannot have an objective below `objective`. */
+  *fitBelow(
+    support: readonly number[],
+    objective: number,
+    start?: Point,
+  ): Generator<undefined, FittedSupport | undefined, undefined> {
+    const half = 0.5 * this.problem.gamma;
+    for (const pool of [this.partial, this.cuts]) {
+      for (const { constant, q } of pool) {
+        if (constant - half * support.reduce((sum, j) => sum + q[j], 0) >= objective) return undefined;
+      }
+    }
+    const fit = yield* this.fit(support, start, objective);
+    return fit.objective < objective ? fit : undefined;
+  }
+
+  /**
+   * Fits one support, or returns the earlier fit; its cut joins the pool.
+   * @param enough objective below which it has to come to be of interest
+   */
+  *fit(
+    support: readonly number[],
+    start?: Point,
+    enough = Infinity,
+  ): Generator<undefined, FittedSupport, undefined> {
     const sorted = [...support].sort((a, b) => a - b);
     const key = sorted.join(" ");
     const known = this.fitted.get(key);
@@ -65,6 +88,7 @@ export class SearchState {
       tolerance: FIT_TOLERANCE,
       dropped: this.dropped,
       keepDual: true,
+      stop: (_, bound) => bound >= enough,
     });
     this.evaluations++;
     this.addCut(result.cut);
@@ -79,7 +103,7 @@ export class SearchState {
       dual: result.dual!,
       steps: result.steps,
     };
-    this.fitted.set(key, fit);
+    if (result.solved || !(result.bound >= enough)) this.fitted.set(key, fit);
     return fit;
   }
 
@@ -94,6 +118,8 @@ export class SearchState {
 
 /** Relative gap of a fit between its primal and dual value. */
 const FIT_TOLERANCE = 1e-10;
+/** How much wider than its parent's a node rounds the hinge off to start with. */
+const WIDEN = 10;
 const MAX_CUTS = 200;
 
 interface Node {
@@ -138,6 +164,7 @@ export function* search(
     nodes: 0,
     proved: false,
     expired: false,
+    root: undefined,
   };
   /** Lowest bound of the nodes that were closed. */
   let closed = Infinity;
@@ -240,7 +267,7 @@ export function* search(
     }
     const relaxed: Relaxation = yield* relax(problem, work, node.state, node.slots, {
       start: node.start,
-      width: Math.min(1, node.width * 10),
+      width: Math.min(1, node.width * WIDEN),
       dropped: shared.dropped,
       keepDual: !report.root,
       tolerance: Math.min(1e-8, 0.1 * options.relativeGap),
@@ -263,7 +290,8 @@ export function* search(
       if (rounded.length >= size) break;
       if (!rounded.includes(j)) rounded.push(j);
     }
-    offer(yield* shared.fit(rounded, relaxed.point));
+    const fit = yield* shared.fitBelow(rounded, report.incumbent.objective, relaxed.point);
+    if (fit) offer(fit);
     if (node.bound >= threshold()) {
       closed = Math.min(closed, node.bound);
       continue;
