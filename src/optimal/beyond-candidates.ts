@@ -34,7 +34,7 @@ export function* lookAt(
 
 /**
  * Bounds supports of size k that contain a neuron outside of the candidates.
- * @returns how many such neurons have a bound below `least`, and the lowest bound of all
+ * @returns those of these neurons whose bound is below `least`, and the lowest bound of all
  */
 export function boundsBeyond(
   cuts: readonly Pick<WideCut, keyof Cut>[],
@@ -42,7 +42,7 @@ export function boundsBeyond(
   k: number,
   gamma: number,
   least: number,
-): { undecided: number; lowest: number } {
+): { undecided: readonly number[]; lowest: number } {
   const scratch = new Float64Array(k + 2);
   const bounds = new Float64Array(outside.length).fill(-Infinity);
   for (const { constant, q } of cuts) {
@@ -54,10 +54,10 @@ export function boundsBeyond(
       bounds[at] = Math.max(bounds[at], bound);
     }
   }
-  let undecided = 0;
+  const undecided: number[] = [];
   let lowest = Infinity;
-  for (const bound of bounds) {
-    if (bound < least) undecided++;
+  for (const [at, bound] of bounds.entries()) {
+    if (bound < least) undecided.push(outside[at]);
     lowest = Math.min(lowest, bound);
   }
   return { undecided, lowest };

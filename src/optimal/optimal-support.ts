@@ -61,10 +61,10 @@ export interface OptimalScope {
   /** Columns of the activations. */
   readonly neurons: number;
   /**
-   * Neurons outside of the candidates that some better support might still contain: their bounds do not rule them out. 0
-   * means that the result holds over all neurons.
+   * Neurons outside of the candidates that some better support might still contain: their bounds do not rule them out. Where
+   * there is none, the result holds over all neurons; else they can be made candidates.
    */
-  readonly undecided: number;
+  readonly undecided: readonly number[];
   /** Lower bound of the objective over supports of all neurons. */
   readonly lowerBound: number;
 }

@@ -252,7 +252,7 @@ async function lookBeyond(
   { rows, labels }: LabelledRows,
   pacer: Pacer,
   { signal }: OptimalSupportsOptions,
-): Promise<Map<number, { undecided: number; lowest: number }>> {
+): Promise<Map<number, { undecided: readonly number[]; lowest: number }>> {
   const { problem, candidates, neurons, transform, settings, gamma } = study;
   const inside = new Set(candidates);
   const outside = Uint32Array.from({ length: neurons }, (_, j) => j).filter((j) => !inside.has(j));
@@ -281,7 +281,7 @@ async function lookBeyond(
 function resultOf(
   study: Study,
   { k, report, heuristics, work }: Searched,
-  beyond: { undecided: number; lowest: number },
+  beyond: { undecided: readonly number[]; lowest: number },
 ): OptimalSupport {
   const { incumbent, proved, expired } = report;
   const probe = probeOf(study, incumbent);
@@ -300,7 +300,7 @@ function resultOf(
     scope: Object.freeze({
       candidates: Object.freeze(Array.from(study.candidates)),
       neurons: study.neurons,
-      undecided: beyond.undecided,
+      undecided: Object.freeze(beyond.undecided),
       lowerBound: Math.max(0, Math.min(lowerBound, beyond.lowest)),
     }),
     ...work,

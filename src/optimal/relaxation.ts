@@ -285,7 +285,7 @@ export function* relax(
       if (shift !== 0) continue;
     }
     const hessian = yield* hessianOf(problem, work, active);
-    const target = solveModel(hessian, gradient, m, beta, intercept, fixed, shares, slots, gamma);
+    const target = yield* solveModel(hessian, gradient, m, beta, intercept, fixed, shares, slots, gamma);
 
     // Search along the step.
     const move = target.theta;
@@ -501,7 +501,7 @@ function* hessianOf(
 }
 
 /** Minimises the quadratic model plus penalty over θ = (β, b) and the shares in turn. */
-function solveModel(
+function* solveModel(
   hessian: Float64Array,
   gradient: Float64Array,
   m: number,
@@ -511,7 +511,7 @@ function solveModel(
   shares: Float64Array,
   slots: number,
   gamma: number,
-): { theta: Float64Array } {
+): Generator<undefined, { theta: Float64Array }, undefined> {
   const count = m - 1;
   const theta = Float64Array.from([...beta, intercept]);
   const rhs = new Float64Array(m);
@@ -534,6 +534,7 @@ function solveModel(
     for (let a = 0; a < count; a++) factor[a * m + a] += 1 / (gamma * Math.max(s[a], 1e-12));
     choleskyFactor(factor, m);
     choleskySolve(factor, m, rhs, theta);
+    if (round % 8 === 7) yield;
     if (!choice || round >= MODEL_ROUNDS) break;
     // q of the model; its gap is how far the shares are from the best for it.
     let held = 0;

@@ -118,6 +118,8 @@ export class SearchState {
 
 /** Relative gap of a fit between its primal and dual value. */
 const FIT_TOLERANCE = 1e-10;
+/** A relaxation that cannot close its node is solved to this share of what is missing. */
+const SHARE = 0.1;
 /** How much wider than its parent's a node rounds the hinge off to start with. */
 const WIDEN = 10;
 const MAX_CUTS = 200;
@@ -271,7 +273,8 @@ export function* search(
       dropped: shared.dropped,
       keepDual: !report.root,
       tolerance: Math.min(1e-8, 0.1 * options.relativeGap),
-      stop: (objective, bound) => bound >= threshold() || objective < threshold() || options.expired(),
+      stop: (objective, bound) =>
+        bound >= threshold() || objective - bound <= SHARE * (threshold() - objective) || options.expired(),
     });
     shared.evaluations++;
     shared.addCut(relaxed.cut);
