@@ -5,6 +5,7 @@ import { LogisticLoss } from "../../src/backends/cpu/reference/logistic-loss.ts"
 import { search, SearchState, type FittedSupport } from "../../src/optimal/search.ts";
 import { supportProblem } from "../../src/optimal/support-problem.ts";
 import { Random } from "../../src/random.ts";
+import { finish } from "./finish.ts";
 
 interface Draw {
   readonly columns: Float32Array[];
@@ -49,13 +50,6 @@ function* supports(
     return;
   }
   for (let j = from; j < neurons; j++) yield* supports(neurons, k, j + 1, [...head, j]);
-}
-
-function finish<T>(steps: Generator<undefined, T, undefined>): T {
-  for (;;) {
-    const state = steps.next();
-    if (state.done) return state.value;
-  }
 }
 
 /** c(S) of the logistic loss by the library's other Newton solver. */
