@@ -13,6 +13,7 @@ const { values } = parseArgs({
     loss: { type: "string", default: "logistic" },
     ks: { type: "string", default: "1,2,3,4,6,8" },
     features: { type: "string" },
+    "time-limit": { type: "string", default: "10" },
   },
 });
 const here = import.meta.dirname;
@@ -39,7 +40,7 @@ for (const feature of features) {
     loss: values.loss as "logistic" | "hinge",
     positive: feature,
     rows: train,
-    timeLimit: 10,
+    timeLimit: Number(values["time-limit"]),
     backend,
   });
   for (const {

@@ -74,7 +74,7 @@ export async function optimiseSupports(
       settings.balanced ? n / (2 * (label === 1 ? positives : negatives)) : 1,
     );
     const gamma = settings.gamma ?? n ** -0.5;
-    const problem = supportProblem(values, y.labels, weights, gamma, settings.loss);
+    const problem = await drive(supportProblem(values, y.labels, weights, gamma, settings.loss), pacer);
     const study: Study = {
       problem,
       candidates,
@@ -265,7 +265,10 @@ async function lookBeyond(
     for (let at = 0; at < part.length; at += GATHERED) {
       const asked = part.subarray(at, at + GATHERED);
       const values = await gather(backend, columns, asked, rows, transform, pacer, signal);
-      const prepared = supportProblem(values, labels, problem.weights, gamma, settings.loss);
+      const prepared = await drive(
+        supportProblem(values, labels, problem.weights, gamma, settings.loss),
+        pacer,
+      );
       await drive(lookAt(cuts.flat(), prepared, asked), pacer);
     }
     if (columns.neurons) columns.x.dispose();

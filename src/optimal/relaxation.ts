@@ -477,6 +477,7 @@ function* hessianOf(
   let count = 0;
   for (let i = 0; i < rows; i++) if (curvature[i] !== 0) rowList[count++] = i;
   const few = count < rows / 3;
+  let sinceTurn = 0;
   for (let r = 0; r < m; r++) {
     const x = column(r);
     if (few) {
@@ -492,7 +493,11 @@ function* hessianOf(
       else sum = product(scaled, other);
       out[r * m + c] = sum;
     }
-    if (r % 8 === 7) yield;
+    sinceTurn += rows * (r + 1);
+    if (sinceTurn > 2e6) {
+      sinceTurn = 0;
+      yield;
+    }
   }
   // Where no row bends, the intercept is free in the model; a little curvature keeps its step finite.
   out[m * m - 1] += 1e-12 * rows + 1e-300;

@@ -118,8 +118,9 @@ export class SearchState {
 
 /** Relative gap of a fit between its primal and dual value. */
 const FIT_TOLERANCE = 1e-10;
-/** A relaxation that cannot close its node is solved to this share of what is missing. */
-const SHARE = 0.1;
+/** A relaxation that cannot close its node is solved to this share of what is missing; the first, which others are cut by, further. */
+const SHARE = 1;
+const ROOT_SHARE = 0.05;
 /** How much wider than its parent's a node rounds the hinge off to start with. */
 const WIDEN = 10;
 const MAX_CUTS = 200;
@@ -274,7 +275,9 @@ export function* search(
       keepDual: !report.root,
       tolerance: Math.min(1e-8, 0.1 * options.relativeGap),
       stop: (objective, bound) =>
-        bound >= threshold() || objective - bound <= SHARE * (threshold() - objective) || options.expired(),
+        bound >= threshold() ||
+        objective - bound <= (report.nodes === 1 ? ROOT_SHARE : SHARE) * (threshold() - objective) ||
+        options.expired(),
     });
     shared.evaluations++;
     shared.addCut(relaxed.cut);

@@ -33,17 +33,17 @@ export interface SupportProblem {
 }
 
 /**
- * Prepares a problem.
+ * Prepares a problem. Pauses after every column.
  * @param columns preprocessed columns of the labelled rows; overwritten
  * @param labels 1 or 0 by row
  */
-export function supportProblem(
+export function* supportProblem(
   columns: readonly Float64Array[],
   labels: Uint8Array,
   weights: Float64Array,
   gamma: number,
   loss: OptimalLoss,
-): SupportProblem {
+): Generator<undefined, SupportProblem, undefined> {
   const rows = labels.length;
   const signs = Float64Array.from(labels, (label) => (label === 1 ? 1 : -1));
   const means = new Float64Array(columns.length);
@@ -64,6 +64,7 @@ export function supportProblem(
     }
     norms[j] = Math.sqrt(squares);
     peaks[j] = peak;
+    yield;
   }
   const mass = { positive: 0, negative: 0 };
   for (let i = 0; i < rows; i++) mass[labels[i] === 1 ? "positive" : "negative"] += weights[i];

@@ -59,17 +59,19 @@ function logisticObjective({ columns, labels, weights, gamma }: Draw, support: r
 }
 
 describe.each(["logistic", "hinge"] as const)("optimal supports, %s loss", (loss) => {
-  it.each(Array.from({ length: 6 }, (_, i) => i))("equal brute force, batch %i", (batch) => {
+  it.each(Array.from({ length: 4 }, (_, i) => i))("equal brute force, batch %i", (batch) => {
     for (let seed = 40 * batch; seed < 40 * batch + 40; seed++) {
       const data = draw(seed);
       const { columns, labels, weights, gamma } = data;
       const neurons = columns.length;
-      const problem = supportProblem(
-        columns.map((column) => Float64Array.from(column)),
-        labels,
-        weights,
-        gamma,
-        loss,
+      const problem = finish(
+        supportProblem(
+          columns.map((column) => Float64Array.from(column)),
+          labels,
+          weights,
+          gamma,
+          loss,
+        ),
       );
       const shared = new SearchState(problem);
       const brute = new SearchState(problem);

@@ -40,12 +40,14 @@ const WEIGHTS = {
 describe.each(cases)("support $support, gamma $gamma, weights $weights", (expected) => {
   it.each(["hinge", "logistic"] as const)("%s", (loss) => {
     const { support, gamma, weights } = expected;
-    const problem = supportProblem(
-      support.map((j) => Float64Array.from(x, (row) => row[j])),
-      Uint8Array.from(y),
-      Float64Array.from(y, (_, i) => WEIGHTS[weights](i)),
-      gamma,
-      loss,
+    const problem = finish(
+      supportProblem(
+        support.map((j) => Float64Array.from(x, (row) => row[j])),
+        Uint8Array.from(y),
+        Float64Array.from(y, (_, i) => WEIGHTS[weights](i)),
+        gamma,
+        loss,
+      ),
     );
     const all = support.map((_, c) => c);
     const fit = finish(new SearchState(problem).fit(all));
