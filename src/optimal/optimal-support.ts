@@ -71,7 +71,7 @@ export interface OptimalScope {
 
 /** A support that the search started from, and what it is worth. */
 export interface HeuristicSupport {
-  readonly name: "mean-difference" | "raw-mean-difference" | "extended" | "swaps" | "start";
+  readonly name: "mean-difference" | "raw-mean-difference" | "extended" | "elimination" | "swaps" | "start";
   /** Ascending. */
   readonly support: readonly number[];
   readonly objective: number;

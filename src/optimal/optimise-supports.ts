@@ -19,6 +19,7 @@ import { assertSupportSizes, strongest } from "../ranking/ranking.ts";
 import { boundsBeyond, lookAt, widen } from "./beyond-candidates.ts";
 import { chooseCandidates, readStarts } from "./choose-candidates.ts";
 import type { HeuristicSupport, OptimalSupport, OptimalSupportsOptions } from "./optimal-support.ts";
+import { eliminateNeurons } from "./eliminate-neurons.ts";
 import { MARGIN_LOSSES, type OptimalLoss } from "./margin-loss.ts";
 import { search, SearchState, type DualPoint, type FittedSupport, type SearchReport } from "./search.ts";
 import { swapNeurons } from "./swap-neurons.ts";
@@ -150,6 +151,13 @@ async function searchSizes(
   const end = began + 1000 * settings.timeLimit;
   const found: Searched[] = [];
   let previous: FittedSupport | undefined;
+  const order = topCandidates(study, study.scores, study.candidates.length);
+  // A share of the time, as if it were one of the sizes.
+  const early = began + (end - began) / (sizes.length + 1);
+  const eliminated = await drive(
+    eliminateNeurons(shared, order, sizes.at(-1)!, () => performance.now() > early),
+    pacer,
+  );
   for (const [at, k] of sizes.entries()) {
     const started = performance.now();
     const deadline = started + Math.max(0, end - started) / (sizes.length - at);
@@ -193,8 +201,12 @@ async function searchSizes(
     for (const start of study.starts) if (start.length === k) await attempt("start", start);
     if (previous) await attempt("extended", extend(previous, k));
     const expired = (): boolean => performance.now() > deadline;
-    const swapped = await drive(swapNeurons(shared, best!, expired), pacer);
-    record("swaps", swapped);
+    const last = eliminated.get(k);
+    if (last) {
+      await attempt("elimination", last);
+      record("swaps", await drive(swapNeurons(shared, await drive(shared.fit(last), pacer), expired), pacer));
+    }
+    record("swaps", await drive(swapNeurons(shared, best!, expired), pacer));
     note(best!.objective, 0, 0);
     const report = await drive(
       search(shared, k, best!, {
