@@ -119,6 +119,14 @@ export type { RegressionRankingFunction } from "./ranking/regression-ranking.ts"
 export type { RegressionMetricName, RegressionMetrics } from "./metrics/regression.ts";
 export type { TargetMoments } from "./data/target-moments.ts";
 export type { TargetSets, TargetsInput } from "./data/targets.ts";
+export { findOptimalSupports } from "./optimal/find-optimal-supports.ts";
+export type {
+  HeuristicSupport,
+  OptimalScope,
+  OptimalSupport,
+  OptimalSupportsOptions,
+  OptimalSupportsProgress,
+} from "./optimal/optimal-support.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";

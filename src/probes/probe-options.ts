@@ -50,6 +50,8 @@ export interface ProbeSettings {
   readonly penalty?: "l1" | "elastic-net";
   /** Share of the elastic net's penalty that is L1; present with that penalty alone. */
   readonly l1Ratio?: number;
+  /** Present where the loss is not the logistic one. */
+  readonly loss?: "hinge";
   readonly tolerance: number;
   readonly maxIterations: number;
 }

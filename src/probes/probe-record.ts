@@ -112,6 +112,7 @@ function settings(json: unknown): ProbeSettings {
       penalty: oneOf(o["penalty"], "options.penalty", ["l1", "elastic-net"] as const),
     }),
     ...(o["l1Ratio"] !== undefined && { l1Ratio: share(o["l1Ratio"], "options.l1Ratio") }),
+    ...(o["loss"] !== undefined && { loss: oneOf(o["loss"], "options.loss", ["hinge"] as const) }),
     tolerance: above(o["tolerance"], "options.tolerance"),
     maxIterations: whole(o["maxIterations"], "options.maxIterations", 1),
   };

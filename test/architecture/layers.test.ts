@@ -18,6 +18,7 @@ const LAYERS: Record<string, number> = {
   ranking: 4,
   probes: 4,
   regression: 4,
+  optimal: 4,
   model: 4,
   capture: 5,
   statistics: 5,
