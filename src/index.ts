@@ -50,6 +50,7 @@ export { benjaminiHochberg } from "./statistics/benjamini-hochberg.ts";
 export {
   bootstrapMetrics,
   bootstrapProbe,
+  compareSelections,
   crossValidate,
   permutationTest,
   permutationTestScore,
@@ -92,6 +93,14 @@ export type {
 export type { PermutationTestScore, PermutationTestScoreOptions } from "./statistics/permutation-score.ts";
 export type { PermutationTest, PermutationTestOptions } from "./statistics/permutation-test.ts";
 export type { PermutationScheme } from "./statistics/permute-labels.ts";
+export type {
+  CompareSelectionsOptions,
+  MethodReport,
+  RankedSelection,
+  SelectionComparison,
+  SelectionMethod,
+  SelectionRow,
+} from "./statistics/selection-comparison.ts";
 export type {
   SelectionFrequency,
   SupportStability,

@@ -8,6 +8,7 @@ import type { CrossValidateOptions, CrossValidation } from "./cross-validation.t
 import type { NamedActivations, SelectAndTestOptions, SelectAndTestResult } from "./model-selection.ts";
 import type { PermutationTestScore, PermutationTestScoreOptions } from "./permutation-score.ts";
 import type { PermutationTest, PermutationTestOptions } from "./permutation-test.ts";
+import type { CompareSelectionsOptions, SelectionComparison } from "./selection-comparison.ts";
 import type { SupportStability, SupportStabilityOptions } from "./stability.ts";
 
 /**
@@ -164,4 +165,26 @@ export async function supportStability(
 ): Promise<SupportStability> {
   const { runSupportStability } = await import("./stability.ts");
   return runSupportStability(acts, labels, ks, options);
+}
+
+/**
+ * Ways of choosing neurons, side by side: every method chooses on the training rows, the same L2 probe is fitted to every
+ * choice, and the test rows score it with bootstrap intervals (the selection comparison of Gurnee et al. 2023). A method
+ * that cannot choose says why and does not stop the others.
+ *
+ * @param ks support sizes
+ * @returns tidy rows, one per method and k, and the time that each method took
+ * @throws ShapeError | EmptyDataError | LabelError | OneClassError | SupportSizeError | OptionError
+ * @example
+ * const { rows, methods } = await compareSelections(activations, labels, [1, 2, 4, 8], { groups: documents });
+ * for (const { method, k, metrics } of rows) console.log(method, k, metrics.f1?.estimate);
+ */
+export async function compareSelections(
+  acts: ActivationSource,
+  labels: ProbeLabels,
+  ks: readonly number[],
+  options: CompareSelectionsOptions = {},
+): Promise<SelectionComparison> {
+  const { runSelectionComparison } = await import("./selection-comparison.ts");
+  return runSelectionComparison(acts, labels, ks, options);
 }

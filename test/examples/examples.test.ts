@@ -63,6 +63,23 @@ describe("examples", () => {
     expect(stdout).not.toMatch(/NaN|undefined/);
   });
 
+  it("compare-selections prints every method, proves the optimal supports, and draws a picture", async () => {
+    const picture = join(folder, "selections.svg");
+    const { stdout } = await example(
+      "compare-selections",
+      "--texts",
+      "84",
+      "--ks",
+      "1,2",
+      "--picture",
+      picture,
+    );
+    expect(stdout).toMatch(/^mean-difference +0\.\d{3} +0\.\d{3} /m);
+    expect(stdout).toMatch(/^optimal +0\.\d{3}\* +0\.\d{3}\* /m);
+    expect(stdout).not.toMatch(/NaN|undefined/);
+    expect(await readFile(picture, "utf8")).toMatch(/linear-svm[\s\S]*<\/svg>/);
+  });
+
   it("find-neurons gives the same neurons and scores on both backends", async () => {
     const data = await fewTexts();
     const reports = await Promise.all(
