@@ -148,10 +148,10 @@ export async function fitRegressions(
     const sizes = ks ?? K_SCHEDULE.filter((k) => k <= data.neurons);
     assertSupportSizes(sizes, data.neurons);
     const largest = Math.max(...sizes);
-    if (settings.candidates !== undefined && settings.candidates < largest) {
+    if (settings.prefilter !== undefined && settings.prefilter < largest) {
       throw new OptionError(
-        `There are ${settings.candidates} candidates for a support of ${largest} neurons.`,
-        "Give at least as many candidates as the largest k.",
+        `The pre-filter keeps ${settings.prefilter} neurons for a support of ${largest} neurons.`,
+        "Keep at least as many neurons as the largest k.",
       );
     }
     const failures: RegressionFailure[] = [];
@@ -327,7 +327,7 @@ async function rankFor(
     const scores = checkedScores(rank(moments, at), moments.neurons);
     return { scores, order: strongest(scores, k) };
   }
-  const candidates = strongest(correlation(moments, at), settings.candidates!).sort();
+  const candidates = strongest(correlation(moments, at), settings.prefilter!).sort();
   const pacer = new Pacer(options.signal);
   const scores = new Float64Array(moments.neurons);
   const width = Math.max(1, Math.floor(RANKED_VALUES / values.length));

@@ -3,6 +3,7 @@ import type { Backend, CallOptions } from "../backends/backend.ts";
 import type { RowSelection } from "../data/labels.ts";
 import { STANDARDISATIONS, type Standardisation } from "../data/standardisation.ts";
 import { OptionError } from "../errors.ts";
+import { Random } from "../random.ts";
 import type { ProbeProvenance } from "../probes/probe-record.ts";
 import { correlation, fStatistic, type RegressionRankingFunction } from "../ranking/regression-ranking.ts";
 
@@ -40,7 +41,7 @@ export interface RegressionOptions extends CallOptions {
   /** How the support is chosen, by name or as a function of the target moments. Default `"correlation"`. */
   readonly ranking?: RegressionRankingName | RegressionRankingFunction;
   /** Neurons with the highest |r| among which mutual information ranks. Default: all. */
-  readonly candidates?: number;
+  readonly prefilter?: number;
   /** Neighbours for mutual information. Default 3. */
   readonly neighbours?: number;
   /** Seed of the noise by which mutual information parts equal values. Default 0. */
@@ -77,7 +78,7 @@ export interface RegressionSettings {
   /** The ranking's name; that of the function, or `"custom"`, where one was given. */
   readonly ranking: string;
   /** Present with mutual information. */
-  readonly candidates?: number;
+  readonly prefilter?: number;
   readonly neighbours?: number;
   readonly seed?: number;
   readonly tolerance: number;
@@ -86,7 +87,7 @@ export interface RegressionSettings {
 
 /**
  * Fills in the defaults.
- * @param neurons of the activations: the default and the limit of `candidates`
+ * @param neurons of the activations: the default and the limit of `prefilter`
  * @throws OptionError when a value is outside its range
  */
 export function regressionSettings(
@@ -99,7 +100,7 @@ export function regressionSettings(
     l1Ratio = 0.5,
     standardise = "standard",
     ranking = "correlation",
-    candidates = neurons,
+    prefilter = neurons,
     neighbours = 3,
     seed = 0,
     tolerance = 1e-14,
@@ -124,7 +125,9 @@ export function regressionSettings(
   }
   assertWhole("maxIterations", maxIterations);
   assertWhole("neighbours", neighbours);
-  if (candidates !== Infinity) assertWhole("candidates", candidates);
+  if (prefilter !== Infinity) assertWhole("prefilter", prefilter);
+  // Refuses what is no seed, whether or not the ranking draws.
+  new Random(seed);
   return Object.freeze({
     penalty,
     alpha,
@@ -132,7 +135,7 @@ export function regressionSettings(
     standardise,
     ranking: typeof ranking === "function" ? nameOf(ranking) : ranking,
     ...(ranking === "mutual-information" && {
-      candidates: Math.min(candidates, neurons),
+      prefilter: Math.min(prefilter, neurons),
       neighbours,
       seed,
     }),

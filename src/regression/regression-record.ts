@@ -99,7 +99,7 @@ function settings(json: unknown): RegressionSettings {
     standardise: oneOf(o["standardise"], "options.standardise", STANDARDISATIONS),
     ranking,
     ...(ranking === "mutual-information" && {
-      candidates: whole(o["candidates"], "options.candidates", 1),
+      prefilter: whole(o["prefilter"], "options.prefilter", 1),
       neighbours: whole(o["neighbours"], "options.neighbours", 1),
       seed: whole(o["seed"], "options.seed", 0),
     }),

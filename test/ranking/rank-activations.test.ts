@@ -188,7 +188,12 @@ describe.each(NAMES)("%s", (ranking) => {
     const { order, scores } = await rank(x, y, options);
     for (const probe of path) {
       expect(probe.support).toEqual([...order.subarray(0, probe.k)]);
-      expect(probe.scores).toEqual(probe.support.map((j) => scores[j]));
+      // Fits ask for squares beside the means, and the kernels then sum in another order: float32 blocks of 256 rows.
+      for (const [at, j] of probe.support.entries()) {
+        expect(Math.abs(probe.scores[at] - scores[j])).toBeLessThanOrEqual(
+          256 * 2 ** -24 * Math.abs(scores[j]),
+        );
+      }
     }
     expect((await SparseProbe.fit(x, y, 4, options)).support).toEqual(path[1].support);
     expect(SparseProbe.fromJSON(JSON.parse(JSON.stringify(path[0]))).toJSON()).toEqual(path[0].toJSON());

@@ -353,11 +353,11 @@ describe("rankings", () => {
     const square = Float64Array.from(curved, (value) => (value - mean) ** 2);
     const probe = await RegressionProbe.fit(x, square, 1, { ranking: "mutual-information" });
     expect(probe.support).toEqual([4]);
-    expect(probe.options).toMatchObject({ candidates: 12, neighbours: 3, seed: 0 });
-    const few = await RegressionProbe.fit(x, square, 5, { ranking: "mutual-information", candidates: 5 });
+    expect(probe.options).toMatchObject({ prefilter: 12, neighbours: 3, seed: 0 });
+    const few = await RegressionProbe.fit(x, square, 5, { ranking: "mutual-information", prefilter: 5 });
     const strong = await RegressionProbe.fit(x, square, 5);
     expect([...few.support].sort((a, b) => a - b)).toEqual([...strong.support].sort((a, b) => a - b));
-    const tooFew = { ranking: "mutual-information", candidates: 4 } as const;
+    const tooFew = { ranking: "mutual-information", prefilter: 4 } as const;
     await expect(RegressionProbe.fit(x, square, 5, tooFew)).rejects.toThrow(withCode("option"));
   });
 
@@ -394,7 +394,7 @@ describe("JSON", () => {
     const all: RegressionOptions[] = [
       {},
       { penalty: "elastic-net" },
-      { ranking: "mutual-information", seed: 5, candidates: 8 },
+      { ranking: "mutual-information", seed: 5, prefilter: 8 },
     ];
     for (const options of all) {
       const provenance = { model: "m", hookPoint: "blocks.0.mlp.hook_post" };
