@@ -41,7 +41,7 @@ export class SearchState {
   partial: Cut[] = [];
   /** 1 for candidates that no support as good as the incumbent contains, for the size that is searched. */
   dropped: Uint8Array;
-  readonly fitted = new Map<string, FittedSupport>();
+  readonly fitted: Map<string, FittedSupport> = new Map<string, FittedSupport>();
   evaluations = 0;
   cutCount = 0;
 
@@ -74,7 +74,7 @@ export class SearchState {
   *fit(
     support: readonly number[],
     start?: Point,
-    enough = Infinity,
+    enough: number = Infinity,
   ): Generator<undefined, FittedSupport, undefined> {
     const sorted = [...support].sort((a, b) => a - b);
     const key = sorted.join(" ");

@@ -310,7 +310,7 @@ export function assertSupportSizes(ks: readonly number[], neurons: number, prefi
 }
 
 /** @throws SupportSizeError when k is not a whole number from 1 to the number of neurons that can be chosen */
-export function assertSupportSize(k: number, neurons: number, prefilter = Infinity): void {
+export function assertSupportSize(k: number, neurons: number, prefilter: number = Infinity): void {
   const most = Math.min(neurons, prefilter);
   if (Number.isInteger(k) && k >= 1 && k <= most) return;
   const filtered = most < neurons;
