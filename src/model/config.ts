@@ -147,7 +147,7 @@ function llamaLike(
   return {
     architecture,
     ...shape,
-    kvHeads: readKeyHeads(config, shape.heads),
+    kvHeads: readKeyHeads(config, shape.heads, architecture === "llama"),
     embedding: { scale: 1, learnedPositions: false },
     norm: { kind: "rms", epsilon: config.positive("rms_norm_eps", defaults.epsilon ?? 1e-6), gainOffset: 0 },
     attention: plainAttention(
@@ -288,7 +288,7 @@ function readPhi(config: ConfigFields): TransformerSpec {
   return {
     architecture: "phi",
     ...shape,
-    kvHeads: readKeyHeads(config, shape.heads),
+    kvHeads: readKeyHeads(config, shape.heads, true),
     embedding: { scale: 1, learnedPositions: false },
     norm: layerNorm(config, "layer_norm_eps"),
     attention: {
@@ -364,8 +364,10 @@ function readContext(config: ConfigFields, name: string): number {
   );
 }
 
-function readKeyHeads(config: ConfigFields, heads: number): number {
-  const kvHeads = config.whole("num_key_value_heads", heads);
+/** @param all a config without the field means one for each head of queries, as null does everywhere */
+function readKeyHeads(config: ConfigFields, heads: number, all: boolean): number {
+  const fallback = all || config.isNull("num_key_value_heads") ? heads : undefined;
+  const kvHeads = config.whole("num_key_value_heads", fallback);
   share(heads, kvHeads, "num_attention_heads", "num_key_value_heads");
   return kvHeads;
 }
