@@ -1,6 +1,5 @@
 /** Every family on a GPU: against torch, and in parts. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { HookPoint } from "../../src/backends/backend.ts";
 import { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
 import { openTensorFolder } from "../../src/node/files.ts";
 import { FAMILIES, familyGolden, familyPath, familySpec, type Family } from "../model/families.ts";
@@ -51,7 +50,7 @@ describe.each(FAMILIES)("%s on a GPU", (family) => {
     const { batch, points } = await familyGolden(family);
     const model = await load(family, backend);
     for (const [point, want] of points) {
-      const { activations } = await model.forward(batch, { hookPoints: [point as HookPoint] });
+      const { activations } = await model.forward(batch, { hookPoints: [point] });
       const rows = activations.get(point)!;
       expect(worstShare((await rows.read()).toFloat32(), want), point).toBeLessThan(1);
       rows.dispose();
