@@ -26,6 +26,15 @@ export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-op
 export { NeuronProbes, probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, ProbeNeuronsOptions } from "./probes/probe-neurons.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
+export type {
+  Architecture,
+  AttentionLayer,
+  HookName,
+  MlpActivation,
+  RotaryScaling,
+  RotarySpec,
+} from "./backends/backend.ts";
+export type { EncodeOptions } from "./model/tokenizer.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";

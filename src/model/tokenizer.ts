@@ -160,13 +160,8 @@ export class Tokenizer {
 const SPACE = 0x20;
 
 /** How a tokenizer's vocabulary is spelt, by how it is decoded. */
-function spellingOf({
-  decoder,
-  pre_tokenizer: splitter,
-}: {
-  decoder?: unknown;
-  pre_tokenizer?: unknown;
-}): Spelling | undefined {
+function spellingOf(json: object): Spelling | undefined {
+  const { decoder, pre_tokenizer: splitter } = json as Readonly<Record<string, unknown>>;
   const parts = JSON.stringify([decoder, splitter]);
   if (parts.includes('"ByteLevel"')) return "byte-level";
   return parts.includes("▁") || parts.includes('"Metaspace"') ? "metaspace" : undefined;

@@ -47,6 +47,8 @@ export interface Golden {
   readonly points: ReadonlyMap<HookPoint, Float32Array>;
   /** Of each sequence's last token; of the families' checkpoints, of every token. */
   readonly logits: Float32Array;
+  /** Of each token but a sequence's first, where the file has them. */
+  readonly losses: Float32Array;
 }
 
 export async function readGolden(folder: Folder): Promise<Golden> {
@@ -69,6 +71,7 @@ export async function readGoldenFile(path: string): Promise<Golden> {
       },
       points,
       logits: await read("logits"),
+      losses: file.tensors.has("losses") ? await read("losses") : new Float32Array(),
     };
   } finally {
     await source.close();
