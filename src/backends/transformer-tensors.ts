@@ -101,7 +101,12 @@ const TABLES: Readonly<Record<Architecture, TensorTable>> = {
   qwen2: LLAMA,
   qwen3: { ...LLAMA, ...HEAD_NORMS },
   gemma2: GEMMA2,
-  gemma3_text: { ...GEMMA2, ...HEAD_NORMS },
+  gemma3_text: {
+    ...GEMMA2,
+    ...HEAD_NORMS,
+    // The last two: within a model of images and text.
+    prefixes: [...GEMMA2.prefixes, "language_model.model.", "model.language_model."],
+  },
   phi: {
     ...LLAMA,
     finalNorm: "final_layernorm",

@@ -59,7 +59,8 @@ export function readModelConfig(config: unknown): ModelConfig {
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
     throw new FormatError("The model config is not a JSON object.", "Give the contents of config.json.");
   }
-  const json = config as Readonly<Record<string, unknown>>;
+  const whole = config as Readonly<Record<string, unknown>>;
+  const json = textConfig(whole) ?? whole;
   const type = json["model_type"];
   if (typeof type !== "string" || !Object.hasOwn(READERS, type)) {
     throw new UnsupportedModelError(
@@ -69,10 +70,27 @@ export function readModelConfig(config: unknown): ModelConfig {
   }
   const { family, read } = READERS[type as Architecture];
   const fields = new ConfigFields(json, family);
-  if (fields.value("quantization_config") !== undefined) {
+  if ((whole["quantization_config"] ?? null) !== null) {
     throw fields.unsupported("quantised weights", "weights in F32, F16 or BF16");
   }
   return { spec: read(fields) };
+}
+
+/**
+ * The config of the text model within a Gemma 3 of images and text. Published ones leave out what is at Hugging Face's
+ * defaults.
+ */
+function textConfig(json: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> | undefined {
+  const text = json["text_config"];
+  if (json["model_type"] !== "gemma3" || typeof text !== "object" || text === null) return undefined;
+  return {
+    vocab_size: 262208,
+    num_attention_heads: 8,
+    num_key_value_heads: 4,
+    max_position_embeddings: 131072,
+    ...text,
+    model_type: "gemma3_text",
+  };
 }
 
 function readGptNeoX(config: ConfigFields): TransformerSpec {

@@ -338,6 +338,35 @@ describe("the other families", () => {
     });
   });
 
+  it("Gemma 3 of images and text: its text model, at the defaults where nothing is said", () => {
+    const { spec } = readModelConfig({
+      model_type: "gemma3",
+      text_config: {
+        hidden_size: 2560,
+        intermediate_size: 10240,
+        model_type: "gemma3_text",
+        num_hidden_layers: 34,
+        rope_scaling: { factor: 8, rope_type: "linear" },
+        sliding_window: 1024,
+      },
+      vision_config: { hidden_size: 1152 },
+    });
+    expect(spec).toMatchObject({
+      architecture: "gemma3_text",
+      heads: 8,
+      kvHeads: 4,
+      dHead: 256,
+      vocabulary: 262208,
+      context: 131072,
+    });
+    expect(spec.attention.layers[5].rotary).toEqual({
+      dims: 256,
+      base: 1e6,
+      scaling: { kind: "linear", factor: 8 },
+    });
+    expect(() => readModelConfig({ model_type: "gemma3" })).toThrow(UnsupportedModelError);
+  });
+
   it("Phi: one norm for attention and MLP side by side, part of each head rotated", () => {
     const { spec } = readModelConfig(PHI);
     expect(spec).toMatchObject({

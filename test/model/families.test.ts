@@ -178,6 +178,23 @@ describe("tensors of a checkpoint", () => {
     await expect(loading).rejects.toThrow(/model\.embed_tokens\.weight \[96, 24\] is missing/);
   });
 
+  it.each(["", "language_model.model.", "model.language_model."])("may begin with %j", async (prefix) => {
+    const weights = await openTensorFolder(familyPath("gemma3"));
+    const inner = (name: string): string => `model.${name.slice(prefix.length)}`;
+    const tensors = new Map(
+      Array.from(weights.tensors, ([name, info]) => [prefix + name.replace("model.", ""), info]),
+    );
+    const model = await loadCpuTransformer(familySpec("gemma3"), {
+      tensors,
+      read: (name, options) => weights.read(inner(name), options),
+    });
+    await weights.close();
+    const { batch, logits } = await familyGolden("gemma3");
+    const result = await model.forward(batch, { hookPoints: [], logits: "all" });
+    expect(worstShare(result.logits!, logits)).toBeLessThan(1);
+    model.dispose();
+  });
+
   it("must have the shapes of the config, in the order that the architecture stores", async () => {
     const weights = await openTensorFolder(familyPath("gpt2"));
     const spec = { ...familySpec("gpt2"), dMlp: 27 };

@@ -420,7 +420,10 @@ class WebGpuModel implements Transformer {
     const attends = output || middle || hooks.has("hook_attn_out");
     const { residual, normed, qkv, mixed, neurons, linear } = work;
     const neuronStride = 4 * vectorsOf(dMlp);
-    /** Every hook point passes here when its rows are complete, with where they lie. */
+    /**
+     * Every hook point passes here when its rows are complete, with where they lie. What follows a product (activation,
+     * sum) may have been computed with it: a point whose rows are to be changed has to be kept apart from what reads them.
+     */
     const reached = (name: HookName, from: ComputeBuffer, stride: number): void => {
       const target = captured.get(`blocks.${index}.${name}`);
       if (target) copyRows(commands, from, stride, rows, target, group.firstToken);

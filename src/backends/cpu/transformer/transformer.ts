@@ -345,7 +345,10 @@ class Pass {
     const neurons = place("mlp.hook_post", "neurons");
     const before = hooks.has("mlp.hook_pre") ? place("mlp.hook_pre", "pre") : neurons;
 
-    /** Every hook point passes here when its rows are complete, with where they lie. */
+    /**
+     * Every hook point passes here when its rows are complete, with where they lie. What follows a product (activation,
+     * sum) may have been computed with it: a point whose rows are to be changed has to be kept apart from what reads them.
+     */
     const reached = (name: HookName, at: FloatBuffer): void => {
       if (hooks.has(name) && !direct.has(name)) this.#capture(`blocks.${index}.${name}`, chunk, at);
     };
