@@ -318,7 +318,7 @@ export interface TransformerSpec {
     readonly postNorms: boolean;
   };
   readonly unembedding: {
-    /** It is the embedding. */
+    /** It is the embedding, and has no bias. */
     readonly tied: boolean;
     readonly bias: boolean;
     /** Logits x become softcap·tanh(x/softcap). */

@@ -303,6 +303,7 @@ function readGemma3(config: ConfigFields): TransformerSpec {
 function readPhi(config: ConfigFields): TransformerSpec {
   const shape = readShape(config);
   config.only("qk_layernorm", false, "queries and keys without norms");
+  config.only("tie_word_embeddings", false, "an unembedding of its own");
   return {
     architecture: "phi",
     ...shape,
@@ -319,7 +320,7 @@ function readPhi(config: ConfigFields): TransformerSpec {
     },
     mlp: { gated: false, activation: config.choice("hidden_act", ACTIVATIONS, "gelu_new"), biases: true },
     residual: { parallel: true, sharedNorm: true, postNorms: false },
-    unembedding: { tied: config.flag("tie_word_embeddings", false), bias: true, softcap: null },
+    unembedding: { tied: false, bias: true, softcap: null },
   };
 }
 

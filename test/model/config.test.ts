@@ -384,6 +384,7 @@ describe("the other families", () => {
       /GPT-2 model has scale_attn_by_inverse_layer_idx true/,
     ],
     [GPT_2, { add_cross_attention: true }, /add_cross_attention true/],
+    [PHI, { tie_word_embeddings: true }, /Phi model has tie_word_embeddings true/],
     [PHI, { qk_layernorm: true }, /Phi model has qk_layernorm true/],
     [LLAMA_3, { rope_scaling: { type: "longrope" } }, /Llama model has rope_type "longrope"/],
     [{ ...PHI, model_type: "phi3" }, { rope_scaling: { type: "su" } }, /Phi 3 model has rope_type "su"/],

@@ -1,5 +1,6 @@
 /** Every family on a GPU: against torch, and in parts. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadCpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
 import { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
 import { openTensorFolder } from "../../src/node/files.ts";
 import { FAMILIES, familyGolden, familyPath, familySpec, type Family } from "../model/families.ts";
@@ -56,5 +57,32 @@ describe.each(FAMILIES)("%s on a GPU", (family) => {
       rows.dispose();
     }
     model.dispose();
+  });
+});
+
+describe("sequences beyond the first table of angles", () => {
+  it("give what the CPU gives, before and after shorter ones", async () => {
+    const spec = { ...familySpec("gemma3"), context: 3000 };
+    const weights = await openTensorFolder(familyPath("gemma3"));
+    const model = await backend.loadTransformer(spec, weights);
+    const reference = await loadCpuTransformer(spec, weights);
+    await weights.close();
+    const point = "blocks.1.hook_resid_post";
+    for (const length of [3, 1100, 2]) {
+      const tokens = Uint32Array.from({ length }, (_, i) => (i * 31) % 96);
+      const batch = { tokens, offsets: Uint32Array.of(0, length) };
+      const [got, want] = await Promise.all(
+        [model, reference].map(async (transformer) => {
+          const { activations } = await transformer.forward(batch, { hookPoints: [point] });
+          const rows = activations.get(point)!;
+          const read = (await rows.read()).toFloat32();
+          rows.dispose();
+          return read;
+        }),
+      );
+      expect(worstShare(got, want), `${length} tokens`).toBeLessThan(1);
+    }
+    model.dispose();
+    reference.dispose();
   });
 });
