@@ -59,7 +59,7 @@ const MOST_OPERATIONS = 4e10;
 /** Layers submitted before the pass waits for the first of them: abortion is prompt and the queue never runs dry. */
 const LAYERS_AHEAD = 4;
 /** Positions whose angles are at hand from the start; longer sequences make longer tables. */
-const FIRST_TURNS = 1024;
+const FIRST_TURNS = 256;
 /** More keys than any sequence has. */
 const NO_WINDOW = 2 ** 30;
 
