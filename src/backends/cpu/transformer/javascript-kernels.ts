@@ -134,6 +134,9 @@ export function javascriptKernels(spec: TransformerSpec): TransformerKernels<Hos
     free: () => undefined,
     part: (buffer, from, length) => new HostBuffer(buffer.view().subarray(from, from + length)),
     linearMap: (weight, bias, outputs, inputs) => new HostLinearMap(weight, bias, outputs, inputs),
+    weightsOf: ({ weight, inputs }, output, to) => {
+      to.set(weight.subarray(output * inputs, (output + 1) * inputs));
+    },
 
     linear(x, map, y, rows, { norm, softcap: limit, activated, factor, sum } = {}) {
       const { weight, bias, outputs, inputs } = map;

@@ -72,6 +72,8 @@ export interface TransformerKernels<
   part(buffer: Buffer, from: number, length: number): Buffer;
   /** Takes in a weight of shape [outputs × inputs], as torch stores it, and a bias (zeros when null). */
   linearMap(weight: Float32Array, bias: Float32Array | null, outputs: number, inputs: number): Linear;
+  /** Copies the weights of one output, [inputs]. */
+  weightsOf(map: Linear, output: number, to: Float32Array): void;
   /** y[rows × outputs] = x[rows × inputs]·Wᵀ + bias */
   linear(x: Buffer, map: Linear, y: Buffer, rows: number, options?: LinearOptions<Buffer>): void;
   /**

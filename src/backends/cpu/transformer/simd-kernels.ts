@@ -143,6 +143,12 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
     return new PackedLinearMap(this.#memory, weight, bias, outputs, inputs);
   }
 
+  weightsOf({ weight, inputs }: PackedLinearMap, output: number, to: Float32Array): void {
+    const packed = weight.view();
+    const panel = (output - (output % PANEL)) * inputs + (output % PANEL);
+    for (let i = 0; i < inputs; i++) to[i] = packed[panel + i * PANEL];
+  }
+
   linear(
     x: SimdBuffer,
     map: PackedLinearMap,

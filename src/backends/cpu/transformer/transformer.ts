@@ -62,8 +62,8 @@ interface Layer {
 interface Model {
   readonly spec: TransformerSpec;
   readonly kernels: TransformerKernels;
-  /** [vocabulary × dModel], on the host: rows are copied where they are needed. */
-  readonly embedding: Float32Array;
+  /** [vocabulary × dModel], on the host: rows are copied where they are needed. Null where the unembedding has them. */
+  readonly embedding: Float32Array | null;
   /** [context × dModel], on the host; null where positions are rotations. */
   readonly positions: Float32Array | null;
   readonly layers: readonly Layer[];
@@ -104,7 +104,11 @@ export async function loadCpuTransformer(
     return kernels.linearMap(weight, bias, tensors.outputs, tensors.inputs);
   };
   const { tensors } = reader;
-  const embedding = await reader.tensor(tensors.embedding);
+  // What is packed for a tied unembedding serves both: a large vocabulary is not kept twice.
+  const tied = spec.unembedding.tied
+    ? kernels.linearMap(await reader.tensor(tensors.embedding), null, spec.vocabulary, spec.dModel)
+    : null;
+  const embedding = tied ? null : await reader.tensor(tensors.embedding);
   const positions = tensors.positions === null ? null : await reader.tensor(tensors.positions);
   const layers: Layer[] = [];
   for (let i = 0; i < spec.layers; i++) {
@@ -125,9 +129,7 @@ export async function loadCpuTransformer(
     });
   }
   const finalNorm = await norm(tensors.finalNorm);
-  const unembedding = spec.unembedding.tied
-    ? kernels.linearMap(embedding, null, spec.vocabulary, spec.dModel)
-    : await linear(tensors.unembedding);
+  const unembedding = tied ?? (await linear(tensors.unembedding));
   return new CpuModel({ spec, kernels, embedding, positions, layers, finalNorm, unembedding });
 }
 
@@ -294,14 +296,15 @@ class Pass {
 
   /** The residual stream of a chunk, filled with its tokens' embeddings. */
   #embed(chunk: Chunk): FloatBuffer {
-    const { spec, embedding, positions } = this.#model;
+    const { spec, kernels, embedding, positions, unembedding } = this.#model;
     const { dModel } = spec;
     const { scale } = spec.embedding;
     const buffer = this.#work("residual", chunk.tokens * dModel);
     const residual = buffer.view();
     const tokens = this.#batch.tokens.subarray(chunk.start, chunk.start + chunk.tokens);
     for (const [i, token] of tokens.entries()) {
-      residual.set(embedding.subarray(token * dModel, (token + 1) * dModel), i * dModel);
+      if (embedding) residual.set(embedding.subarray(token * dModel, (token + 1) * dModel), i * dModel);
+      else kernels.weightsOf(unembedding, token, residual.subarray(i * dModel, (i + 1) * dModel));
     }
     if (scale !== 1) for (let i = 0; i < tokens.length * dModel; i++) residual[i] *= scale;
     for (let s = 0; positions && s + 1 < chunk.offsets.length; s++) {
