@@ -2,12 +2,15 @@
 // sequence, and goes over the keys before them tile by tile with an online softmax (Milakov and Gimelshein, "Online
 // normalizer calculation for softmax", 2018), so that no matrix of scores exists outside the tile.
 //
-//   z[q] = Σ_{k ≤ q} exp(s_qk)·value[k] / Σ_{k ≤ q} exp(s_qk),   s_qk = scale·query[q]·key[k]
+//   z[q] = Σ_k exp(s_qk)·value[k] / Σ_k exp(s_qk),   s_qk = scale·query[q]·key[k],   q − window < k ≤ q
+//
+// Where softcap is not 0, softcap·tanh(s_qk/softcap) takes the place of s_qk. Consecutive heads of queries share a head of
+// keys and values.
 //
 // Thread (row, column) owns queries row + i·height, scores of keys column + j·width, and vectors column + v·width of
 // the result. Keys and values take turns in one tile; its rows have one vector to spare, as in linear.wgsl.
 //
-// qkv     [tokens × heads × 3 × head_width]: query, key, value
+// qkv     [tokens × (heads + 2·kv_heads) × head_width]: queries, keys, values
 // blocks  [blocks × 3]: first token of the sequence, its end, first query of the block
 // z       [tokens × z_stride]: heads side by side
 
@@ -18,9 +21,14 @@
 struct Params {
   block_count: u32,
   heads: u32,
+  kv_heads: u32,
   head_width: u32,
   z_stride: u32,
   scale: f32,
+  // 0: none.
+  softcap: f32,
+  // Keys that a query sees, itself included.
+  window: u32,
 }
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -51,13 +59,13 @@ var<workgroup> maxima: array<
 // Below every score of a finite model.
 const LOWEST: f32 = -1e30;
 
-/// Four values of a token's query (part 0), key (1) or value (2); zeros past the head's width and past the sequence.
-fn load(token: u32, end: u32, head: u32, part: u32, vector: u32) -> vec4<f32> {
+/// Four values of one of a token's heads, counted through queries, keys and values; zeros past its width and the sequence.
+fn load(token: u32, end: u32, head: u32, vector: u32) -> vec4<f32> {
   var value = vec4<f32>();
   if (token >= end) {
     return value;
   }
-  let at = ((token * params.heads + head) * 3u + part) * params.head_width;
+  let at = (token * (params.heads + 2u * params.kv_heads) + head) * params.head_width;
   let i = 4u * vector;
   if (i < params.head_width) {
     value.x = qkv[at + i];
@@ -74,6 +82,10 @@ fn load(token: u32, end: u32, head: u32, part: u32, vector: u32) -> vec4<f32> {
   return value;
 }
 
+fn seen(key: u32, query: u32) -> bool {
+  return key <= query && query - key < params.window;
+}
+
 @compute @workgroup_size(workgroup_size)
 fn causal_attention(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -86,6 +98,7 @@ fn causal_attention(
     return;
   }
   let head = item % params.heads;
+  let key_head = params.heads + head / (params.heads / params.kv_heads);
   let start = blocks[3u * at_block];
   let end = blocks[3u * at_block + 1u];
   let first_query = blocks[3u * at_block + 2u];
@@ -101,7 +114,7 @@ fn causal_attention(
   for (var e = lane; e < queries * head_vectors; e += workgroup_size) {
     let q = e / head_vectors;
     let v = e % head_vectors;
-    query_tile[q * stride + v] = params.scale * load(first_query + q, end, head, 0u, v);
+    query_tile[q * stride + v] = params.scale * load(first_query + q, end, head, v);
   }
 
   var highest: array<f32, 4>;
@@ -112,11 +125,12 @@ fn causal_attention(
   }
 
   let last = min(end, first_query + queries);
-  for (var first_key = start; first_key < last; first_key += keys) {
+  let oldest = max(start + params.window, first_query + 1u) - params.window;
+  for (var first_key = oldest; first_key < last; first_key += keys) {
     for (var e = lane; e < keys * head_vectors; e += workgroup_size) {
       let k = e / head_vectors;
       let v = e % head_vectors;
-      tile[k * stride + v] = load(first_key + k, end, head, 1u, v);
+      tile[k * stride + v] = load(first_key + k, end, key_head, v);
     }
     workgroupBarrier();
 
@@ -139,7 +153,10 @@ fn causal_attention(
       let q = row + i * height;
       var own = LOWEST;
       for (var j = 0u; j < keys_per_thread; j++) {
-        if (first_key + column + j * workgroup_columns <= first_query + q) {
+        if (params.softcap > 0.0) {
+          scores[i * 4u + j] = capped(scores[i * 4u + j], params.softcap);
+        }
+        if (seen(first_key + column + j * workgroup_columns, first_query + q)) {
           own = max(own, scores[i * 4u + j]);
         }
       }
@@ -151,7 +168,7 @@ fn causal_attention(
     for (var e = lane; e < keys * head_vectors; e += workgroup_size) {
       let k = e / head_vectors;
       let v = e % head_vectors;
-      tile[k * stride + v] = load(first_key + k, end, head, 2u, v);
+      tile[k * stride + v] = load(first_key + k, end, key_head + params.kv_heads, v);
     }
     for (var i = 0u; i < queries_per_thread; i++) {
       let q = row + i * height;
@@ -168,7 +185,7 @@ fn causal_attention(
       for (var j = 0u; j < keys_per_thread; j++) {
         let k = column + j * workgroup_columns;
         let share = exp(min(scores[i * 4u + j] - new_highest, 0.0));
-        shares[q * (keys + 1u) + k] = select(0.0, share, first_key + k <= first_query + q);
+        shares[q * (keys + 1u) + k] = select(0.0, share, seen(first_key + k, first_query + q));
       }
     }
     workgroupBarrier();

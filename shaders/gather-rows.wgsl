@@ -1,6 +1,6 @@
-// Copies rows of a table: the embeddings of tokens, or some positions of the residual stream.
+// Copies rows of a table: the embeddings of tokens or of positions, or some positions of the residual stream.
 //
-//   out[r, j] = table[indices[r], j]
+//   out[r, j] = scale·table[indices[r], j]   (+ its old value)
 //
 // A table in several parts takes one dispatch per part; each writes the rows that it holds.
 //
@@ -18,6 +18,9 @@ struct Params {
   // Rows [first_row, first_row + table_rows) of the whole table are in this part.
   first_row: u32,
   table_rows: u32,
+  scale: f32,
+  // 1: add to out.
+  accumulate: u32,
 }
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -36,6 +39,7 @@ fn gather_rows(
   // A row before this part wraps round to a large number.
   let row = indices[item / params.width] - params.first_row;
   if (row < params.table_rows) {
-    out[item] = table[row * params.width + item % params.width];
+    let value = params.scale * table[row * params.width + item % params.width];
+    out[item] = select(value, out[item] + value, params.accumulate == 1u);
   }
 }

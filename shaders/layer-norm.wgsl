@@ -1,6 +1,8 @@
-// Layer norm of each row; one workgroup per row.
+// Layer norm or RMS norm of each row; one workgroup per row.
 //
 //   y[r, j] = (x[r, j] − mean_r)/√(variance_r + epsilon)·gain[j] + bias[j],   variance_r = mean of (x[r, j] − mean_r)²
+//
+// An RMS norm takes 0 for the mean.
 //
 // x     [rows × width]
 // gain  [width]
@@ -17,6 +19,8 @@ struct Params {
   width: u32,
   y_stride: u32,
   epsilon: f32,
+  // 0: RMS norm.
+  centred: u32,
 }
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -31,11 +35,14 @@ fn layer_norm(
     return;
   }
   let width = params.width;
-  var sum = 0.0;
-  for (var j = lane; j < width; j += workgroup_size) {
-    sum += x[row * width + j];
+  var mean = 0.0;
+  if (params.centred == 1u) {
+    var sum = 0.0;
+    for (var j = lane; j < width; j += workgroup_size) {
+      sum += x[row * width + j];
+    }
+    mean = workgroup_sum(sum, lane) / f32(width);
   }
-  let mean = workgroup_sum(sum, lane) / f32(width);
   var squares = 0.0;
   for (var j = lane; j < width; j += workgroup_size) {
     let centred = x[row * width + j] - mean;

@@ -1,10 +1,10 @@
 // Rotary position embedding of queries and keys, in place: value i of a head is paired with value i + half.
 //
-//   (a, b) → (a·cos − b·sin, b·cos + a·sin),   angle = position·base^(−i/half)
+//   (a, b) → (a·cos − b·sin, b·cos + a·sin),   angle = position·frequency_i
 //
 // Cosines and sines come from a table, because those of WGSL are exact to 2^−11 only.
 //
-// qkv        [tokens × heads × 3 × head_width]: query, key, value
+// qkv        [tokens × row_stride]: heads of head_width, of which the first `heads` are queries and keys
 // turns      [positions × 2 × half]: cosines, then sines
 // positions  [tokens] in the token's own sequence
 
@@ -14,6 +14,7 @@
 
 struct Params {
   tokens: u32,
+  row_stride: u32,
   heads: u32,
   head_width: u32,
   half: u32,
@@ -30,14 +31,14 @@ fn rotary(
 ) {
   let half = params.half;
   let item = linear_workgroup(group, grid) * workgroup_size + lane;
-  if (item >= params.tokens * params.heads * 2u * half) {
+  if (item >= params.tokens * params.heads * half) {
     return;
   }
   let i = item % half;
   let part = item / half;
-  // Queries and keys of a head follow each other; its values are passed over.
-  let at = ((part / 2u) * 3u + part % 2u) * params.head_width + i;
-  let turn = positions[part / (2u * params.heads)] * 2u * half + i;
+  let token = part / params.heads;
+  let at = token * params.row_stride + part % params.heads * params.head_width + i;
+  let turn = positions[token] * 2u * half + i;
   let cosine = turns[turn];
   let sine = turns[turn + half];
   let a = qkv[at];

@@ -136,6 +136,15 @@ export type {
   OptimalSupportsOptions,
   OptimalSupportsProgress,
 } from "./optimal/optimal-support.ts";
+export type {
+  Architecture,
+  AttentionLayer,
+  HookName,
+  MlpActivation,
+  RotaryScaling,
+  RotarySpec,
+} from "./backends/backend.ts";
+export type { EncodeOptions } from "./model/tokenizer.ts";
 
 export { createBackend } from "./backends/create-backend.ts";
 export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";

@@ -1,4 +1,4 @@
-// The MLP's non-linearity, by number: 0 none, 1 gelu (exact), 2 gelu-tanh, 3 relu.
+// The MLP's non-linearity, by number: 0 none, 1 gelu (exact), 2 gelu-tanh, 3 relu, 4 silu.
 
 /// erf(|x|) within 2e-7 absolute. Below 0.9: |x|·P(x²), P of degree 5. Above: 1 − exp(Q(|x|)), Q of degree 6 fitted to
 /// log erfc on [0.9, 4]. Both are minimax fits of this project (Lawson's iteration in float64; truncation 5e-9 and
@@ -33,6 +33,9 @@ fn activated(x: f32, activation: u32) -> f32 {
   }
   if (activation == 3u) {
     return max(x, 0.0);
+  }
+  if (activation == 4u) {
+    return x / (1.0 + exp(min(-x, 80.0)));
   }
   return x;
 }

@@ -216,34 +216,150 @@ export interface L1Fit {
   readonly convergence: L1Convergence;
 }
 
-/** Architecture of a decoder-only transformer, after its config file has been read and checked. */
+/** Families of models that a {@link TransformerSpec} can describe, by Hugging Face's `model_type`. */
+export type Architecture =
+  "gpt_neox" | "gpt2" | "llama" | "mistral" | "qwen2" | "qwen3" | "gemma2" | "gemma3_text" | "phi" | "phi3";
+
+/** The non-linearity of the MLP; `gelu` is the exact one, by the error function. */
+export type MlpActivation = "gelu" | "gelu-tanh" | "relu" | "silu";
+
+/** How frequencies of rotary embeddings are changed for contexts beyond those of the training. */
+export type RotaryScaling =
+  /** All divided by `factor`. */
+  | { readonly kind: "linear"; readonly factor: number }
+  /**
+   * Llama 3: wavelengths above `originalContext/lowFrequencyFactor` are stretched by `factor`, those below
+   * `originalContext/highFrequencyFactor` are left alone, those between are blended.
+   */
+  | {
+      readonly kind: "llama3";
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalContext: number;
+    }
+  /**
+   * YaRN (Peng et al. 2023): dimensions that turn less than `betaSlow` times in `originalContext` tokens are stretched, those
+   * that turn more than `betaFast` times are left alone; cosines and sines are multiplied by `magnitude`.
+   */
+  | {
+      readonly kind: "yarn";
+      readonly factor: number;
+      readonly originalContext: number;
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      /** The bounds between are whole dimensions. */
+      readonly truncate: boolean;
+      readonly magnitude: number;
+    };
+
+/** Rotary position embedding: value i of a head turns together with value i + dims/2, by position·base^(−2i/dims). */
+export interface RotarySpec {
+  /** Leading dimensions of each head that are rotated, an even number. */
+  readonly dims: number;
+  readonly base: number;
+  readonly scaling: RotaryScaling | null;
+}
+
+/** What the layers' attention may differ in. */
+export interface AttentionLayer {
+  /** Null where positions are learned embeddings. */
+  readonly rotary: RotarySpec | null;
+  /** Keys that a query sees, itself included; null: all before it. */
+  readonly window: number | null;
+}
+
+/**
+ * Architecture of a decoder-only transformer, after its config file has been read and checked: everything that a backend
+ * needs in order to run it. Nothing else about a family is known to the code that computes.
+ */
 export interface TransformerSpec {
-  readonly architecture: "gpt_neox";
+  readonly architecture: Architecture;
   readonly layers: number;
   /** Width of the residual stream. */
   readonly dModel: number;
+  /** Heads of queries. */
   readonly heads: number;
+  /** Heads of keys and values; each serves heads/kvHeads heads of queries that follow one another. */
+  readonly kvHeads: number;
+  /** Width of a head; heads·dHead may differ from dModel. */
   readonly dHead: number;
   /** Neurons per layer. */
   readonly dMlp: number;
   readonly vocabulary: number;
   /** Tokens that one sequence may have. */
   readonly context: number;
-  /** Leading dimensions of each head that are rotated. */
-  readonly rotaryDims: number;
-  readonly rotaryBase: number;
-  /** Attention and MLP both read the layer's input (GPT-NeoX), or one after the other. */
-  readonly parallelResidual: boolean;
-  readonly layerNormEpsilon: number;
-  readonly activation: "gelu" | "gelu-tanh" | "relu";
+  readonly embedding: {
+    /** Multiplies the tokens' embeddings. */
+    readonly scale: number;
+    /** A learned embedding of each position is added. */
+    readonly learnedPositions: boolean;
+  };
+  readonly norm: {
+    /** (x − mean)/√(variance + ε)·gain + bias, or x/√(mean of squares + ε)·gain. */
+    readonly kind: "layer" | "rms";
+    readonly epsilon: number;
+    /** Added to the gain that the checkpoint stores: 1 for Gemma. */
+    readonly gainOffset: 0 | 1;
+  };
+  readonly attention: {
+    /** Multiplies the products of queries and keys. */
+    readonly scale: number;
+    /** Scores s become softcap·tanh(s/softcap). */
+    readonly softcap: number | null;
+    /** Queries, keys and values have biases. */
+    readonly biases: boolean;
+    readonly outputBias: boolean;
+    /** Queries and keys are normalised head by head, by an RMS norm, before they are rotated. */
+    readonly headNorms: boolean;
+    /** Layer l is of kind `l % layers.length`. */
+    readonly layers: readonly AttentionLayer[];
+  };
+  readonly mlp: {
+    /** The neurons are f(x·W_gate)·(x·W_in) rather than f(x·W_in). */
+    readonly gated: boolean;
+    readonly activation: MlpActivation;
+    readonly biases: boolean;
+  };
+  readonly residual: {
+    /** Attention and MLP both read the layer's input, or one after the other. */
+    readonly parallel: boolean;
+    /** They read it through the same norm. */
+    readonly sharedNorm: boolean;
+    /** What attention and MLP give is normalised before it is added. */
+    readonly postNorms: boolean;
+  };
+  readonly unembedding: {
+    /** It is the embedding, and has no bias. */
+    readonly tied: boolean;
+    readonly bias: boolean;
+    /** Logits x become softcap·tanh(x/softcap). */
+    readonly softcap: number | null;
+  };
 }
 
+/** The part of a hook point's name after the layer. */
+export type HookName =
+  | "mlp.hook_pre"
+  | "mlp.hook_pre_linear"
+  | "mlp.hook_post"
+  | "hook_resid_pre"
+  | "hook_resid_mid"
+  | "hook_resid_post"
+  | "hook_attn_out";
+
 /**
- * Where activations are read, in TransformerLens' names, e.g. `blocks.3.mlp.hook_post`. `d` of the rows is dMlp for
- * `mlp.hook_pre` and `mlp.hook_post`, dModel for the others.
+ * Where activations are read, in TransformerLens' names, e.g. `blocks.3.mlp.hook_post`. `d` of the rows is dMlp for `mlp.*`,
+ * dModel for the others.
+ *
+ * - `mlp.hook_pre`: before the non-linearity; of a gated MLP its gate, x·W_gate
+ * - `mlp.hook_pre_linear`: what the gate multiplies, x·W_in; of gated MLPs alone
+ * - `mlp.hook_post`: the neurons, as they enter the down projection; of a gated MLP the product
+ * - `hook_resid_pre`, `hook_resid_mid`, `hook_resid_post`: the residual stream before the attention, between attention and
+ *   MLP (not where these are parallel), and behind the layer
+ * - `hook_attn_out`: what the attention adds to the residual stream, behind its post-norm where there is one
  */
-export type HookPoint =
-  `blocks.${number}.${"mlp.hook_pre" | "mlp.hook_post" | "hook_resid_pre" | "hook_resid_mid" | "hook_resid_post" | "hook_attn_out"}`;
+export type HookPoint = `blocks.${number}.${HookName}`;
 
 /** Sequences laid end to end without padding: sequence s is `tokens[offsets[s] .. offsets[s+1])`. */
 export interface TokenBatch {

@@ -1,24 +1,16 @@
 /** Hook points as every backend reads them: their layer, their width, and what a model must compute to serve them. */
 import { OptionError } from "../errors.ts";
-import type { HookPoint, TransformerSpec } from "./backend.ts";
+import type { HookName, HookPoint, TransformerSpec } from "./backend.ts";
 
 const PATTERN =
-  /^blocks\.(0|[1-9]\d*)\.(mlp\.hook_pre|mlp\.hook_post|hook_resid_pre|hook_resid_mid|hook_resid_post|hook_attn_out)$/;
-
-/** The part of a hook point's name after the layer. */
-export type HookName =
-  | "mlp.hook_pre"
-  | "mlp.hook_post"
-  | "hook_resid_pre"
-  | "hook_resid_mid"
-  | "hook_resid_post"
-  | "hook_attn_out";
+  /^blocks\.(0|[1-9]\d*)\.(mlp\.hook_pre|mlp\.hook_pre_linear|mlp\.hook_post|hook_resid_pre|hook_resid_mid|hook_resid_post|hook_attn_out)$/;
 
 /**
  * Layer and name of a hook point of this model.
  *
  * `hook_resid_mid` is the residual stream between attention and MLP. A model with a parallel residual has no such
- * point (TransformerLens defines none either), so asking for it is an error there.
+ * point (TransformerLens defines none either), so asking for it is an error there. Neither has an MLP without a gate
+ * `mlp.hook_pre_linear`.
  *
  * @throws OptionError when the model has no such hook point
  */
@@ -27,8 +19,8 @@ export function parseHookPoint(spec: TransformerSpec, point: string): { layer: n
   if (!match) {
     throw new OptionError(
       `"${point}" is not a hook point.`,
-      'Use names such as "blocks.3.mlp.hook_post"; also mlp.hook_pre, hook_resid_pre, hook_resid_mid, ' +
-        "hook_resid_post and hook_attn_out.",
+      'Use names such as "blocks.3.mlp.hook_post"; also mlp.hook_pre, mlp.hook_pre_linear, ' +
+        "hook_resid_pre, hook_resid_mid, hook_resid_post and hook_attn_out.",
     );
   }
   const layer = Number(match[1]);
@@ -39,10 +31,16 @@ export function parseHookPoint(spec: TransformerSpec, point: string): { layer: n
       `Layers run from 0 to ${spec.layers - 1}.`,
     );
   }
-  if (name === "hook_resid_mid" && spec.parallelResidual) {
+  if (name === "hook_resid_mid" && spec.residual.parallel) {
     throw new OptionError(
       `"${point}" does not exist: attention and MLP of this model read the same input in parallel.`,
       "Read hook_resid_pre, hook_attn_out or hook_resid_post instead.",
+    );
+  }
+  if (name === "mlp.hook_pre_linear" && !spec.mlp.gated) {
+    throw new OptionError(
+      `"${point}" does not exist: the MLP of this model has no gate.`,
+      "Read mlp.hook_pre instead.",
     );
   }
   return { layer, name };

@@ -14,6 +14,12 @@ export interface TokenRowsOptions {
   readonly skipFirst?: number | undefined;
   /** Positions of a text that count, instead of all from `skipFirst` on; in rising order. */
   readonly positions?: ((tokens: Uint32Array, text: number) => ArrayLike<number>) | undefined;
+  /**
+   * Put the tokens around each text that the model's tokenizer puts there, such as the beginning-of-text token without which
+   * Llama and Gemma compute something else. They count as tokens of the text: leave a first one out with `skipFirst: 1`.
+   * Default false.
+   */
+  readonly specialTokens?: boolean | undefined;
   /** Keep the first tokens of a text that is longer than the model's context. Default: such a text is an error. */
   readonly truncate?: boolean | undefined;
   /** Document of each text, kept with its rows. Default: each text is its own. */
@@ -80,6 +86,7 @@ export class TokenRows {
     options: TokenRowsOptions & CallOptions = {},
   ): Promise<TokenRows> {
     const { aggregation = "token", skipFirst = 0, positions, truncate = false, groups, signal } = options;
+    const { specialTokens } = options;
     assertAggregation(aggregation);
     if (!Number.isInteger(skipFirst) || skipFirst < 0) {
       throw new OptionError(`skipFirst is ${skipFirst}.`, "Give a whole number from 0.");
@@ -101,7 +108,7 @@ export class TokenRows {
       if (typeof content !== "string") {
         throw new OptionError(`Text ${text} is not a string.`, "Leave it out, and its label.");
       }
-      let tokens = model.tokenizer.encode(content);
+      let tokens = model.tokenizer.encode(content, { specialTokens });
       if (tokens.length === 0) {
         throw new EmptyDataError(
           content === "" ? `Text ${text} is empty.` : `The tokenizer makes no tokens of text ${text}.`,

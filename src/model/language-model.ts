@@ -49,7 +49,7 @@ export class LanguageModel {
 }
 
 /**
- * Loads a GPT-NeoX model. Every tensor's name and shape is checked before the first is read.
+ * Loads a model of a supported family (`readModelConfig`). Every tensor's name and shape is checked before the first is read.
  *
  * @throws FormatError when the config or the tokenizer is not what it should be
  * @throws UnsupportedModelError for an architecture or variant that is not implemented
@@ -64,20 +64,17 @@ export async function loadModel(
 ): Promise<LanguageModel> {
   const { signal, onProgress } = options;
   // Who fits probes to activations of their own needs none of this.
-  const [{ readModelConfig }, { Tokenizer }, { assertTensors, withTiedEmbeddings }] = await Promise.all([
+  const [{ readModelConfig }, { Tokenizer }] = await Promise.all([
     import("./config.ts"),
     import("./tokenizer.ts"),
-    import("../backends/gpt-neox-weights.ts"),
   ]);
   const config = await files.json("config.json", { signal });
-  const { spec, tiedEmbeddings } = readModelConfig(config);
+  const { spec } = readModelConfig(config);
   const tokenizer = await Tokenizer.fromJson(
     await files.json("tokenizer.json", { signal }),
     await files.json("tokenizer_config.json", { signal }),
   );
-  const stored = await files.tensors({ signal });
-  const weights = checked(tiedEmbeddings ? withTiedEmbeddings(stored) : stored);
-  assertTensors(spec, weights);
+  const weights = checked(await files.tensors({ signal }));
   const transformer = await backend.loadTransformer(spec, weights, { signal, onProgress });
   const saved = (config as Record<string, unknown>)["_name_or_path"];
   const name = options.name ?? (typeof saved === "string" && saved !== "" ? saved : undefined);

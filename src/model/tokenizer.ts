@@ -11,8 +11,20 @@ export interface LocatedTokens {
   readonly ends: Uint32Array;
 }
 
+/** What a tokenizer may do besides. */
+export interface EncodeOptions {
+  /**
+   * Adds the tokens that the model's own tokenizer puts around a text: its beginning (Llama, Mistral, Gemma) and, for some,
+   * its end. Default false.
+   */
+  readonly specialTokens?: boolean | undefined;
+}
+
+/** How the vocabulary writes bytes: GPT-2's alphabet, or characters with ▁ for a space and <0x0A> for single bytes. */
+type Spelling = "byte-level" | "metaspace";
+
 /**
- * A tokenizer. Nothing is added to a text: no token for its beginning or its end.
+ * A tokenizer. Unless asked to, it adds nothing to a text: no token for its beginning or its end.
  *
  * @example
  * const tokenizer = await Tokenizer.fromJson(tokenizerJson, tokenizerConfigJson);
@@ -23,9 +35,11 @@ export class Tokenizer {
   /** Bytes of every character of a byte-level vocabulary. */
   readonly #byteOf: ReadonlyMap<string, number> = byteLevelAlphabet();
   readonly #texts = new Map<number, string>();
+  readonly #spelling: Spelling | undefined;
 
-  private constructor(inner: HuggingFaceTokenizer) {
+  private constructor(inner: HuggingFaceTokenizer, spelling: Spelling | undefined) {
     this.#inner = inner;
+    this.#spelling = spelling;
   }
 
   /**
@@ -41,21 +55,22 @@ export class Tokenizer {
     assertVocabulary(json.model, remedy);
     const { Tokenizer: Implementation } = await import("@huggingface/tokenizers");
     try {
-      return new Tokenizer(new Implementation(json, typeof config === "object" && config ? config : {}));
+      const inner = new Implementation(json, typeof config === "object" && config ? config : {});
+      return new Tokenizer(inner, spellingOf(json));
     } catch (cause) {
       throw new FormatError(`The tokenizer cannot be built: ${String(cause)}.`, remedy, { cause });
     }
   }
 
-  /** Token ids of a text; none for "". */
-  encode(text: string): Uint32Array {
-    return Uint32Array.from(this.#inner.encode(text, { add_special_tokens: false }).ids);
+  /** Token ids of a text; none for "", unless special tokens are asked for. */
+  encode(text: string, { specialTokens = false }: EncodeOptions = {}): Uint32Array {
+    return Uint32Array.from(this.#inner.encode(text, { add_special_tokens: specialTokens }).ids);
   }
 
   /**
    * Token ids with the place of each token in the text, or null when the tokenizer's normaliser altered the text, so
    * that tokens cannot be traced back to it.
-   * @throws FormatError when the vocabulary is not byte-level
+   * @throws FormatError when the vocabulary neither is byte-level nor writes spaces as ▁
    */
   locate(text: string): LocatedTokens | null {
     const ids = this.encode(text);
@@ -71,9 +86,14 @@ export class Tokenizer {
       at += length;
     }
     charAt[at] = text.length;
+    const tokens = Array.from(ids, (id) => this.#bytes(id));
+    // Llama's tokenizer begins a text with a space of its own.
+    const written = tokens.reduce((sum, token) => sum + token.length, 0);
+    if (this.#spelling === "metaspace" && written === bytes.length + 1 && tokens[0][0] === SPACE) {
+      tokens[0] = tokens[0].subarray(1);
+    }
     let start = 0;
-    for (const [i, id] of ids.entries()) {
-      const token = this.#bytes(id);
+    for (const [i, token] of tokens.entries()) {
       const end = start + token.length;
       if (end > bytes.length || token.some((byte, b) => byte !== bytes[start + b])) return null;
       starts[i] = charAt[start];
@@ -97,7 +117,7 @@ export class Tokenizer {
   /** The decoded text of one token, e.g. " the". */
   tokenText(id: number): string {
     let text = this.#texts.get(id);
-    if (text === undefined) this.#texts.set(id, (text = this.decode([id])));
+    if (text === undefined) this.#texts.set(id, (text = this.#text(id)));
     return text;
   }
 
@@ -111,18 +131,40 @@ export class Tokenizer {
     throw new ShapeError(`Token ${id} is not in the vocabulary.`, "Use ids that this tokenizer made.");
   }
 
+  /** Decoding drops the space before a text's first word, which is part of the token. */
+  #text(id: number): string {
+    return this.#spelling === "metaspace" ? new TextDecoder().decode(this.#bytes(id)) : this.decode([id]);
+  }
+
   #bytes(id: number): Uint8Array {
     const added = this.#inner.get_added_tokens_decoder().get(id);
     if (added) return new TextEncoder().encode(added.content);
+    if (this.#spelling === "metaspace") {
+      const token = this.token(id);
+      const byte = /^<0x([0-9A-F]{2})>$/.exec(token);
+      return byte
+        ? Uint8Array.of(Number.parseInt(byte[1], 16))
+        : new TextEncoder().encode(token.replaceAll("▁", " "));
+    }
     return Uint8Array.from(this.token(id), (character) => {
       const byte = this.#byteOf.get(character);
       if (byte !== undefined) return byte;
       throw new FormatError(
         `The token ${JSON.stringify(this.token(id))} is not written in the byte-level alphabet.`,
-        "Places of tokens are known for byte-level tokenizers only: use encode().",
+        "Places of tokens are known for byte-level tokenizers and those that write spaces as ▁: use encode().",
       );
     });
   }
+}
+
+const SPACE = 0x20;
+
+/** How a tokenizer's vocabulary is spelt, by how it is decoded. */
+function spellingOf(json: object): Spelling | undefined {
+  const { decoder, pre_tokenizer: splitter } = json as Readonly<Record<string, unknown>>;
+  const parts = JSON.stringify([decoder, splitter]);
+  if (parts.includes('"ByteLevel"')) return "byte-level";
+  return parts.includes("▁") || parts.includes('"Metaspace"') ? "metaspace" : undefined;
 }
 
 /** @throws FormatError when the vocabulary is missing or empty, or an id could not be one: the implementation checks neither */

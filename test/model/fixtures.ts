@@ -45,12 +45,18 @@ export async function loadTransformer(
 export interface Golden {
   readonly batch: TokenBatch;
   readonly points: ReadonlyMap<HookPoint, Float32Array>;
-  /** Of each sequence's last token. */
+  /** Of each sequence's last token; of the families' checkpoints, of every token. */
   readonly logits: Float32Array;
+  /** Of each token but a sequence's first, where the file has them. */
+  readonly losses: Float32Array;
 }
 
 export async function readGolden(folder: Folder): Promise<Golden> {
-  const source = await fileSource(fixturePath(`${folder}/golden.safetensors`));
+  return readGoldenFile(fixturePath(`${folder}/golden.safetensors`));
+}
+
+export async function readGoldenFile(path: string): Promise<Golden> {
+  const source = await fileSource(path);
   try {
     const file = await openSafetensors(source);
     const read = async (name: string) => (await file.read(name)).data;
@@ -65,6 +71,7 @@ export async function readGolden(folder: Folder): Promise<Golden> {
       },
       points,
       logits: await read("logits"),
+      losses: file.tensors.has("losses") ? await read("losses") : new Float32Array(),
     };
   } finally {
     await source.close();

@@ -20,16 +20,27 @@ const SPEC: TransformerSpec = {
   layers: 1,
   dModel: 20,
   heads: 2,
+  kvHeads: 2,
   dHead: 10,
   dMlp: 40,
   vocabulary: 11,
   context: 200,
-  rotaryDims: 6,
-  rotaryBase: 1000,
-  parallelResidual: true,
-  layerNormEpsilon: 1e-5,
-  activation: "gelu",
+  embedding: { scale: 1, learnedPositions: false },
+  norm: { kind: "layer", epsilon: 1e-5, gainOffset: 0 },
+  attention: {
+    scale: 1 / Math.sqrt(10),
+    softcap: null,
+    biases: true,
+    outputBias: true,
+    headNorms: false,
+    layers: [{ rotary: { dims: 6, base: 1000, scaling: null }, window: null }],
+  },
+  mlp: { gated: false, activation: "gelu", biases: true },
+  residual: { parallel: true, sharedNorm: false, postNorms: false },
+  unembedding: { tied: false, bias: false, softcap: null },
 };
+const [LAYER] = SPEC.attention.layers;
+const { rotary } = LAYER;
 
 /** 2⁻²⁴: the relative error of one float32 rounding. */
 const UNIT = 2 ** -24;
@@ -162,6 +173,81 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(width === 1 ? 1e-3 : 1e-5));
   });
 
+  it.each([1, 4, 30, 33])("RMS norms of width %i, before a map, in place and added", async (width) => {
+    const random = new Random(width);
+    const spec: TransformerSpec = { ...SPEC, dModel: 40, norm: { ...SPEC.norm, kind: "rms" } };
+    const [rows, count, first] = [37, 3, 5];
+    const stride = first + count * width + 2;
+    const gain = normals(random, width);
+    const x = normals(random, rows * stride).map((value) => 1 + value);
+    const before = normals(random, rows * stride);
+    const mapped = await onBoth(spec, (kernels) => {
+      const y = kernels.allocate(rows * width);
+      const norm = { gain: filled(kernels, gain), bias: null };
+      kernels.linear(filled(kernels, x.slice(0, rows * width)), identity(kernels, width), y, rows, { norm });
+      return y;
+    });
+    const inPlace = await onBoth(spec, (kernels) => {
+      const y = filled(kernels, x);
+      kernels.normalise(y, { gain: filled(kernels, gain), bias: null }, rows, { stride, first, count });
+      return y;
+    });
+    const added = await onBoth(spec, (kernels) => {
+      const sum = filled(kernels, before);
+      const norm = { gain: filled(kernels, gain), bias: null };
+      kernels.normalise(filled(kernels, x), norm, rows, { stride, first, count }, sum);
+      return sum;
+    });
+    for (const [got, want] of [mapped, inPlace, added]) {
+      // A sum of squares, a root and three products, of values below 10.
+      got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(10 * (width + 10) * UNIT));
+    }
+    expect(inPlace[0].subarray(0, first)).toEqual(x.subarray(0, first));
+    expect(added[0].slice(-2)).toEqual(before.slice(-2));
+  });
+
+  it("layer norms in place", async () => {
+    const random = new Random(3);
+    const [gain, bias, x] = [20, 20, 40].map((length) => normals(random, length));
+    const [got, want] = await onBoth(SPEC, (kernels) => {
+      const y = filled(kernels, x);
+      const norm = { gain: filled(kernels, gain), bias: filled(kernels, bias) };
+      kernels.normalise(y, norm, 2, { stride: 20, first: 0, count: 1 });
+      return y;
+    });
+    got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(1e-5));
+  });
+
+  it("gated activations", async () => {
+    const random = new Random(11);
+    const [rows, width] = [50, 27];
+    const [x, factors] = [normals(random, rows * width), normals(random, rows * width)];
+    const [got, want] = await onBoth({ ...SPEC, mlp: { ...SPEC.mlp, activation: "silu" } }, (kernels) => {
+      const y = kernels.allocate(rows * width);
+      const factor = filled(kernels, factors);
+      kernels.linear(filled(kernels, x), identity(kernels, width), y, rows, { activated: y, factor });
+      return y;
+    });
+    got.forEach((value, i) =>
+      expect(Math.abs(value - want[i])).toBeLessThanOrEqual(Math.abs(x[i] * factors[i]) * (1e-7 + 5 * UNIT)),
+    );
+  });
+
+  it("soft limits", async () => {
+    const x = Float32Array.from({ length: 2001 }, (_, i) => (i - 1000) / 50);
+    x[0] = -1e6;
+    x[1] = 1e-6;
+    const [got, want] = await onBoth(SPEC, (kernels) => {
+      const y = kernels.allocate(x.length);
+      kernels.linear(filled(kernels, x), identity(kernels, 1), y, x.length, { softcap: 3 });
+      return y;
+    });
+    // tanh is within 2e-7 of its value, by the Taylor series below ¼ and by exp above.
+    got.forEach((value, i) =>
+      expect(Math.abs(value - want[i]), `at ${x[i]}`).toBeLessThanOrEqual(6e-7 * Math.abs(want[i])),
+    );
+  });
+
   it.each([1, 2, 7, 8, 9, 47, 48, 49, 100, 200])("attention over %i tokens", async (length) => {
     const random = new Random(length);
     const { heads, dHead } = SPEC;
@@ -169,11 +255,53 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     const qkv = normals(random, (other + length) * heads * 3 * dHead);
     const [got, want] = await onBoth(SPEC, (kernels) => {
       const z = kernels.allocate((other + length) * heads * dHead);
-      kernels.attention(filled(kernels, qkv), [0, other, other + length], z);
+      kernels.attention(filled(kernels, qkv), [0, other, other + length], z, LAYER);
       return z;
     });
     // Weighted means of values below 5; scores of about 10 roundings each, exponentiated.
     got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(5 * 50 * UNIT));
+  });
+
+  it.each([
+    { length: 37, window: null, softcap: 5, kvHeads: 2, dims: 10 },
+    { length: 150, window: 1, softcap: null, kvHeads: 1, dims: 6 },
+    { length: 150, window: 7, softcap: null, kvHeads: 4, dims: 6 },
+    { length: 150, window: 100, softcap: 2, kvHeads: 2, dims: 6 },
+    { length: 5, window: 3, softcap: 0.5, kvHeads: 1, dims: 0 },
+    { length: 9, window: null, softcap: null, kvHeads: 1, dims: null },
+  ])("attention of 4 heads of queries: %o", async ({ length, window, softcap, kvHeads, dims }) => {
+    const heads = 4;
+    const { dHead } = SPEC;
+    const spec: TransformerSpec = {
+      ...SPEC,
+      heads,
+      kvHeads,
+      attention: { ...SPEC.attention, scale: 0.7, softcap },
+    };
+    const qkv = normals(new Random(length), (3 + length) * (heads + 2 * kvHeads) * dHead);
+    const [got, want] = await onBoth(spec, (kernels) => {
+      const z = kernels.allocate((3 + length) * heads * dHead);
+      const layer = { rotary: dims === null ? null : { ...rotary!, dims }, window };
+      kernels.attention(filled(kernels, qkv), [0, 3, 3 + length], z, layer);
+      return z;
+    });
+    got.forEach((value, i) => expect(Math.abs(value - want[i])).toBeLessThan(5 * 50 * UNIT));
+  });
+
+  it("attention in sequences that grow beyond the tables of angles", async () => {
+    const { heads, dHead } = SPEC;
+    for (const kernels of await both({ ...SPEC, context: 700 })) {
+      const z = kernels.allocate(700 * heads * dHead);
+      const qkv = normals(new Random(6), 700 * 3 * heads * dHead);
+      // Both read their angles in one run, and the second replaces the table of the first.
+      for (const length of [4, 700]) kernels.attention(filled(kernels, qkv), [0, length], z, LAYER);
+      await kernels.run();
+      const all = z.view().slice();
+      const again = kernels.allocate(700 * heads * dHead);
+      kernels.attention(filled(kernels, qkv), [0, 700], again, LAYER);
+      await kernels.run();
+      expect(again.view()).toEqual(all);
+    }
   });
 
   it("attention whose scores are far apart", async () => {
@@ -181,7 +309,7 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     const qkv = normals(new Random(5), 40 * heads * 3 * dHead).map((value) => 40 * value);
     const [got, want] = await onBoth(SPEC, (kernels) => {
       const z = kernels.allocate(40 * heads * dHead);
-      kernels.attention(filled(kernels, qkv), [0, 40], z);
+      kernels.attention(filled(kernels, qkv), [0, 40], z, LAYER);
       return z;
     });
     // Scores of some thousands carry an absolute error of 1e-3, and so do the weights, of values up to 160.
@@ -203,11 +331,11 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     }
   });
 
-  it.each(["gelu", "gelu-tanh", "relu"] as const)("%s", async (activation) => {
+  it.each(["gelu", "gelu-tanh", "relu", "silu"] as const)("%s", async (activation) => {
     const x = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100);
     x[0] = -200;
     x[1] = 200;
-    const [got, want] = await onBoth({ ...SPEC, activation }, (kernels) => {
+    const [got, want] = await onBoth({ ...SPEC, mlp: { ...SPEC.mlp, activation } }, (kernels) => {
       const y = kernels.allocate(x.length);
       const [before, map] = [filled(kernels, x), identity(kernels, 1)];
       kernels.linear(before, map, kernels.allocate(x.length), x.length, { activated: y });

@@ -50,7 +50,7 @@ describe("loadModelFolder", () => {
   });
 
   it("refuses another architecture", async () => {
-    await writeFile(join(folder, "config.json"), JSON.stringify({ model_type: "gpt2" }));
+    await writeFile(join(folder, "config.json"), JSON.stringify({ model_type: "mamba" }));
     await expect(load()).rejects.toThrow(UnsupportedModelError);
   });
 
@@ -134,6 +134,6 @@ describe("loadModel", () => {
       { name: "from memory" },
     );
     expect(model.name).toBe("from memory");
-    expect(model.spec.parallelResidual).toBe(false);
+    expect(model.spec.residual.parallel).toBe(false);
   });
 });

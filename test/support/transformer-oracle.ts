@@ -50,19 +50,20 @@ export function linearOracle(
   return { want, bound };
 }
 
-/** (x − mean)/√(variance + epsilon)·gain + bias. */
+/** (x − mean)/√(variance + epsilon)·gain + bias; not `centred`: with 0 for the mean. */
 export function layerNormOracle(
   x: Float32Array,
   gain: Float32Array,
   bias: Float32Array,
   epsilon: number,
+  centred = true,
 ): Expected {
   const width = gain.length;
   const want = new Float64Array(x.length);
   const bound = new Float64Array(x.length);
   for (let at = 0; at < x.length; at += width) {
     const row = x.subarray(at, at + width);
-    const mean = row.reduce((sum, value) => sum + value, 0) / width;
+    const mean = centred ? row.reduce((sum, value) => sum + value, 0) / width : 0;
     const size = row.reduce((sum, value) => sum + Math.abs(value), 0) / width;
     const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / width;
     const scale = 1 / Math.sqrt(variance + epsilon);
@@ -82,24 +83,38 @@ export function layerNormOracle(
   return { want, bound };
 }
 
-/** Causal attention of packed sequences over qkv [tokens × heads × 3 × headWidth], already rotated. */
+/** What attention is told besides its values. */
+export interface AttentionShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headWidth: number;
+  readonly window: number;
+  /** 0: none. */
+  readonly softcap: number;
+  readonly scale: number;
+}
+
+/** Causal attention of packed sequences over qkv [tokens × (heads + 2·kvHeads) × headWidth], already rotated. */
 export function attentionOracle(
   qkv: Float32Array,
   offsets: ArrayLike<number>,
-  heads: number,
-  headWidth: number,
+  { heads, kvHeads, headWidth, window, softcap, scale }: AttentionShape,
 ): Expected {
   const tokens = offsets[offsets.length - 1];
   const want = new Float64Array(tokens * heads * headWidth);
   const bound = new Float64Array(want.length);
-  const at = (token: number, head: number, part: number): number =>
-    ((token * heads + head) * 3 + part) * headWidth;
+  /** A head of queries, or its keys or values. */
+  const at = (token: number, head: number, part: 0 | 1 | 2): number => {
+    const group = heads + Math.floor(head / (heads / kvHeads)) + (part - 1) * kvHeads;
+    return (token * (heads + 2 * kvHeads) + (part === 0 ? head : group)) * headWidth;
+  };
   for (let s = 0; s + 1 < offsets.length; s++) {
     for (let head = 0; head < heads; head++) {
       for (let q = offsets[s]; q < offsets[s + 1]; q++) {
         const scores: number[] = [];
         let error = 0;
-        for (let k = offsets[s]; k <= q; k++) {
+        const first = Math.max(offsets[s], q - window + 1);
+        for (let k = first; k <= q; k++) {
           let dot = 0;
           let size = 0;
           for (let i = 0; i < headWidth; i++) {
@@ -107,8 +122,9 @@ export function attentionOracle(
             dot += product;
             size += Math.abs(product);
           }
-          scores.push(dot / Math.sqrt(headWidth));
-          error = Math.max(error, (gamma(headWidth + 3) * size) / Math.sqrt(headWidth));
+          // A soft limit has a slope of 1 at most, and roundings of its own.
+          scores.push(softcap > 0 ? softcap * Math.tanh((dot * scale) / softcap) : dot * scale);
+          error = Math.max(error, gamma(headWidth + 3) * size * scale + gamma(30) * softcap);
         }
         const high = Math.max(...scores);
         const low = Math.min(...scores);
@@ -123,7 +139,7 @@ export function attentionOracle(
           let sum = 0;
           let size = 0;
           for (const [j, share] of shares.entries()) {
-            const value = qkv[at(offsets[s] + j, head, 2) + i];
+            const value = qkv[at(first + j, head, 2) + i];
             sum += (share / total) * value;
             size += (share / total) * Math.abs(value);
           }

@@ -1,6 +1,6 @@
 /** Every kernel of the forward pass against float64 loops, at sizes below, at and above its tile. */
 import { describe, expect, it } from "vitest";
-import type { TransformerSpec } from "../../src/backends/backend.ts";
+import type { MlpActivation } from "../../src/backends/backend.ts";
 import { activationFunction } from "../../src/backends/cpu/transformer/javascript-kernels.ts";
 import type { ComputeBuffer, ComputeDevice } from "../../src/backends/webgpu/device.ts";
 import {
@@ -9,11 +9,14 @@ import {
   addKernel,
   attentionTile,
   causalAttentionKernel,
+  gateKernel,
   gatherRowsKernel,
+  headNormKernel,
   layerNormKernel,
   linearKernel,
   linearTile,
   rotaryKernel,
+  softcapKernel,
   type AttentionTile,
 } from "../../src/backends/webgpu/transformer-kernels.ts";
 import { vectorsOf } from "../../src/backends/webgpu/transformer-weights.ts";
@@ -26,6 +29,7 @@ import {
   linearOracle,
   randomFloats,
   UNIT,
+  type AttentionShape,
   type Expected,
 } from "../support/transformer-oracle.ts";
 
@@ -174,7 +178,7 @@ describe("activate", () => {
   x[0] = -1e30;
   x[4000] = 1e30;
 
-  it.each(["gelu", "gelu-tanh", "relu"] as const)("%s", async (kind: TransformerSpec["activation"]) => {
+  it.each(["gelu", "gelu-tanh", "relu", "silu"] as const)("%s", async (kind: MlpActivation) => {
     const scope = device.scope();
     try {
       const y = await scope.allocateFrom("y", Float32Array.from([...x, SENTINEL]));
@@ -205,13 +209,16 @@ describe("activate", () => {
 
 describe("layer norm", () => {
   it.each([
-    { rows: 1, width: 1, offset: 0, threads: 64 },
-    { rows: 3, width: 63, offset: 0, threads: 64 },
-    { rows: 2, width: 64, offset: 5, threads: 64 },
-    { rows: 5, width: 130, offset: 100, threads: 64 },
-    { rows: 5, width: 130, offset: 100, threads: 16 },
-    { rows: 5, width: 130, offset: 100, threads: 256 },
-  ])("$rows × $width around $offset, $threads threads", async ({ rows, width, offset, threads }) => {
+    { rows: 1, width: 1, offset: 0, threads: 64, centred: 1 },
+    { rows: 3, width: 63, offset: 0, threads: 64, centred: 1 },
+    { rows: 2, width: 64, offset: 5, threads: 64, centred: 1 },
+    { rows: 5, width: 130, offset: 100, threads: 64, centred: 1 },
+    { rows: 5, width: 130, offset: 100, threads: 16, centred: 1 },
+    { rows: 5, width: 130, offset: 100, threads: 256, centred: 1 },
+    { rows: 3, width: 63, offset: 5, threads: 64, centred: 0 },
+    { rows: 5, width: 130, offset: 1, threads: 16, centred: 0 },
+  ])("$rows × $width around $offset, $threads threads, centred $centred", async (size) => {
+    const { rows, width, offset, threads, centred } = size;
     const x = randomFloats(rows * width, "x").map((value) => value + offset);
     const gain = randomFloats(width, "gain");
     const bias = randomFloats(width, "bias");
@@ -228,13 +235,13 @@ describe("layer norm", () => {
             bias: await scope.allocateFrom("bias", bias),
             y,
           },
-          params: { rows, width, y_stride: stride, epsilon: 1e-5 },
+          params: { rows, width, y_stride: stride, epsilon: 1e-5, centred },
           overrides: { workgroup_size: threads },
           workgroups: rows,
         })
         .submit();
       const got = await device.readFloats(y);
-      const expected = layerNormOracle(x, gain, bias, Math.fround(1e-5));
+      const expected = layerNormOracle(x, gain, bias, Math.fround(1e-5), centred === 1);
       expectWithin(columnsOf(got, stride, 0, width), expected);
       expect(columnsOf(got, stride, width, stride - width).every((value) => value === SENTINEL)).toBe(true);
     } finally {
@@ -243,19 +250,54 @@ describe("layer norm", () => {
   });
 });
 
+describe("head norm", () => {
+  it("normalises each head alone, and leaves the others", async () => {
+    const [rows, heads, width, first] = [5, 3, 7, 4];
+    const stride = first + heads * width + 2;
+    const x = randomFloats(rows * stride, "x");
+    const gain = randomFloats(width, "gain");
+    const want = Float64Array.from(x);
+    const bound = new Float64Array(x.length).fill(1e-45);
+    for (let r = 0; r < rows; r++) {
+      for (let h = 0; h < heads; h++) {
+        const at = r * stride + first + h * width;
+        const noBias = new Float32Array(width);
+        const part = layerNormOracle(x.slice(at, at + width), gain, noBias, Math.fround(1e-5), false);
+        want.set(part.want, at);
+        bound.set(part.bound, at);
+      }
+    }
+    const scope = device.scope();
+    try {
+      const buffer = await scope.allocateFrom("x", x);
+      device
+        .batch("test")
+        .dispatch(headNormKernel, {
+          bindings: { x: buffer, gain: await scope.allocateFrom("gain", gain) },
+          params: { rows, row_stride: stride, first_column: first, heads, width, epsilon: 1e-5 },
+          workgroups: rows * heads,
+        })
+        .submit();
+      expectWithin(await device.readFloats(buffer), { want, bound });
+    } finally {
+      scope.dispose();
+    }
+  });
+});
+
 describe("rotary", () => {
-  it("turns queries and keys, and leaves values and trailing dimensions alone", async () => {
+  it("turns the first heads, and leaves the others and trailing dimensions alone", async () => {
     const [tokens, heads, width, half] = [5, 3, 7, 2];
+    const stride = 5 * width;
     const positions = Uint32Array.from([0, 1, 2, 0, 3]);
-    const qkv = randomFloats(tokens * heads * 3 * width, "qkv");
+    const qkv = randomFloats(tokens * stride, "qkv");
     const turns = randomFloats(4 * 2 * half, "turns");
     const want = Float64Array.from(qkv);
     const bound = new Float64Array(qkv.length).fill(1e-45);
     for (let t = 0; t < tokens; t++) {
-      for (let part = 0; part < heads * 3; part++) {
-        if (part % 3 === 2) continue;
+      for (let head = 0; head < heads; head++) {
         for (let i = 0; i < half; i++) {
-          const at = (t * heads * 3 + part) * width + i;
+          const at = t * stride + head * width + i;
           const cosine = turns[positions[t] * 2 * half + i];
           const sine = turns[positions[t] * 2 * half + half + i];
           want[at] = qkv[at] * cosine - qkv[at + half] * sine;
@@ -276,8 +318,8 @@ describe("rotary", () => {
             turns: await scope.allocateFrom("turns", turns),
             positions: await scope.allocateFrom("positions", positions),
           },
-          params: { tokens, heads, head_width: width, half },
-          workgroups: Math.ceil((tokens * heads * 2 * half) / 64),
+          params: { tokens, row_stride: stride, heads, head_width: width, half },
+          workgroups: Math.ceil((tokens * heads * half) / 64),
         })
         .submit();
       expectWithin(await device.readFloats(buffer), { want, bound });
@@ -299,7 +341,14 @@ describe("causal attention", () => {
     },
   };
 
-  const cases: { name: string; lengths: number[]; heads: number; width: number; tile: AttentionTile }[] = [
+  interface AttentionCase extends Partial<AttentionShape> {
+    readonly name: string;
+    readonly lengths: number[];
+    readonly heads: number;
+    readonly width: number;
+    readonly tile: AttentionTile;
+  }
+  const cases: AttentionCase[] = [
     { name: "the device's own tile", lengths: [1, 31, 32, 33], heads: 2, width: 8, tile: deviceTile(8) },
     { name: "odd heads", lengths: [3, 5], heads: 3, width: 7, tile: deviceTile(7) },
     {
@@ -323,6 +372,19 @@ describe("causal attention", () => {
       }),
     },
     { name: "a tiny tile", lengths: [1, 4, 5, 11], heads: 2, width: 6, tile: withVectors(small, 6) },
+    { name: "grouped queries", lengths: [5, 40], heads: 4, width: 8, tile: deviceTile(8), kvHeads: 2 },
+    { name: "a window", lengths: [5, 70, 3], heads: 2, width: 8, tile: deviceTile(8), window: 9 },
+    { name: "itself alone", lengths: [5, 20], heads: 1, width: 6, tile: withVectors(small, 6), window: 1 },
+    {
+      name: "a window, limited scores and one head of keys",
+      lengths: [30],
+      heads: 3,
+      width: 6,
+      tile: withVectors(small, 6),
+      kvHeads: 1,
+      window: 5,
+      softcap: 2,
+    },
     {
       name: "several vectors per thread",
       lengths: [13],
@@ -346,8 +408,7 @@ describe("causal attention", () => {
   async function attend(
     qkv: Float32Array,
     offsets: readonly number[],
-    heads: number,
-    width: number,
+    { heads, kvHeads, headWidth: width, window, softcap, scale }: AttentionShape,
     tile: AttentionTile,
   ): Promise<Float32Array> {
     const blocks: number[] = [];
@@ -371,9 +432,12 @@ describe("causal attention", () => {
           params: {
             block_count: blocks.length / 3,
             heads,
+            kv_heads: kvHeads,
             head_width: width,
             z_stride: stride,
-            scale: 1 / Math.sqrt(width),
+            scale,
+            softcap,
+            window,
           },
           overrides: tile.overrides,
           workgroups: (blocks.length / 3) * heads,
@@ -388,24 +452,29 @@ describe("causal attention", () => {
   }
 
   it.each(cases)("$name: sequences of $lengths, $heads heads of $width", async (attention) => {
-    const { lengths, heads, width, tile } = attention;
+    const { lengths, heads, width, tile, kvHeads = heads, window = 2 ** 30, softcap = 0 } = attention;
+    const shape = { heads, kvHeads, headWidth: width, window, softcap, scale: 1 / Math.sqrt(width) };
     const offsets = [0];
     for (const length of lengths) offsets.push(offsets.at(-1)! + length);
     // Scores spread over about ±30, so that the running maximum moves.
-    const qkv = randomFloats(offsets.at(-1)! * heads * 3 * width, "qkv", 5);
-    const got = await attend(qkv, offsets, heads, width, tile);
-    expectWithin(got, attentionOracle(qkv, offsets, heads, width));
+    const qkv = randomFloats(offsets.at(-1)! * (heads + 2 * kvHeads) * width, "qkv", 5);
+    const got = await attend(qkv, offsets, shape, tile);
+    expectWithin(got, attentionOracle(qkv, offsets, shape));
   });
 
   it("is the value itself for a first token, whatever the scores", async () => {
     const qkv = randomFloats(2 * 3 * 4, "qkv", 1e4);
-    const got = await attend(qkv, [0, 1, 2], 1, 4, withVectors(small, 4));
+    const shape = { heads: 1, kvHeads: 1, headWidth: 4, window: 2 ** 30, softcap: 0, scale: 0.5 };
+    const got = await attend(qkv, [0, 1, 2], shape, withVectors(small, 4));
     expect([...got]).toEqual([...qkv.subarray(8, 12), ...qkv.subarray(20, 24)]);
   });
 });
 
 describe("gather rows", () => {
-  it("takes rows from the parts of a table", async () => {
+  it.each([
+    { scale: 1, accumulate: 0 },
+    { scale: 2, accumulate: 1 },
+  ])("takes rows from the parts of a table: %o", async ({ scale, accumulate }) => {
     const [rows, width] = [7, 3];
     const table = randomFloats(rows * width, "table");
     const indices = Uint32Array.from([6, 0, 3, 4, 3, 1]);
@@ -424,13 +493,73 @@ describe("gather rows", () => {
             indices: indexBuffer,
             out,
           },
-          params: { rows: indices.length, width, first_row: first, table_rows: count },
+          params: {
+            rows: indices.length,
+            width,
+            first_row: first,
+            table_rows: count,
+            scale,
+            accumulate,
+          },
           workgroups: 1,
         });
       }
       commands.submit();
-      const want = [...indices].flatMap((i) => [...table.subarray(i * width, (i + 1) * width)]);
+      const want = [...indices].flatMap((i) =>
+        Array.from(table.subarray(i * width, (i + 1) * width), (value) =>
+          Math.fround(accumulate * SENTINEL + scale * value),
+        ),
+      );
       expect([...(await device.readFloats(out))]).toEqual([...want, SENTINEL]);
+    } finally {
+      scope.dispose();
+    }
+  });
+});
+
+describe("gate", () => {
+  it("multiplies what the non-linearity gives", async () => {
+    const x = randomFloats(100, "x", 3);
+    const y = randomFloats(100, "y", 5);
+    const scope = device.scope();
+    try {
+      const buffer = await scope.allocateFrom("y", Float32Array.from([...y, SENTINEL]));
+      device
+        .batch("test")
+        .dispatch(gateKernel, {
+          bindings: { x: await scope.allocateFrom("x", x), y: buffer },
+          params: { count: 100, activation: ACTIVATION_CODE.silu },
+          workgroups: 2,
+        })
+        .submit();
+      const got = await device.readFloats(buffer);
+      expect(got.at(-1)).toBe(SENTINEL);
+      const f = activationFunction("silu");
+      const want = Float64Array.from(y, (value, i) => f(value) * x[i]);
+      expectWithin(got.subarray(0, 100), { want, bound: want.map((value) => gamma(20) * Math.abs(value)) });
+    } finally {
+      scope.dispose();
+    }
+  });
+});
+
+describe("softcap", () => {
+  it("limits logits of any size, and keeps the digits of small ones", async () => {
+    const y = Float32Array.from({ length: 400 }, (_, i) => (i - 200) / 20);
+    y[0] = -1e30;
+    y[1] = 1e-6;
+    const scope = device.scope();
+    try {
+      const buffer = await scope.allocateFrom("y", Float32Array.from([...y, SENTINEL]));
+      device
+        .batch("test")
+        .dispatch(softcapKernel, { bindings: { y: buffer }, params: { count: 400, cap: 3 }, workgroups: 7 })
+        .submit();
+      const got = await device.readFloats(buffer);
+      expect(got.at(-1)).toBe(SENTINEL);
+      const want = Float64Array.from(y, (value) => 3 * Math.tanh(value / 3));
+      // Above ¼, 2/(exp + 1) is below 0.76, three times what is left of 1 after it.
+      expectWithin(got.subarray(0, 400), { want, bound: want.map((value) => gamma(30) * Math.abs(value)) });
     } finally {
       scope.dispose();
     }

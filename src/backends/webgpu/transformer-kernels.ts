@@ -2,20 +2,24 @@
 import activateSource from "#shaders/activate.wgsl";
 import addSource from "#shaders/add.wgsl";
 import causalAttentionSource from "#shaders/causal-attention.wgsl";
+import gateSource from "#shaders/gate.wgsl";
 import gatherRowsSource from "#shaders/gather-rows.wgsl";
+import headNormSource from "#shaders/head-norm.wgsl";
 import layerNormSource from "#shaders/layer-norm.wgsl";
 import gridSource from "#shaders/lib/grid.wgsl";
 import mlpActivationSource from "#shaders/lib/mlp-activation.wgsl";
 import reduceSource from "#shaders/lib/reduce.wgsl";
+import cappedSource from "#shaders/lib/softcap.wgsl";
 import linearSource from "#shaders/linear.wgsl";
 import rotarySource from "#shaders/rotary.wgsl";
+import softcapSource from "#shaders/softcap.wgsl";
 import { UnsupportedModelError } from "../../errors.ts";
-import type { TransformerSpec } from "../backend.ts";
+import type { MlpActivation, TransformerSpec } from "../backend.ts";
 import { defineKernel, type Kernel, type Overrides } from "./kernel.ts";
 
 export const gatherRowsKernel: Kernel<
   { table: "storage-read"; indices: "storage-read"; out: "storage-read-write"; params: "uniform" },
-  { rows: "u32"; width: "u32"; first_row: "u32"; table_rows: "u32" },
+  { rows: "u32"; width: "u32"; first_row: "u32"; table_rows: "u32"; scale: "f32"; accumulate: "u32" },
   { workgroup_size: number }
 > = defineKernel({
   label: "gather-rows",
@@ -27,7 +31,14 @@ export const gatherRowsKernel: Kernel<
     out: "storage-read-write",
     params: "uniform",
   },
-  params: { rows: "u32", width: "u32", first_row: "u32", table_rows: "u32" },
+  params: {
+    rows: "u32",
+    width: "u32",
+    first_row: "u32",
+    table_rows: "u32",
+    scale: "f32",
+    accumulate: "u32",
+  },
   overrides: { workgroup_size: 64 },
 });
 
@@ -39,7 +50,7 @@ export const layerNormKernel: Kernel<
     y: "storage-read-write";
     params: "uniform";
   },
-  { rows: "u32"; width: "u32"; y_stride: "u32"; epsilon: "f32" },
+  { rows: "u32"; width: "u32"; y_stride: "u32"; epsilon: "f32"; centred: "u32" },
   { workgroup_size: number }
 > = defineKernel({
   label: "layer-norm",
@@ -52,7 +63,34 @@ export const layerNormKernel: Kernel<
     y: "storage-read-write",
     params: "uniform",
   },
-  params: { rows: "u32", width: "u32", y_stride: "u32", epsilon: "f32" },
+  params: { rows: "u32", width: "u32", y_stride: "u32", epsilon: "f32", centred: "u32" },
+  overrides: { workgroup_size: 64 },
+});
+
+export const headNormKernel: Kernel<
+  { x: "storage-read-write"; gain: "storage-read"; params: "uniform" },
+  {
+    rows: "u32";
+    row_stride: "u32";
+    first_column: "u32";
+    heads: "u32";
+    width: "u32";
+    epsilon: "f32";
+  },
+  { workgroup_size: number }
+> = defineKernel({
+  label: "head-norm",
+  source: gridSource + reduceSource + headNormSource,
+  entryPoint: "head_norm",
+  bindings: { x: "storage-read-write", gain: "storage-read", params: "uniform" },
+  params: {
+    rows: "u32",
+    row_stride: "u32",
+    first_column: "u32",
+    heads: "u32",
+    width: "u32",
+    epsilon: "f32",
+  },
   overrides: { workgroup_size: 64 },
 });
 
@@ -109,7 +147,7 @@ export const linearKernel: Kernel<
 
 export const rotaryKernel: Kernel<
   { qkv: "storage-read-write"; turns: "storage-read"; positions: "storage-read"; params: "uniform" },
-  { tokens: "u32"; heads: "u32"; head_width: "u32"; half: "u32" },
+  { tokens: "u32"; row_stride: "u32"; heads: "u32"; head_width: "u32"; half: "u32" },
   { workgroup_size: number }
 > = defineKernel({
   label: "rotary",
@@ -121,13 +159,22 @@ export const rotaryKernel: Kernel<
     positions: "storage-read",
     params: "uniform",
   },
-  params: { tokens: "u32", heads: "u32", head_width: "u32", half: "u32" },
+  params: { tokens: "u32", row_stride: "u32", heads: "u32", head_width: "u32", half: "u32" },
   overrides: { workgroup_size: 64 },
 });
 
 export const causalAttentionKernel: Kernel<
   { qkv: "storage-read"; blocks: "storage-read"; z: "storage-read-write"; params: "uniform" },
-  { block_count: "u32"; heads: "u32"; head_width: "u32"; z_stride: "u32"; scale: "f32" },
+  {
+    block_count: "u32";
+    heads: "u32";
+    kv_heads: "u32";
+    head_width: "u32";
+    z_stride: "u32";
+    scale: "f32";
+    softcap: "f32";
+    window: "u32";
+  },
   {
     workgroup_size: number;
     workgroup_columns: number;
@@ -137,10 +184,19 @@ export const causalAttentionKernel: Kernel<
   }
 > = defineKernel({
   label: "causal-attention",
-  source: gridSource + causalAttentionSource,
+  source: gridSource + cappedSource + causalAttentionSource,
   entryPoint: "causal_attention",
   bindings: { qkv: "storage-read", blocks: "storage-read", z: "storage-read-write", params: "uniform" },
-  params: { block_count: "u32", heads: "u32", head_width: "u32", z_stride: "u32", scale: "f32" },
+  params: {
+    block_count: "u32",
+    heads: "u32",
+    kv_heads: "u32",
+    head_width: "u32",
+    z_stride: "u32",
+    scale: "f32",
+    softcap: "f32",
+    window: "u32",
+  },
   overrides: {
     workgroup_size: 256,
     workgroup_columns: 16,
@@ -176,39 +232,75 @@ export const activateKernel: Kernel<
   overrides: { workgroup_size: 64 },
 });
 
+export const gateKernel: Kernel<
+  { x: "storage-read"; y: "storage-read-write"; params: "uniform" },
+  { count: "u32"; activation: "u32" },
+  { workgroup_size: number }
+> = defineKernel({
+  label: "gate",
+  source: gridSource + mlpActivationSource + gateSource,
+  entryPoint: "gate",
+  bindings: { x: "storage-read", y: "storage-read-write", params: "uniform" },
+  params: { count: "u32", activation: "u32" },
+  overrides: { workgroup_size: 64 },
+});
+
+export const softcapKernel: Kernel<
+  { y: "storage-read-write"; params: "uniform" },
+  { count: "u32"; cap: "f32" },
+  { workgroup_size: number }
+> = defineKernel({
+  label: "softcap",
+  source: gridSource + cappedSource + softcapSource,
+  entryPoint: "softcap",
+  bindings: { y: "storage-read-write", params: "uniform" },
+  params: { count: "u32", cap: "f32" },
+  overrides: { workgroup_size: 64 },
+});
+
 /** The kernels of this file, for the tests that check every kernel. */
 export const transformerKernels: readonly Kernel[] = [
   gatherRowsKernel,
   layerNormKernel,
+  headNormKernel,
   linearKernel,
   rotaryKernel,
   causalAttentionKernel,
   addKernel,
   activateKernel,
+  gateKernel,
+  softcapKernel,
 ];
 
 /** Every variant that a forward pass of a model can run. */
 export function transformerVariants(
-  { dHead }: Pick<TransformerSpec, "dHead">,
+  { dHead, attention, mlp, unembedding }: TransformerSpec,
   limits: Parameters<typeof attentionTile>[1],
 ): (readonly [kernel: Kernel, overrides?: Overrides])[] {
+  const when = (used: boolean, kernel: Kernel): [Kernel][] => (used ? [[kernel]] : []);
   return [
     [gatherRowsKernel],
     [layerNormKernel],
+    ...when(attention.headNorms, headNormKernel),
     // One row, few and many: see linearTile.
     ...[1, 64, 1024].map((rows) => [linearKernel, linearTile(rows).overrides] as const),
-    [rotaryKernel],
+    ...when(
+      attention.layers.some(({ rotary }) => rotary !== null),
+      rotaryKernel,
+    ),
     [causalAttentionKernel, attentionTile(dHead, limits).overrides],
     [addKernel],
-    [activateKernel],
+    [mlp.gated ? gateKernel : activateKernel],
+    ...when(unembedding.softcap !== null, softcapKernel),
   ];
 }
 
 /** Value of the `activation` param; 0 is none. */
-export const ACTIVATION_CODE: Readonly<Record<TransformerSpec["activation"], number>> = {
+export const ACTIVATION_CODE: Readonly<Record<MlpActivation, number>> = {
   gelu: 1,
   "gelu-tanh": 2,
   relu: 3,
+  silu: 4,
 };
 
 /** Outputs of a row that a thread of the linear kernel computes. */

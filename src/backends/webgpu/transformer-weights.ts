@@ -1,15 +1,8 @@
-/** GPT-NeoX weights on a GPU, float32. */
+/** A transformer's weights on a GPU, float32. */
 import type { TensorSource } from "../../data/tensor.ts";
-import type { CallOptions, TransformerSpec } from "../backend.ts";
-import { rotaryTable } from "../cpu/transformer/kernels.ts";
-import {
-  assertTensors,
-  EMBEDDING,
-  FINAL_NORM,
-  layerTensors,
-  requiredTensors,
-  UNEMBEDDING,
-} from "../gpt-neox-weights.ts";
+import type { LoadTransformerOptions, TransformerSpec } from "../backend.ts";
+import type { LinearTensors, NormTensors } from "../transformer-tensors.ts";
+import { TransformerWeightReader } from "../transformer-weights.ts";
 import type { BufferScope, ComputeBuffer, ComputeDevice } from "./device.ts";
 import { rowChunks } from "./webgpu-activations.ts";
 
@@ -31,17 +24,25 @@ export interface LinearMap {
   readonly bias: ComputeBuffer;
 }
 
-/** Gain and bias of a layer norm. */
+/** Gain and bias of a norm; a bias of zeros where it has none. */
 export interface NormWeights {
   readonly gain: ComputeBuffer;
   readonly bias: ComputeBuffer;
 }
 
+/** One layer's weights; what the model does not have is null. */
 export interface LayerWeights {
   readonly attentionNorm: NormWeights;
+  /** Of a model whose attention and MLP share a norm: the same. */
   readonly mlpNorm: NormWeights;
+  readonly attentionPostNorm: NormWeights | null;
+  readonly mlpPostNorm: NormWeights | null;
+  readonly queryNorm: NormWeights | null;
+  readonly keyNorm: NormWeights | null;
+  /** All queries, then all keys, then all values. */
   readonly qkv: LinearMap;
   readonly attentionOut: LinearMap;
+  readonly gate: LinearMap | null;
   readonly mlpIn: LinearMap;
   readonly mlpOut: LinearMap;
 }
@@ -49,16 +50,11 @@ export interface LayerWeights {
 export interface TransformerWeights {
   /** [vocabulary × dModel] */
   readonly embedding: readonly MatrixPart[];
-  /** [context × rotaryDims]: cosines, then sines, of every position. */
-  readonly turns: ComputeBuffer;
+  /** [context × dModel]; null where positions are rotations. */
+  readonly positions: readonly MatrixPart[] | null;
   readonly layers: readonly LayerWeights[];
   readonly finalNorm: NormWeights;
   readonly unembedding: LinearMap;
-}
-
-export interface LoadOptions extends CallOptions {
-  /** Called after each tensor. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** Vectors of four values that hold a row of this width. */
@@ -78,19 +74,15 @@ export async function loadTransformerWeights(
   source: TensorSource,
   maxBindingBytes: number,
   scope: BufferScope,
-  { signal, onProgress }: LoadOptions,
+  options: LoadTransformerOptions,
 ): Promise<TransformerWeights> {
-  assertTensors(spec, source);
-  const total = requiredTensors(spec).size;
-  let done = 0;
-  const read = async (name: string): Promise<Float32Array> => {
-    signal?.throwIfAborted();
-    const { data } = await source.read(name, { signal });
-    onProgress?.(++done, total);
-    return data;
-  };
-  const vector = async (name: string): Promise<ComputeBuffer> =>
-    scope.allocateFrom(name, await read(name), signal);
+  const { signal } = options;
+  const reader = new TransformerWeightReader(spec, source, options);
+  const { dModel, dMlp, dHead, heads, kvHeads, vocabulary, context } = spec;
+  const widest = Math.max(vocabulary, dModel, dMlp, (heads + 2 * kvHeads) * dHead);
+  const noBias = await scope.allocate("no bias", 4 * widest);
+  const vector = (name: string, data: Float32Array): Promise<ComputeBuffer> =>
+    scope.allocateFrom(name, data, signal);
   const matrix = async (name: string, data: Float32Array, rows: number): Promise<MatrixPart[]> => {
     const width = data.length / rows;
     const parts: MatrixPart[] = [];
@@ -100,42 +92,71 @@ export async function loadTransformerWeights(
     }
     return parts;
   };
-  const norm = async (prefix: string): Promise<NormWeights> => ({
-    gain: await vector(`${prefix}.weight`),
-    bias: await vector(`${prefix}.bias`),
-  });
-  const map = async (name: string, bias: ComputeBuffer, outputs: number): Promise<LinearMap> => {
-    const data = filledUp(await read(name), outputs);
+  const norm = async (tensors: NormTensors): Promise<NormWeights> => {
+    const { gain, bias } = await reader.norm(tensors);
+    const { name } = tensors;
+    return { gain: await vector(name, gain), bias: bias ? await vector(name, bias) : noBias };
+  };
+  const optional = async (tensors: NormTensors | null): Promise<NormWeights | null> =>
+    tensors && norm(tensors);
+  const map = async (
+    name: string,
+    weight: Float32Array,
+    bias: Float32Array | null,
+    outputs: number,
+  ): Promise<LinearMap> => {
+    const data = filledUp(weight, outputs);
     return {
       outputs,
       inputVectors: data.length / outputs / 4,
       weight: await matrix(name, data, outputs),
-      bias,
+      bias: bias ? await vector(name, bias) : noBias,
     };
   };
-  const linear = async (prefix: string, outputs: number): Promise<LinearMap> =>
-    map(`${prefix}.weight`, await vector(`${prefix}.bias`), outputs);
+  const linear = async (tensors: LinearTensors): Promise<LinearMap> => {
+    const { weight, bias } = await reader.linear(tensors);
+    return map(tensors.name, weight, bias, tensors.outputs);
+  };
 
-  const { dModel, dMlp, vocabulary } = spec;
-  const embedding = await matrix(EMBEDDING, await read(EMBEDDING), vocabulary);
+  const { tensors } = reader;
+  const embed = async (): Promise<Pick<TransformerWeights, "embedding"> & { tied?: LinearMap }> => {
+    const data = await reader.tensor(tensors.embedding);
+    const embedding = await matrix(tensors.embedding, data, vocabulary);
+    if (!spec.unembedding.tied) return { embedding };
+    // Where rows are whole vectors, the two are the same bytes.
+    const tied =
+      dModel % 4 === 0
+        ? { outputs: vocabulary, inputVectors: dModel / 4, weight: embedding, bias: noBias }
+        : await map(tensors.embedding, data, null, vocabulary);
+    return { embedding, tied };
+  };
+  const { embedding, tied } = await embed();
+  const positions =
+    tensors.positions === null
+      ? null
+      : await matrix(tensors.positions, await reader.tensor(tensors.positions), context);
   const layers: LayerWeights[] = [];
   for (let i = 0; i < spec.layers; i++) {
-    const names = layerTensors(i);
+    const names = tensors.layer(i);
+    const attentionNorm = await norm(names.attentionNorm);
     layers.push({
-      attentionNorm: await norm(names.attentionNorm),
-      mlpNorm: await norm(names.mlpNorm),
-      qkv: await linear(names.qkv, 3 * dModel),
-      attentionOut: await linear(names.attentionOut, dModel),
-      mlpIn: await linear(names.mlpIn, dMlp),
-      mlpOut: await linear(names.mlpOut, dModel),
+      attentionNorm,
+      mlpNorm: (await optional(names.mlpNorm)) ?? attentionNorm,
+      attentionPostNorm: await optional(names.attentionPostNorm),
+      mlpPostNorm: await optional(names.mlpPostNorm),
+      queryNorm: await optional(names.queryNorm),
+      keyNorm: await optional(names.keyNorm),
+      qkv: await linear(names.qkv),
+      attentionOut: await linear(names.attentionOut),
+      gate: names.gate && (await linear(names.gate)),
+      mlpIn: await linear(names.mlpIn),
+      mlpOut: await linear(names.mlpOut),
     });
   }
-  const finalNorm = await norm(FINAL_NORM);
-  const noBias = await scope.allocate("no bias", vocabulary * 4);
-  const unembedding = await map(UNEMBEDDING, noBias, vocabulary);
-  const turns = await scope.allocateFrom("rotary table", rotaryTable(spec, spec.context), signal);
+  const finalNorm = await norm(tensors.finalNorm);
+  const unembedding = tied ?? (await linear(tensors.unembedding));
   await device.idle();
-  return { embedding, turns, layers, finalNorm, unembedding };
+  return { embedding, positions, layers, finalNorm, unembedding };
 }
 
 /** Rows of whole vectors: the data itself when the width is a multiple of four. */

@@ -1,16 +1,20 @@
-/** GPT-NeoX on a GPU: packed sequences go through the layers together, and nothing but logits is read back. */
+/** A transformer on a GPU: packed sequences go through the layers together, and nothing but logits is read back. */
 import { DisposedError, OutOfMemoryError } from "../../errors.ts";
 import type { TensorSource } from "../../data/tensor.ts";
 import type {
   DeviceActivations,
   ForwardRequest,
   ForwardResult,
+  HookName,
   HookPoint,
+  LoadTransformerOptions,
+  RotarySpec,
   TokenBatch,
   Transformer,
   TransformerSpec,
 } from "../backend.ts";
-import { hookPointsByLayer, hookWidth, type HookName } from "../hook-points.ts";
+import { hookPointsByLayer, hookWidth } from "../hook-points.ts";
+import { rotaryTable } from "../rotary.ts";
 import { assertTokenBatch } from "../token-batch.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
 import {
@@ -26,18 +30,20 @@ import {
   addKernel,
   attentionTile,
   causalAttentionKernel,
+  gateKernel,
   gatherRowsKernel,
+  headNormKernel,
   layerNormKernel,
   linearKernel,
   linearTile,
   rotaryKernel,
+  softcapKernel,
   transformerVariants,
 } from "./transformer-kernels.ts";
 import {
   loadTransformerWeights,
   vectorsOf,
   type LinearMap,
-  type LoadOptions,
   type MatrixPart,
   type NormWeights,
   type TransformerWeights,
@@ -52,17 +58,24 @@ const LOGIT_BYTES = 64 * 2 ** 20;
 const MOST_OPERATIONS = 4e10;
 /** Layers submitted before the pass waits for the first of them: abortion is prompt and the queue never runs dry. */
 const LAYERS_AHEAD = 4;
+/** Positions whose angles are at hand from the start; longer sequences make longer tables. */
+const FIRST_TURNS = 256;
+/** More keys than any sequence has. */
+const NO_WINDOW = 2 ** 30;
 
 /** Working memory of a group of sequences; one row per token. */
 interface Workspace {
   readonly residual: ComputeBuffer;
   /** Rows of whole vectors, as what the linear kernel reads must be. */
   readonly normed: ComputeBuffer;
+  /** Also what attention and MLP give, before it is added. */
   readonly qkv: ComputeBuffer;
   /** What the heads make of the values, side by side; rows of whole vectors. */
   readonly mixed: ComputeBuffer;
   /** Rows of whole vectors. */
   readonly neurons: ComputeBuffer;
+  /** What a gate multiplies, rows as those of the neurons; null without gates. */
+  readonly linear: ComputeBuffer | null;
 }
 
 /** Consecutive sequences that go through the layers together. */
@@ -82,7 +95,7 @@ interface GroupTables {
   readonly blockCount: number;
 }
 
-export interface WebGpuTransformerOptions extends LoadOptions {
+export interface WebGpuTransformerOptions extends LoadTransformerOptions {
   /** Largest binding in bytes, at most the device's own limit, which is the default. */
   readonly maxBindingBytes?: number | undefined;
   /** Bytes of working memory, unless one sequence needs more; default 256 MiB. Hook points and logits are apart. */
@@ -90,9 +103,9 @@ export interface WebGpuTransformerOptions extends LoadOptions {
 }
 
 /**
- * Loads a GPT-NeoX model onto a GPU, float32, tensor by tensor.
+ * Loads a model onto a GPU, float32, tensor by tensor.
  *
- * @param source tensors by Hugging Face's GPT-NeoX names
+ * @param source tensors by Hugging Face's names
  * @throws MissingTensorError when tensors are missing or misshapen; nothing has been read then
  * @throws OutOfMemoryError when the weights do not fit the device
  * @throws UnsupportedModelError when the heads are too wide for the device
@@ -109,7 +122,16 @@ export async function loadWebGpuTransformer(
   const scope = device.scope();
   try {
     const weights = await loadTransformerWeights(device, spec, source, maxBindingBytes, scope, options);
-    return new GptNeoX(device, spec, weights, scope, maxBindingBytes, options.workBytes ?? WORK_BYTES);
+    const model = new WebGpuModel(
+      device,
+      spec,
+      weights,
+      scope,
+      maxBindingBytes,
+      options.workBytes ?? WORK_BYTES,
+    );
+    await model.prepareTurns(Math.min(spec.context, FIRST_TURNS));
+    return model;
   } catch (error) {
     scope.dispose();
     if (!(error instanceof OutOfMemoryError)) throw error;
@@ -121,12 +143,14 @@ export async function loadWebGpuTransformer(
   }
 }
 
-class GptNeoX implements Transformer {
+class WebGpuModel implements Transformer {
   readonly spec: TransformerSpec;
   readonly #device: ComputeDevice;
   readonly #scope: BufferScope;
   readonly #maxBindingBytes: number;
   readonly #workBytes: number;
+  /** Angles by rotary settings, [positions × dims]: cosines, then sines, of every position. */
+  readonly #turns = new Map<string, ComputeBuffer>();
   #weights: TransformerWeights | undefined;
 
   constructor(
@@ -167,6 +191,25 @@ class GptNeoX implements Transformer {
     }
   }
 
+  /**
+   * Makes tables of angles for sequences of so many tokens. Shorter ones stay until the model goes, since another pass may
+   * be reading them; sizes double, so together they are no larger than the last.
+   */
+  async prepareTurns(tokens: number): Promise<void> {
+    for (const { rotary } of this.spec.attention.layers) {
+      if (!rotary) continue;
+      const key = JSON.stringify(rotary);
+      if ((this.#turns.get(key)?.byteLength ?? 0) >= 4 * tokens * rotary.dims) continue;
+      const positions = Math.min(this.spec.context, 2 ** Math.ceil(Math.log2(tokens)));
+      const table = rotaryTable(rotary, positions);
+      this.#turns.set(key, await this.#scope.allocateFrom("rotary table", table));
+    }
+  }
+
+  #turnsOf(rotary: RotarySpec): ComputeBuffer {
+    return this.#turns.get(JSON.stringify(rotary))!;
+  }
+
   async #forward(batch: TokenBatch, request: ForwardRequest, scope: BufferScope): Promise<ForwardResult> {
     const { spec } = this;
     const device = this.#device;
@@ -190,6 +233,9 @@ class GptNeoX implements Transformer {
     const logits = wanted === "none" ? null : new Float32Array(logitRows * spec.vocabulary);
 
     await device.prepare(transformerVariants(spec, device.gpu.limits));
+    let longest = 0;
+    for (let s = 0; s < sequences; s++) longest = Math.max(longest, batch.offsets[s + 1] - batch.offsets[s]);
+    await this.prepareTurns(longest);
     const groups = this.#groups(batch);
     const work = await this.#workspace(Math.max(...groups.map((group) => group.tokens.length)), scope);
     const ahead: Promise<void>[] = [];
@@ -253,22 +299,29 @@ class GptNeoX implements Transformer {
 
   /** Length of a token's row in each working matrix. */
   get #widths(): Record<keyof Workspace, number> {
-    const { dModel, dMlp } = this.spec;
+    const { dModel, dMlp, dHead, heads, mlp } = this.spec;
+    const neurons = 4 * vectorsOf(dMlp);
     return {
       residual: dModel,
       normed: 4 * vectorsOf(dModel),
-      qkv: 3 * dModel,
-      mixed: 4 * vectorsOf(dModel),
-      neurons: 4 * vectorsOf(dMlp),
+      qkv: Math.max(this.#qkvWidth, dModel),
+      mixed: 4 * vectorsOf(heads * dHead),
+      neurons,
+      linear: mlp.gated ? neurons : 0,
     };
+  }
+
+  /** Queries, keys and values of a token. */
+  get #qkvWidth(): number {
+    return (this.spec.heads + 2 * this.spec.kvHeads) * this.spec.dHead;
   }
 
   /** Packs sequences in order into groups that fit the working memory; a long sequence may go alone. */
   #groups({ tokens, offsets }: TokenBatch): Group[] {
     const widths = Object.values(this.#widths);
     const together = this.#workBytes / 4 / widths.reduce((sum, width) => sum + width);
-    const { dModel, dMlp } = this.spec;
-    const perToken = dModel * (4 * dModel + 2 * dMlp);
+    const { dModel, dMlp, dHead, heads, mlp } = this.spec;
+    const perToken = dModel * (this.#qkvWidth + heads * dHead + (mlp.gated ? 3 : 2) * dMlp);
     const room = Math.min(
       together,
       this.#maxBindingBytes / 4 / Math.max(...widths),
@@ -301,14 +354,15 @@ class GptNeoX implements Transformer {
     const matrix = (name: keyof Workspace): Promise<ComputeBuffer> =>
       scope.allocate(name, tokens * widths[name] * 4);
     // All at once: in a browser each allocation is a message to another process and back.
-    const [residual, normed, qkv, mixed, neurons] = await together([
+    const [residual, normed, qkv, mixed, neurons, linear] = await together([
       matrix("residual"),
       matrix("normed"),
       matrix("qkv"),
       matrix("mixed"),
       matrix("neurons"),
+      this.spec.mlp.gated ? matrix("linear") : Promise.resolve(null),
     ]);
-    return { residual, normed, qkv, mixed, neurons };
+    return { residual, normed, qkv, mixed, neurons, linear };
   }
 
   async #tables(group: Group, scope: BufferScope, signal: AbortSignal | undefined): Promise<GroupTables> {
@@ -329,9 +383,14 @@ class GptNeoX implements Transformer {
   }
 
   /** Fills the residual stream with the embeddings of the group's tokens. */
-  #embed(commands: CommandBatch, group: Group, { tokens }: GroupTables, work: Workspace): void {
-    const { embedding } = this.#loaded();
-    this.#gatherRows(commands, embedding, tokens, work.residual, group.tokens.length);
+  #embed(commands: CommandBatch, group: Group, tables: GroupTables, { residual }: Workspace): void {
+    const { embedding, positions } = this.#loaded();
+    const { scale } = this.spec.embedding;
+    const rows = group.tokens.length;
+    this.#gatherRows(commands, embedding, tables.tokens, residual, rows, { scale });
+    if (positions) {
+      this.#gatherRows(commands, positions, tables.positions, residual, rows, { accumulate: 1 });
+    }
   }
 
   /**
@@ -349,55 +408,80 @@ class GptNeoX implements Transformer {
     captured: ReadonlyMap<HookPoint, WebGpuActivations>,
   ): void {
     const { spec } = this;
-    const { dModel, dMlp, parallelResidual } = spec;
+    const { dModel, dMlp } = spec;
+    const { parallel } = spec.residual;
     const layer = this.#loaded().layers[index];
     const rows = group.tokens.length;
     const output = goesOn || hooks.has("hook_resid_post");
     const post = output || hooks.has("mlp.hook_post");
     const pre = post || hooks.has("mlp.hook_pre");
-    const middle = !parallelResidual && (pre || hooks.has("hook_resid_mid"));
+    const entersMlp = pre || hooks.has("mlp.hook_pre_linear");
+    const middle = !parallel && (entersMlp || hooks.has("hook_resid_mid"));
     const attends = output || middle || hooks.has("hook_attn_out");
-    const { residual, normed, qkv, mixed, neurons } = work;
+    const { residual, normed, qkv, mixed, neurons, linear } = work;
     const neuronStride = 4 * vectorsOf(dMlp);
-    const capture = (name: HookName, from: ComputeBuffer, stride: number): void => {
+    /**
+     * Every hook point passes here when its rows are complete, with where they lie. What follows a product (activation,
+     * sum) may have been computed with it: a point whose rows are to be changed has to be kept apart from what reads them.
+     */
+    const reached = (name: HookName, from: ComputeBuffer, stride: number): void => {
       const target = captured.get(`blocks.${index}.${name}`);
       if (target) copyRows(commands, from, stride, rows, target, group.firstToken);
     };
+    /** Adds what attention or MLP give to the residual stream, behind the post-norm, if there is one. */
+    const addOutput = (
+      x: ComputeBuffer,
+      map: LinearMap,
+      postNorm: NormWeights | null,
+      adds: boolean,
+      name?: HookName,
+    ): void => {
+      if (!postNorm && !(name && hooks.has(name))) {
+        if (adds) this.#linear(commands, x, map, residual, rows, dModel, { accumulate: 1 });
+        return;
+      }
+      // Queries, keys and values are done with.
+      this.#linear(commands, x, map, qkv, rows, dModel);
+      if (postNorm) this.#norm(commands, qkv, postNorm, normed, rows, dModel);
+      const result = postNorm ? normed : qkv;
+      if (name) reached(name, result, dModel);
+      if (adds) add(commands, result, residual, rows * dModel);
+    };
 
-    capture("hook_resid_pre", residual, dModel);
+    reached("hook_resid_pre", residual, dModel);
     if (attends) {
-      this.#layerNorm(commands, residual, layer.attentionNorm, normed, rows);
-      this.#linear(commands, normed, layer.qkv, qkv, rows, 3 * dModel);
-      this.#attention(commands, work, rows, tables);
+      this.#norm(commands, residual, layer.attentionNorm, normed, rows);
+      this.#linear(commands, normed, layer.qkv, qkv, rows, this.#qkvWidth);
+      this.#attention(commands, work, rows, tables, index);
     }
     // The MLP of a parallel residual reads the layer's input, so its norm comes before anything is added to it.
-    if (parallelResidual && pre) this.#layerNorm(commands, residual, layer.mlpNorm, normed, rows);
-    if (attends) {
-      const adds = output || middle;
-      if (hooks.has("hook_attn_out")) {
-        // Queries, keys and values are done with: their buffer holds the attention's output.
-        this.#linear(commands, mixed, layer.attentionOut, qkv, rows, dModel);
-        capture("hook_attn_out", qkv, dModel);
-        if (adds) add(commands, qkv, residual, rows * dModel);
-      } else if (adds) {
-        this.#linear(commands, mixed, layer.attentionOut, residual, rows, dModel, { accumulate: 1 });
-      }
+    const { sharedNorm } = spec.residual;
+    if (parallel && entersMlp && !(attends && sharedNorm)) {
+      this.#norm(commands, residual, layer.mlpNorm, normed, rows);
     }
-    if (middle) capture("hook_resid_mid", residual, dModel);
+    if (attends)
+      addOutput(mixed, layer.attentionOut, layer.attentionPostNorm, output || middle, "hook_attn_out");
+    if (middle) reached("hook_resid_mid", residual, dModel);
+    if (!entersMlp) return;
+    if (!parallel) this.#norm(commands, residual, layer.mlpNorm, normed, rows);
+    const activation = ACTIVATION_CODE[spec.mlp.activation];
+    const apart = linear !== null || hooks.has("mlp.hook_pre");
+    if (linear && (post || hooks.has("mlp.hook_pre_linear"))) {
+      this.#linear(commands, normed, layer.mlpIn, linear, rows, neuronStride);
+      reached("mlp.hook_pre_linear", linear, neuronStride);
+    }
     if (!pre) return;
-    if (!parallelResidual) this.#layerNorm(commands, residual, layer.mlpNorm, normed, rows);
-    const activation = ACTIVATION_CODE[spec.activation];
-    const apart = hooks.has("mlp.hook_pre");
-    this.#linear(commands, normed, layer.mlpIn, neurons, rows, neuronStride, {
+    this.#linear(commands, normed, layer.gate ?? layer.mlpIn, neurons, rows, neuronStride, {
       activation: apart ? 0 : activation,
     });
-    if (apart) capture("mlp.hook_pre", neurons, neuronStride);
+    if (apart) reached("mlp.hook_pre", neurons, neuronStride);
     if (!post) return;
-    if (apart) activate(commands, neurons, rows * neuronStride, activation);
-    capture("mlp.hook_post", neurons, neuronStride);
+    if (linear) gate(commands, linear, neurons, rows * neuronStride, activation);
+    else if (apart) activate(commands, neurons, rows * neuronStride, activation);
+    reached("mlp.hook_post", neurons, neuronStride);
     if (!output) return;
-    this.#linear(commands, neurons, layer.mlpOut, residual, rows, dModel, { accumulate: 1 });
-    capture("hook_resid_post", residual, dModel);
+    addOutput(neurons, layer.mlpOut, layer.mlpPostNorm, true);
+    reached("hook_resid_post", residual, dModel);
   }
 
   /** Logits of some rows of the residual stream, read back into `out`. */
@@ -408,6 +492,7 @@ class GptNeoX implements Transformer {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { dModel, vocabulary } = this.spec;
+    const { softcap } = this.spec.unembedding;
     const bytes = Math.min(LOGIT_BYTES, this.#maxBindingBytes);
     const step = Math.max(1, Math.min(rows.length, Math.floor(bytes / (vocabulary * 4))));
     const scope = this.#device.scope();
@@ -423,8 +508,9 @@ class GptNeoX implements Transformer {
         const commands = this.#device.batch("logits");
         const table = [{ firstRow: 0, rows: residual.byteLength / 4 / dModel, buffer: residual }];
         this.#gatherRows(commands, table, indices, picked, block.length);
-        this.#layerNorm(commands, picked, finalNorm, normed, block.length);
+        this.#norm(commands, picked, finalNorm, normed, block.length);
         this.#linear(commands, normed, unembedding, logits, block.length, vocabulary);
+        if (softcap !== null) limit(commands, logits, block.length * vocabulary, softcap);
         commands.submit();
         const byteLength = block.length * vocabulary * 4;
         out.set(await this.#device.readFloats(logits, { byteLength, signal }), start * vocabulary);
@@ -440,28 +526,32 @@ class GptNeoX implements Transformer {
     indices: ComputeBuffer,
     out: ComputeBuffer,
     rows: number,
+    { scale = 1, accumulate = 0 }: { scale?: number; accumulate?: number } = {},
   ): void {
     const width = this.spec.dModel;
     for (const { buffer, firstRow, rows: tableRows } of table) {
       commands.dispatch(gatherRowsKernel, {
         bindings: { table: buffer, indices, out },
-        params: { rows, width, first_row: firstRow, table_rows: tableRows },
+        params: { rows, width, first_row: firstRow, table_rows: tableRows, scale, accumulate },
         workgroups: Math.ceil((rows * width) / gatherRowsKernel.overrides.workgroup_size),
       });
     }
   }
 
-  #layerNorm(
+  /** Normalises rows of dModel values; those of the result are whole vectors unless their stride is given. */
+  #norm(
     commands: CommandBatch,
     x: ComputeBuffer,
     { gain, bias }: NormWeights,
     y: ComputeBuffer,
     rows: number,
+    stride: number = 4 * vectorsOf(this.spec.dModel),
   ): void {
-    const { dModel: width, layerNormEpsilon: epsilon } = this.spec;
+    const { dModel: width, norm } = this.spec;
+    const centred = norm.kind === "layer" ? 1 : 0;
     commands.dispatch(layerNormKernel, {
       bindings: { x, gain, bias, y },
-      params: { rows, width, y_stride: 4 * vectorsOf(width), epsilon },
+      params: { rows, width, y_stride: stride, epsilon: norm.epsilon, centred },
       workgroups: rows,
     });
   }
@@ -494,24 +584,54 @@ class GptNeoX implements Transformer {
     }
   }
 
-  /** Rotates queries and keys, and attends. */
-  #attention(commands: CommandBatch, { qkv, mixed }: Workspace, tokens: number, tables: GroupTables): void {
-    const { heads, dHead, dModel, rotaryDims } = this.spec;
-    const half = rotaryDims / 2;
-    const { positions, blocks, blockCount } = tables;
-    commands.dispatch(rotaryKernel, {
-      bindings: { qkv, turns: this.#loaded().turns, positions },
-      params: { tokens, heads, head_width: dHead, half },
-      workgroups: Math.ceil((tokens * heads * 2 * half) / rotaryKernel.overrides.workgroup_size),
-    });
+  /** Normalises and rotates queries and keys, where the model does, and attends. */
+  #attention(
+    commands: CommandBatch,
+    { qkv, mixed }: Workspace,
+    tokens: number,
+    { positions, blocks, blockCount }: GroupTables,
+    layer: number,
+  ): void {
+    const { heads, kvHeads, dHead, attention, norm } = this.spec;
+    const { queryNorm, keyNorm } = this.#loaded().layers[layer];
+    const { rotary, window } = attention.layers[layer % attention.layers.length];
+    const stride = this.#qkvWidth;
+    const normalise = ({ gain }: NormWeights, first: number, count: number): void => {
+      commands.dispatch(headNormKernel, {
+        bindings: { x: qkv, gain },
+        params: {
+          rows: tokens,
+          row_stride: stride,
+          first_column: first * dHead,
+          heads: count,
+          width: dHead,
+          epsilon: norm.epsilon,
+        },
+        workgroups: tokens * count,
+      });
+    };
+    if (queryNorm) normalise(queryNorm, 0, heads);
+    if (keyNorm) normalise(keyNorm, heads, kvHeads);
+    if (rotary && rotary.dims > 0) {
+      const half = rotary.dims / 2;
+      const turned = heads + kvHeads;
+      commands.dispatch(rotaryKernel, {
+        bindings: { qkv, turns: this.#turnsOf(rotary), positions },
+        params: { tokens, row_stride: stride, heads: turned, head_width: dHead, half },
+        workgroups: Math.ceil((tokens * turned * half) / rotaryKernel.overrides.workgroup_size),
+      });
+    }
     commands.dispatch(causalAttentionKernel, {
       bindings: { qkv, blocks, z: mixed },
       params: {
         block_count: blockCount,
         heads,
+        kv_heads: kvHeads,
         head_width: dHead,
-        z_stride: 4 * vectorsOf(dModel),
-        scale: 1 / Math.sqrt(dHead),
+        z_stride: 4 * vectorsOf(heads * dHead),
+        scale: attention.scale,
+        softcap: attention.softcap ?? 0,
+        window: Math.min(window ?? NO_WINDOW, NO_WINDOW),
       },
       overrides: attentionTile(dHead, this.#device.gpu.limits).overrides,
       workgroups: blockCount * heads,
@@ -528,6 +648,28 @@ function add(commands: CommandBatch, x: ComputeBuffer, y: ComputeBuffer, count: 
     bindings: { x, y },
     params: { count },
     workgroups: Math.ceil(count / addKernel.overrides.workgroup_size),
+  });
+}
+
+function gate(
+  commands: CommandBatch,
+  x: ComputeBuffer,
+  y: ComputeBuffer,
+  count: number,
+  activation: number,
+): void {
+  commands.dispatch(gateKernel, {
+    bindings: { x, y },
+    params: { count, activation },
+    workgroups: Math.ceil(count / gateKernel.overrides.workgroup_size),
+  });
+}
+
+function limit(commands: CommandBatch, y: ComputeBuffer, count: number, cap: number): void {
+  commands.dispatch(softcapKernel, {
+    bindings: { y },
+    params: { count, cap },
+    workgroups: Math.ceil(count / softcapKernel.overrides.workgroup_size),
   });
 }
 

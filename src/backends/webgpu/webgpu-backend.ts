@@ -15,6 +15,7 @@ import type {
   L1Fit,
   L1Options,
   L1Problem,
+  LoadTransformerOptions,
   LogisticFit,
   LogisticOptions,
   LogisticProblem,
@@ -33,7 +34,6 @@ import { ComputeDevice, Usage } from "./device.ts";
 import { fitLogistic } from "./fit-logistic.ts";
 import { fitSingleNeurons } from "./fit-single-neurons.ts";
 import { gatherColumns } from "./gather-columns.ts";
-import type { LoadOptions } from "./transformer-weights.ts";
 import { neuronRoc } from "./neuron-roc.ts";
 import { loadWebGpuTransformer } from "./transformer.ts";
 import {
@@ -245,7 +245,7 @@ export class WebGpuBackend implements Backend {
   async loadTransformer(
     spec: TransformerSpec,
     weights: TensorSource,
-    options: LoadOptions = {},
+    options: LoadTransformerOptions = {},
   ): Promise<Transformer> {
     this.#assertLive();
     const limits = { maxBindingBytes: this.#maxBindingBytes, workBytes: this.#workBytes };

@@ -1,17 +1,12 @@
 /** Transformer kernels in plain TypeScript with float64 sums: the fallback, and what the fast kernels are tested against. */
 import { Activations } from "../../../data/activations.ts";
-import type { TransformerSpec } from "../../backend.ts";
+import type { MlpActivation, RotarySpec, TransformerSpec } from "../../backend.ts";
+import { rotaryTable } from "../../rotary.ts";
 import { CpuActivations } from "../cpu-activations.ts";
 import { Pacer } from "../pacer.ts";
 import { aggregateRows } from "../reference/aggregate-rows.ts";
 import { erf } from "./erf.ts";
-import {
-  rotaryTable,
-  type FloatBuffer,
-  type LinearMap,
-  type NormWeights,
-  type TransformerKernels,
-} from "./kernels.ts";
+import type { FloatBuffer, LinearMap, NormWeights, TransformerKernels } from "./kernels.ts";
 
 class HostBuffer implements FloatBuffer {
   readonly length: number;
@@ -42,7 +37,7 @@ class HostLinearMap implements LinearMap {
 }
 
 /** The MLP's non-linearity in float64. */
-export function activationFunction(activation: TransformerSpec["activation"]): (x: number) => number {
+export function activationFunction(activation: MlpActivation): (x: number) => number {
   switch (activation) {
     case "gelu":
       return (x) => (x / 2) * (1 + erf(x * Math.SQRT1_2));
@@ -50,18 +45,27 @@ export function activationFunction(activation: TransformerSpec["activation"]): (
       return (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
     case "relu":
       return (x) => Math.max(x, 0);
+    case "silu":
+      return (x) => x / (1 + Math.exp(-x));
   }
 }
 
 export function javascriptKernels(spec: TransformerSpec): TransformerKernels<HostBuffer, HostLinearMap> {
-  const { heads, dHead, rotaryDims, layerNormEpsilon } = spec;
-  const turns = rotaryTable(spec, spec.context);
-  const activation = activationFunction(spec.activation);
+  const { heads, kvHeads, dHead } = spec;
+  const { scale, softcap } = spec.attention;
+  const stride = (heads + 2 * kvHeads) * dHead;
+  const activation = activationFunction(spec.mlp.activation);
   let asked: ((pacer: Pacer) => void | Promise<void>)[] = [];
 
-  function rotate(qkv: Float32Array, at: number, position: number): void {
-    const half = rotaryDims / 2;
-    const turn = position * rotaryDims;
+  function rotate(
+    qkv: Float32Array,
+    at: number,
+    turns: Float32Array,
+    { dims }: RotarySpec,
+    position: number,
+  ): void {
+    const half = dims / 2;
+    const turn = position * dims;
     for (let i = 0; i < half; i++) {
       const cos = turns[turn + i];
       const sin = turns[turn + half + i];
@@ -72,42 +76,53 @@ export function javascriptKernels(spec: TransformerSpec): TransformerKernels<Hos
     }
   }
 
-  /** One row of (x − mean)/√(variance + ε)·gain + bias. */
+  /** One row of (x − mean)/√(variance + ε)·gain + bias, or of x/√(mean of squares + ε)·gain. */
   function normalise(x: Float32Array, norm: NormWeights, to: Float32Array): void {
     const gain = norm.gain.view();
-    const bias = norm.bias.view();
+    const bias = norm.bias?.view();
     const width = gain.length;
     let mean = 0;
-    for (let j = 0; j < width; j++) mean += x[j] / width;
+    if (spec.norm.kind === "layer") for (let j = 0; j < width; j++) mean += x[j] / width;
     let variance = 0;
     for (let j = 0; j < width; j++) variance += (x[j] - mean) ** 2 / width;
-    const scale = 1 / Math.sqrt(variance + layerNormEpsilon);
-    for (let j = 0; j < width; j++) to[j] = (x[j] - mean) * scale * gain[j] + bias[j];
+    const inverse = 1 / Math.sqrt(variance + spec.norm.epsilon);
+    for (let j = 0; j < width; j++) to[j] = (x[j] - mean) * inverse * gain[j] + (bias ? bias[j] : 0);
   }
 
-  /** One sequence's attention in one head; `at` is its first query in qkv, `out` its first place in z. */
-  function attend(qkv: Float32Array, at: number, length: number, z: Float32Array, out: number): void {
-    const stride = heads * 3 * dHead;
+  /**
+   * One sequence's attention of one head of queries over already rotated queries and keys, whose first rows begin at `first`
+   * in qkv; `out` is the head's first place in z.
+   */
+  function attend(
+    qkv: Float32Array,
+    first: number,
+    head: number,
+    length: number,
+    window: number,
+    z: Float32Array,
+    out: number,
+  ): void {
     const scores = new Float64Array(length);
+    const group = heads + Math.floor((head * kvHeads) / heads);
     for (let q = 0; q < length; q++) {
-      rotate(qkv, at + q * stride, q);
-      rotate(qkv, at + q * stride + dHead, q);
-    }
-    for (let q = 0; q < length; q++) {
-      const query = at + q * stride;
+      const query = first + q * stride + head * dHead;
+      const start = Math.max(0, q - window + 1);
       let high = -Infinity;
-      for (let k = 0; k <= q; k++) {
-        const key = at + k * stride + dHead;
+      for (let k = start; k <= q; k++) {
+        const key = first + k * stride + group * dHead;
         let dot = 0;
         for (let i = 0; i < dHead; i++) dot += qkv[query + i] * qkv[key + i];
-        scores[k] = dot / Math.sqrt(dHead);
+        dot *= scale;
+        scores[k] = softcap === null ? dot : softcap * Math.tanh(dot / softcap);
         high = Math.max(high, scores[k]);
       }
       let total = 0;
-      for (let k = 0; k <= q; k++) total += scores[k] = Math.exp(scores[k] - high);
+      for (let k = start; k <= q; k++) total += scores[k] = Math.exp(scores[k] - high);
       for (let i = 0; i < dHead; i++) {
         let sum = 0;
-        for (let k = 0; k <= q; k++) sum += scores[k] * qkv[at + k * stride + 2 * dHead + i];
+        for (let k = start; k <= q; k++) {
+          sum += scores[k] * qkv[first + k * stride + (group + kvHeads) * dHead + i];
+        }
         z[out + q * heads * dHead + i] = sum / total;
       }
     }
@@ -119,8 +134,11 @@ export function javascriptKernels(spec: TransformerSpec): TransformerKernels<Hos
     free: () => undefined,
     part: (buffer, from, length) => new HostBuffer(buffer.view().subarray(from, from + length)),
     linearMap: (weight, bias, outputs, inputs) => new HostLinearMap(weight, bias, outputs, inputs),
+    weightsOf: ({ weight, inputs }, output, to) => {
+      to.set(weight.subarray(output * inputs, (output + 1) * inputs));
+    },
 
-    linear(x, map, y, rows, { norm, activated, sum } = {}) {
+    linear(x, map, y, rows, { norm, softcap: limit, activated, factor, sum } = {}) {
       const { weight, bias, outputs, inputs } = map;
       const input = new Float32Array(inputs);
       asked.push(async (pacer) => {
@@ -132,9 +150,9 @@ export function javascriptKernels(spec: TransformerSpec): TransformerKernels<Hos
             let product = bias ? bias[o] : 0;
             for (let i = 0; i < inputs; i++) product += input[i] * weight[o * inputs + i];
             const at = r * outputs + o;
-            y.view()[at] = product;
+            y.view()[at] = limit ? limit * Math.tanh(product / limit) : product;
             const value = y.view()[at];
-            if (activated) activated.view()[at] = activation(value);
+            if (activated) activated.view()[at] = activation(value) * (factor?.view()[at] ?? 1);
             if (sum) sum.to.view()[at] = sum.from.view()[at] + value + (sum.and?.view()[at] ?? 0);
           }
           if (pacer.due) await pacer.turn();
@@ -142,13 +160,36 @@ export function javascriptKernels(spec: TransformerSpec): TransformerKernels<Hos
       });
     },
 
-    attention(qkv, offsets, z) {
+    attention(qkv, offsets, z, { rotary, window }) {
       asked.push(async (pacer) => {
+        const x = qkv.view();
         for (let s = 0; s + 1 < offsets.length; s++) {
+          const length = offsets[s + 1] - offsets[s];
+          const first = offsets[s] * stride;
+          const turns = rotary && rotaryTable(rotary, length);
+          for (let t = 0; turns && t < length; t++) {
+            for (let h = 0; h < heads + kvHeads; h++) {
+              rotate(x, first + t * stride + h * dHead, turns, rotary, t);
+            }
+          }
           for (let h = 0; h < heads; h++) {
-            const at = (offsets[s] * heads + h) * dHead;
-            attend(qkv.view(), 3 * at, offsets[s + 1] - offsets[s], z.view(), at);
+            const out = (offsets[s] * heads + h) * dHead;
+            attend(x, first, h, length, window ?? Infinity, z.view(), out);
             if (pacer.due) await pacer.turn();
+          }
+        }
+      });
+    },
+
+    normalise(x, norm, rows, { stride: step, first, count }, sum) {
+      asked.push(() => {
+        const width = norm.gain.length;
+        for (let r = 0; r < rows; r++) {
+          for (let p = 0; p < count; p++) {
+            const at = r * step + first + p * width;
+            const part = x.view().subarray(at, at + width);
+            normalise(part, norm, part);
+            if (sum) part.forEach((value, j) => (sum.view()[at + j] += value));
           }
         }
       });

@@ -7,10 +7,10 @@
 import type { ActivationsOptions } from "../../../data/activations.ts";
 import type {
   Aggregation,
+  AttentionLayer,
   CallOptions,
   DeviceActivations,
   RowSegments,
-  TransformerSpec,
 } from "../../backend.ts";
 
 /** Floats that a set of kernels can work on. */
@@ -27,21 +27,35 @@ export interface LinearMap {
   readonly outputs: number;
 }
 
-/** Gain and bias of a layer norm. */
+/** Gain and bias of a norm, which is of the model's kind. */
 export interface NormWeights<Buffer extends FloatBuffer = FloatBuffer> {
   readonly gain: Buffer;
-  readonly bias: Buffer;
+  readonly bias: Buffer | null;
 }
 
 /** What happens before and after a product. */
 export interface LinearOptions<Buffer extends FloatBuffer = FloatBuffer> {
-  /** The map reads (x − mean)/√(variance + ε)·gain + bias, row by row, instead of x. */
+  /** The map reads x normalised row by row. */
   readonly norm?: NormWeights<Buffer> | undefined;
+  /** y becomes softcap·tanh(y/softcap) before anything else happens to it. */
+  readonly softcap?: number | null | undefined;
   /** Where the activation function of y goes, which may be y itself. */
   readonly activated?: Buffer | undefined;
+  /** What the activation is multiplied by, value by value. */
+  readonly factor?: Buffer | undefined;
   /** to = from + y + and, value by value; any of them may be the same, but not y. */
   readonly sum?:
     { readonly from: Buffer; readonly and?: Buffer | undefined; readonly to: Buffer } | undefined;
+}
+
+/** Which values of a matrix's rows a norm is of. */
+export interface NormParts {
+  /** Floats from row to row. */
+  readonly stride: number;
+  /** Where the first part of a row begins. */
+  readonly first: number;
+  /** Parts that follow one another, each as wide as the gain and normalised on its own. */
+  readonly count: number;
 }
 
 /** Buffers and maps are of one implementation's own kind, and go back only to the kernels that made them. */
@@ -58,15 +72,19 @@ export interface TransformerKernels<
   part(buffer: Buffer, from: number, length: number): Buffer;
   /** Takes in a weight of shape [outputs × inputs], as torch stores it, and a bias (zeros when null). */
   linearMap(weight: Float32Array, bias: Float32Array | null, outputs: number, inputs: number): Linear;
+  /** Copies the weights of one output, [inputs]. */
+  weightsOf(map: Linear, output: number, to: Float32Array): void;
   /** y[rows × outputs] = x[rows × inputs]·Wᵀ + bias */
   linear(x: Buffer, map: Linear, y: Buffer, rows: number, options?: LinearOptions<Buffer>): void;
   /**
    * Causal attention with rotated queries and keys, sequence by sequence.
-   * @param qkv [tokens × heads × 3 × dHead]
+   * @param qkv [tokens × (heads + 2·kvHeads) × dHead]: all queries of a token, then its keys, then its values
    * @param offsets sequence s is rows offsets[s] .. offsets[s + 1]
    * @param z result, [tokens × heads × dHead]
    */
-  attention(qkv: Buffer, offsets: ArrayLike<number>, z: Buffer): void;
+  attention(qkv: Buffer, offsets: ArrayLike<number>, z: Buffer, layer: AttentionLayer): void;
+  /** Normalises parts of rows of x in place. The result is added to `sum`, which is laid out as x. */
+  normalise(x: Buffer, norm: NormWeights<Buffer>, rows: number, parts: NormParts, sum?: Buffer): void;
   /** Combines rows of x [… × width] into rows of `out`, from row `first` on; sums run in float64. */
   aggregate(
     x: Buffer,
@@ -89,22 +107,4 @@ export interface TransformerKernels<
   drop(): void;
   /** Nothing is asked for any more; what was lent stays. */
   dispose(): void;
-}
-
-/**
- * cos and sin of position · frequency for every position and rotated pair, [context × 2 × rotaryDims/2]. Frequency i
- * is base^(−2i/rotaryDims); angles are rounded to float32 where torch rounds them, so that long contexts agree.
- */
-export function rotaryTable(spec: TransformerSpec, positions: number): Float32Array {
-  const half = spec.rotaryDims / 2;
-  const table = new Float32Array(positions * 2 * half);
-  for (let i = 0; i < half; i++) {
-    const frequency = Math.fround(1 / Math.fround(spec.rotaryBase ** ((2 * i) / spec.rotaryDims)));
-    for (let position = 0; position < positions; position++) {
-      const angle = Math.fround(position * frequency);
-      table[position * 2 * half + i] = Math.cos(angle);
-      table[position * 2 * half + half + i] = Math.sin(angle);
-    }
-  }
-  return table;
 }

@@ -2,20 +2,24 @@
 import { Activations, type ActivationsOptions } from "../../../data/activations.ts";
 import type {
   Aggregation,
+  AttentionLayer,
   CallOptions,
   DeviceActivations,
+  RotarySpec,
   RowSegments,
   TransformerSpec,
 } from "../../backend.ts";
+import { rotaryTable } from "../../rotary.ts";
 import { CpuActivations } from "../cpu-activations.ts";
 import { Scope, type KernelMemory } from "../wasm/kernel-memory.ts";
 import type { KernelPool, Step } from "../wasm/kernel-pool.ts";
-import {
-  rotaryTable,
-  type FloatBuffer,
-  type LinearMap,
-  type LinearOptions,
-  type TransformerKernels,
+import type {
+  FloatBuffer,
+  LinearMap,
+  LinearOptions,
+  NormParts,
+  NormWeights,
+  TransformerKernels,
 } from "./kernels.ts";
 
 /** Columns of a packed panel and rows of an item, as in wasm/assembly/linear.ts. */
@@ -24,7 +28,14 @@ const BLOCK = 48;
 /** Multiplications and additions of an item: about 0.3 ms. */
 const ITEM_OPERATIONS = 16e6;
 
-const ACTIVATIONS = { gelu: 1, "gelu-tanh": 2, relu: 3 } as const;
+/** Rows of an item of a norm, as in wasm/assembly/layer-norm.ts. */
+const NORM_ROWS = 16;
+/** Positions of the smallest table of angles. */
+const FEWEST_TURNS = 256;
+/** More keys than any sequence has. */
+const NO_WINDOW = 2 ** 30;
+
+const ACTIVATIONS = { gelu: 1, "gelu-tanh": 2, relu: 3, silu: 4 } as const;
 const AGGREGATIONS = { mean: 0, max: 1, last: 2, token: 2 } as const;
 
 const roundUp = (n: number): number => Math.ceil(n / PANEL) * PANEL;
@@ -94,7 +105,11 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
   readonly #pool: KernelPool;
   readonly #memory: KernelMemory;
   readonly #spec: TransformerSpec;
-  readonly #turns: SimdBuffer;
+  /** Angles by rotary settings, for as many positions as a sequence has had. */
+  readonly #turns = new Map<string, SimdBuffer>();
+  /** Tables that have been replaced by larger ones, but may still be read by what is asked for. */
+  #outgrown: SimdBuffer[] = [];
+  /** As long as the longest norm. */
   readonly #zeros: SimdBuffer;
   #program: Program;
 
@@ -103,9 +118,7 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
     this.#memory = pool.memory;
     this.#spec = spec;
     this.#program = new Program(pool.memory);
-    this.#turns = this.allocate(Math.max(1, spec.context * spec.rotaryDims));
-    this.#turns.view().set(rotaryTable(spec, spec.context));
-    this.#zeros = this.allocate(PANEL);
+    this.#zeros = this.allocate(Math.max(PANEL, spec.dModel, spec.dHead));
     this.#zeros.view().fill(0);
   }
 
@@ -130,12 +143,18 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
     return new PackedLinearMap(this.#memory, weight, bias, outputs, inputs);
   }
 
+  weightsOf({ weight, inputs }: PackedLinearMap, output: number, to: Float32Array): void {
+    const packed = weight.view();
+    const panel = (output - (output % PANEL)) * inputs + (output % PANEL);
+    for (let i = 0; i < inputs; i++) to[i] = packed[panel + i * PANEL];
+  }
+
   linear(
     x: SimdBuffer,
     map: PackedLinearMap,
     y: SimdBuffer,
     rows: number,
-    { norm, activated, sum }: LinearOptions<SimdBuffer> = {},
+    { norm, softcap, activated, factor, sum }: LinearOptions<SimdBuffer> = {},
   ): void {
     const { inputs, outputs, weight, bias } = map;
     const panels = Math.ceil(outputs / PANEL);
@@ -155,21 +174,26 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
         outputs,
         perItem,
         norm?.gain.at ?? 0,
-        norm?.bias.at ?? 0,
-        floatBits(this.#spec.layerNormEpsilon),
-        activated ? ACTIVATIONS[this.#spec.activation] : 0,
+        norm?.bias?.at ?? this.#zeros.at,
+        floatBits(this.#spec.norm.epsilon),
+        activated ? ACTIVATIONS[this.#spec.mlp.activation] : 0,
         activated?.at ?? 0,
         sum?.from.at ?? 0,
         sum?.and?.at ?? 0,
         sum?.to.at ?? 0,
+        factor?.at ?? 0,
+        floatBits(softcap ?? 0),
+        this.#spec.norm.kind === "layer" ? 1 : 0,
       ],
       2 * rows * inputs * outputs,
       4 * (BLOCK * inputs + 64),
     );
   }
 
-  attention(qkv: SimdBuffer, offsets: ArrayLike<number>, z: SimdBuffer): void {
-    const { heads, dHead, rotaryDims } = this.#spec;
+  attention(qkv: SimdBuffer, offsets: ArrayLike<number>, z: SimdBuffer, layer: AttentionLayer): void {
+    const { heads, kvHeads, dHead } = this.#spec;
+    const { scale, softcap } = this.#spec.attention;
+    const { rotary, window } = layer;
     const items: number[] = [];
     let longest = 0;
     let operations = 0;
@@ -206,12 +230,42 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
         this.#program.lists.copyOf(Uint32Array.from(items)),
         heads,
         dHead,
-        rotaryDims,
-        this.#turns.at,
+        rotary?.dims ?? 0,
+        rotary ? this.#turnsOf(rotary, longest).at : 0,
         this.#zeros.at,
+        kvHeads,
+        floatBits(scale),
+        floatBits(softcap ?? 0),
+        Math.min(window ?? NO_WINDOW, NO_WINDOW),
       ],
       operations,
       4 * (t8 * (dHead + roundUp(dHead) + 8) + 8 * dHead + 64),
+    );
+  }
+
+  normalise(
+    x: SimdBuffer,
+    { gain, bias }: NormWeights<SimdBuffer>,
+    rows: number,
+    { stride, first, count }: NormParts,
+    sum?: SimdBuffer,
+  ): void {
+    this.#program.add(
+      "normRows",
+      Math.ceil(rows / NORM_ROWS),
+      [
+        x.at + 4 * first,
+        stride,
+        rows,
+        count,
+        gain.length,
+        gain.at,
+        bias?.at ?? this.#zeros.at,
+        floatBits(this.#spec.norm.epsilon),
+        this.#spec.norm.kind === "layer" ? 1 : 0,
+        sum ? sum.at + 4 * first : 0,
+      ],
+      4 * rows * count * gain.length,
     );
   }
 
@@ -252,12 +306,33 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
       });
     } finally {
       program.close();
+      this.#freeOutgrown();
     }
   }
 
   drop(): void {
     this.#program.close();
     this.#program = new Program(this.#memory);
+    this.#freeOutgrown();
+  }
+
+  /** Angles of at least so many positions. */
+  #turnsOf(rotary: RotarySpec, positions: number): SimdBuffer {
+    const key = JSON.stringify(rotary);
+    const known = this.#turns.get(key);
+    if (known && known.length >= positions * rotary.dims) return known;
+    if (known) this.#outgrown.push(known);
+    // A power of two, so that sequences that grow longer and longer replace few tables.
+    const count = Math.min(this.#spec.context, 2 ** Math.ceil(Math.log2(Math.max(positions, FEWEST_TURNS))));
+    const turns = this.allocate(count * rotary.dims);
+    turns.view().set(rotaryTable(rotary, count));
+    this.#turns.set(key, turns);
+    return turns;
+  }
+
+  #freeOutgrown(): void {
+    for (const turns of this.#outgrown) this.free(turns);
+    this.#outgrown = [];
   }
 
   lend(buffer: SimdBuffer, rows: number, neurons: number, options: ActivationsOptions): DeviceActivations {

@@ -1,4 +1,4 @@
-/** GPT-NeoX on the CPU: a ragged batch goes through the layers in chunks, each layer in three steps that threads share. */
+/** A transformer on the CPU: a ragged batch goes through the layers in chunks, each layer in three steps that threads share. */
 import type { TensorSource } from "../../../data/tensor.ts";
 import { BackendUnavailableError, DisposedError, SparseProbeError } from "../../../errors.ts";
 import type {
@@ -6,23 +6,18 @@ import type {
   DeviceActivations,
   ForwardRequest,
   ForwardResult,
+  HookName,
   HookPoint,
   RowSegments,
   TokenBatch,
   Transformer,
   TransformerSpec,
 } from "../../backend.ts";
-import {
-  assertTensors,
-  EMBEDDING,
-  FINAL_NORM,
-  layerTensors,
-  requiredTensors,
-  UNEMBEDDING,
-} from "../../gpt-neox-weights.ts";
-import { hookPointsByLayer, hookWidth, type HookName } from "../../hook-points.ts";
+import { hookPointsByLayer, hookWidth } from "../../hook-points.ts";
 import { assertAggregation, assertSegments } from "../../row-segments.ts";
 import { assertTokenBatch } from "../../token-batch.ts";
+import type { LinearTensors, NormTensors } from "../../transformer-tensors.ts";
+import { TransformerWeightReader } from "../../transformer-weights.ts";
 import { KernelPool } from "../wasm/kernel-pool.ts";
 import { supportedVariant } from "../wasm/kernel-variant.ts";
 import { javascriptKernels } from "./javascript-kernels.ts";
@@ -48,11 +43,18 @@ export interface CpuTransformer extends Transformer {
   readonly kernels: TransformerKernels["name"];
 }
 
+/** One layer's weights; what the model does not have is null. */
 interface Layer {
   readonly attentionNorm: NormWeights;
+  /** Of a model whose attention and MLP share a norm: the same. */
   readonly mlpNorm: NormWeights;
+  readonly attentionPostNorm: NormWeights | null;
+  readonly mlpPostNorm: NormWeights | null;
+  readonly queryNorm: NormWeights | null;
+  readonly keyNorm: NormWeights | null;
   readonly qkv: LinearMap;
   readonly attentionOut: LinearMap;
+  readonly gate: LinearMap | null;
   readonly mlpIn: LinearMap;
   readonly mlpOut: LinearMap;
 }
@@ -60,17 +62,19 @@ interface Layer {
 interface Model {
   readonly spec: TransformerSpec;
   readonly kernels: TransformerKernels;
-  /** [vocabulary × dModel], on the host: rows are copied where they are needed. */
-  readonly embedding: Float32Array;
+  /** [vocabulary × dModel], on the host: rows are copied where they are needed. Null where the unembedding has them. */
+  readonly embedding: Float32Array | null;
+  /** [context × dModel], on the host; null where positions are rotations. */
+  readonly positions: Float32Array | null;
   readonly layers: readonly Layer[];
   readonly finalNorm: NormWeights;
   readonly unembedding: LinearMap;
 }
 
 /**
- * Loads a GPT-NeoX model for the CPU. Weights are kept as float32 (about 4 bytes per parameter), packed for the kernels.
+ * Loads a model for the CPU. Weights are kept as float32 (about 4 bytes per parameter), packed for the kernels.
  *
- * @param weights tensors by Hugging Face's GPT-NeoX names
+ * @param weights tensors by Hugging Face's names
  * @throws MissingTensorError when tensors are missing or misshapen; nothing has been read then
  * @throws OutOfMemoryError when the weights do not fit WebAssembly's 4 GiB
  * @throws BackendUnavailableError when "wasm" is asked for and SIMD WebAssembly does not run here
@@ -82,48 +86,51 @@ export async function loadCpuTransformer(
 ): Promise<CpuTransformer> {
   const { signal, onProgress } = options;
   signal?.throwIfAborted();
-  assertTensors(spec, weights);
+  const reader = new TransformerWeightReader(spec, weights, { signal, onProgress });
   const kernels = await chooseKernels(spec, options);
-  const total = requiredTensors(spec).size;
-  let done = 0;
-  const read = async (name: string): Promise<Float32Array> => {
-    signal?.throwIfAborted();
-    const { data } = await weights.read(name, { signal });
-    done++;
-    onProgress?.(done, total);
-    return data;
-  };
-  const buffer = async (name: string): Promise<FloatBuffer> => {
-    const data = await read(name);
+  const buffer = (data: Float32Array): FloatBuffer => {
     const copy = kernels.allocate(data.length);
     copy.view().set(data);
     return copy;
   };
-  const norm = async (prefix: string): Promise<NormWeights> => ({
-    gain: await buffer(`${prefix}.weight`),
-    bias: await buffer(`${prefix}.bias`),
-  });
-  const linear = async (prefix: string, outputs: number, inputs: number): Promise<LinearMap> => {
-    const bias = await read(`${prefix}.bias`);
-    return kernels.linearMap(await read(`${prefix}.weight`), bias, outputs, inputs);
+  const norm = async (tensors: NormTensors): Promise<NormWeights> => {
+    const { gain, bias } = await reader.norm(tensors);
+    return { gain: buffer(gain), bias: bias && buffer(bias) };
   };
-  const { dModel, dMlp } = spec;
-  const embedding = await read(EMBEDDING);
+  const optional = async (tensors: NormTensors | null): Promise<NormWeights | null> =>
+    tensors && norm(tensors);
+  const linear = async (tensors: LinearTensors): Promise<LinearMap> => {
+    const { weight, bias } = await reader.linear(tensors);
+    return kernels.linearMap(weight, bias, tensors.outputs, tensors.inputs);
+  };
+  const { tensors } = reader;
+  // What is packed for a tied unembedding serves both: a large vocabulary is not kept twice.
+  const tied = spec.unembedding.tied
+    ? kernels.linearMap(await reader.tensor(tensors.embedding), null, spec.vocabulary, spec.dModel)
+    : null;
+  const embedding = tied ? null : await reader.tensor(tensors.embedding);
+  const positions = tensors.positions === null ? null : await reader.tensor(tensors.positions);
   const layers: Layer[] = [];
   for (let i = 0; i < spec.layers; i++) {
-    const names = layerTensors(i);
+    const names = tensors.layer(i);
+    const attentionNorm = await norm(names.attentionNorm);
     layers.push({
-      attentionNorm: await norm(names.attentionNorm),
-      mlpNorm: await norm(names.mlpNorm),
-      qkv: await linear(names.qkv, 3 * dModel, dModel),
-      attentionOut: await linear(names.attentionOut, dModel, dModel),
-      mlpIn: await linear(names.mlpIn, dMlp, dModel),
-      mlpOut: await linear(names.mlpOut, dModel, dMlp),
+      attentionNorm,
+      mlpNorm: (await optional(names.mlpNorm)) ?? attentionNorm,
+      attentionPostNorm: await optional(names.attentionPostNorm),
+      mlpPostNorm: await optional(names.mlpPostNorm),
+      queryNorm: await optional(names.queryNorm),
+      keyNorm: await optional(names.keyNorm),
+      qkv: await linear(names.qkv),
+      attentionOut: await linear(names.attentionOut),
+      gate: names.gate && (await linear(names.gate)),
+      mlpIn: await linear(names.mlpIn),
+      mlpOut: await linear(names.mlpOut),
     });
   }
-  const finalNorm = await norm(FINAL_NORM);
-  const unembedding = kernels.linearMap(await read(UNEMBEDDING), null, spec.vocabulary, dModel);
-  return new GptNeoX({ spec, kernels, embedding, layers, finalNorm, unembedding });
+  const finalNorm = await norm(tensors.finalNorm);
+  const unembedding = tied ?? (await linear(tensors.unembedding));
+  return new CpuModel({ spec, kernels, embedding, positions, layers, finalNorm, unembedding });
 }
 
 async function chooseKernels(
@@ -148,7 +155,7 @@ async function chooseKernels(
   );
 }
 
-class GptNeoX implements CpuTransformer {
+class CpuModel implements CpuTransformer {
   readonly spec: TransformerSpec;
   readonly kernels: TransformerKernels["name"];
   #model: Model | undefined;
@@ -289,13 +296,21 @@ class Pass {
 
   /** The residual stream of a chunk, filled with its tokens' embeddings. */
   #embed(chunk: Chunk): FloatBuffer {
-    const { spec, embedding } = this.#model;
+    const { spec, kernels, embedding, positions, unembedding } = this.#model;
     const { dModel } = spec;
+    const { scale } = spec.embedding;
     const buffer = this.#work("residual", chunk.tokens * dModel);
     const residual = buffer.view();
     const tokens = this.#batch.tokens.subarray(chunk.start, chunk.start + chunk.tokens);
     for (const [i, token] of tokens.entries()) {
-      residual.set(embedding.subarray(token * dModel, (token + 1) * dModel), i * dModel);
+      if (embedding) residual.set(embedding.subarray(token * dModel, (token + 1) * dModel), i * dModel);
+      else kernels.weightsOf(unembedding, token, residual.subarray(i * dModel, (i + 1) * dModel));
+    }
+    if (scale !== 1) for (let i = 0; i < tokens.length * dModel; i++) residual[i] *= scale;
+    for (let s = 0; positions && s + 1 < chunk.offsets.length; s++) {
+      const first = chunk.offsets[s] * dModel;
+      const length = chunk.offsets[s + 1] * dModel - first;
+      for (let i = 0; i < length; i++) residual[first + i] += positions[i];
     }
     return buffer;
   }
@@ -306,66 +321,105 @@ class Pass {
    */
   #layer(index: number, chunk: Chunk, residual: FloatBuffer, goesOn: boolean): void {
     const { spec, kernels, layers } = this.#model;
-    const { dModel, dMlp, parallelResidual } = spec;
+    const { dModel, dMlp, dHead, heads, kvHeads, attention } = spec;
+    const wholeRows = { stride: dModel, first: 0, count: 1 };
+    const { parallel } = spec.residual;
     const layer = layers[index];
     const hooks = this.#layers[index];
     const rows = chunk.tokens;
     const output = goesOn || hooks.has("hook_resid_post");
     const post = output || hooks.has("mlp.hook_post");
     const pre = post || hooks.has("mlp.hook_pre");
-    const middle = !parallelResidual && (pre || hooks.has("hook_resid_mid"));
+    const entersMlp = pre || hooks.has("mlp.hook_pre_linear");
+    const middle = !parallel && (entersMlp || hooks.has("hook_resid_mid"));
     const attends = output || middle || hooks.has("hook_attn_out");
-    const capture = (name: HookName, from: FloatBuffer): void => {
-      if (hooks.has(name)) this.#capture(`blocks.${index}.${name}`, chunk, from);
-    };
-    const qkv = this.#work("qkv", rows * 3 * dModel);
-    const mixed = this.#work("mixed", rows * dModel);
+    const qkvWidth = (heads + 2 * kvHeads) * dHead;
+    const qkv = this.#work("qkv", rows * qkvWidth);
+    const mixed = this.#work("mixed", rows * heads * dHead);
     const attentionOut = this.#work("attention", rows * dModel);
     const mlpOut = this.#work("mlp", rows * dModel);
-    // The MLP's neurons go where they are wanted, rather than be copied there.
-    const ownPre = this.#target(`blocks.${index}.mlp.hook_pre`, chunk);
-    const ownPost = this.#target(`blocks.${index}.mlp.hook_post`, chunk);
-    const neurons = ownPost ?? this.#work("neurons", rows * dMlp);
-    const preActivations = hooks.has("mlp.hook_pre") ? (ownPre ?? this.#work("pre", rows * dMlp)) : neurons;
-    const mlpIn = (): void =>
-      kernels.linear(residual, layer.mlpIn, preActivations, rows, {
-        norm: layer.mlpNorm,
-        activated: post ? neurons : undefined,
-      });
-    const captureNeurons = (): void => {
-      if (!ownPre) capture("mlp.hook_pre", preActivations);
-      if (!ownPost) capture("mlp.hook_post", neurons);
+    const direct = new Set<HookName>();
+    /** Where rows of the MLP's width go: straight to where they are wanted, if they are, rather than be copied there. */
+    const place = (name: HookName, work: string): FloatBuffer => {
+      const own = this.#target(`blocks.${index}.${name}`, chunk);
+      if (own) direct.add(name);
+      return own ?? this.#work(work, rows * dMlp);
+    };
+    const neurons = place("mlp.hook_post", "neurons");
+    const before = hooks.has("mlp.hook_pre") ? place("mlp.hook_pre", "pre") : neurons;
+
+    /**
+     * Every hook point passes here when its rows are complete, with where they lie. What follows a product (activation,
+     * sum) may have been computed with it: a point whose rows are to be changed has to be kept apart from what reads them.
+     */
+    const reached = (name: HookName, at: FloatBuffer): void => {
+      if (hooks.has(name) && !direct.has(name)) this.#capture(`blocks.${index}.${name}`, chunk, at);
+    };
+    const attend = (): void => {
+      const { queryNorm, keyNorm } = layer;
+      const stride = qkvWidth;
+      if (queryNorm) kernels.normalise(qkv, queryNorm, rows, { stride, first: 0, count: heads });
+      if (keyNorm) kernels.normalise(qkv, keyNorm, rows, { stride, first: heads * dHead, count: kvHeads });
+      if (queryNorm ?? keyNorm) kernels.wait();
+      kernels.attention(qkv, chunk.offsets, mixed, attention.layers[index % attention.layers.length]);
+    };
+    const enterMlp = (): void => {
+      const { gate, mlpIn, mlpNorm: norm } = layer;
+      const activated = post ? neurons : undefined;
+      if (!gate) {
+        kernels.linear(residual, mlpIn, before, rows, { norm, activated });
+        return;
+      }
+      const factor = place("mlp.hook_pre_linear", "linear");
+      if (post || hooks.has("mlp.hook_pre_linear")) kernels.linear(residual, mlpIn, factor, rows, { norm });
+      kernels.wait();
+      reached("mlp.hook_pre_linear", factor);
+      if (pre) kernels.linear(residual, gate, before, rows, { norm, activated, factor });
+    };
+    const reachedNeurons = (): void => {
+      if (pre) reached("mlp.hook_pre", before);
+      if (post) reached("mlp.hook_post", neurons);
     };
 
-    capture("hook_resid_pre", residual);
+    reached("hook_resid_pre", residual);
     if (attends) kernels.linear(residual, layer.qkv, qkv, rows, { norm: layer.attentionNorm });
-    if (parallelResidual && pre) mlpIn();
+    if (parallel && entersMlp) enterMlp();
     kernels.wait();
-    if (attends) kernels.attention(qkv, chunk.offsets, mixed);
-    if (parallelResidual) {
+    if (attends) attend();
+    if (parallel && entersMlp) {
       if (output) kernels.linear(neurons, layer.mlpOut, mlpOut, rows);
-      if (pre) captureNeurons();
+      reachedNeurons();
     }
     kernels.wait();
     if (attends) {
-      const sum = parallelResidual
-        ? output && { from: residual, and: mlpOut, to: residual }
-        : middle && { from: residual, to: residual };
+      const { attentionPostNorm: postNorm } = layer;
+      const to = parallel ? output : middle;
+      const sum = to && !postNorm && { from: residual, and: parallel ? mlpOut : undefined, to: residual };
       kernels.linear(mixed, layer.attentionOut, attentionOut, rows, { sum: sum || undefined });
       kernels.wait();
-      capture("hook_attn_out", attentionOut);
-      capture("hook_resid_mid", residual);
+      if (postNorm) {
+        kernels.normalise(attentionOut, postNorm, rows, wholeRows, to ? residual : undefined);
+        kernels.wait();
+      }
+      reached("hook_attn_out", attentionOut);
+      reached("hook_resid_mid", residual);
     }
-    if (!parallelResidual && pre) {
-      mlpIn();
+    if (!parallel && entersMlp) {
+      enterMlp();
       kernels.wait();
-      captureNeurons();
+      reachedNeurons();
+      const { mlpPostNorm: postNorm } = layer;
       if (output) {
-        kernels.linear(neurons, layer.mlpOut, mlpOut, rows, { sum: { from: residual, to: residual } });
+        const sum = postNorm ? undefined : { from: residual, to: residual };
+        kernels.linear(neurons, layer.mlpOut, mlpOut, rows, { sum });
+        if (postNorm) {
+          kernels.wait();
+          kernels.normalise(mlpOut, postNorm, rows, wholeRows, residual);
+        }
       }
       kernels.wait();
     }
-    capture("hook_resid_post", residual);
+    reached("hook_resid_post", residual);
   }
 
   /** Logits of some rows of the residual stream, [rows × vocabulary]. */
@@ -379,7 +433,8 @@ class Pass {
       const block = rows.subarray(start, start + LOGIT_ROWS);
       kernels.aggregate(residual, dModel, "token", eachRow(block), read, 0);
       kernels.wait();
-      kernels.linear(read, unembedding, logits, block.length, { norm });
+      const { softcap } = spec.unembedding;
+      kernels.linear(read, unembedding, logits, block.length, { norm, softcap });
       await kernels.run({ signal });
       out.set(logits.view().subarray(0, block.length * vocabulary), start * vocabulary);
     }

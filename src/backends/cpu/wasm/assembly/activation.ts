@@ -56,16 +56,24 @@ function geluTanh4(v: v128): v128 {
   return f32x4.sub(v, f32x4.div(v, f32x4.add(e, splat(1))));
 }
 
+/** x/(1 + exp(−x)) */
+@inline
+function silu4(v: v128): v128 {
+  const e = exp4(f32x4.min(f32x4.neg(v), splat(88)));
+  return f32x4.div(v, f32x4.add(e, splat(1)));
+}
+
 /** y = f(x) over whole vectors. */
 function activateVectors(activation: i32, x: usize, y: usize, end: usize): void {
   if (activation == 1) for (; x < end; x += 16, y += 16) v128.store(y, gelu4(v128.load(x)));
   else if (activation == 2) for (; x < end; x += 16, y += 16) v128.store(y, geluTanh4(v128.load(x)));
-  else for (; x < end; x += 16, y += 16) v128.store(y, f32x4.max(v128.load(x), splat(0)));
+  else if (activation == 3) for (; x < end; x += 16, y += 16) v128.store(y, f32x4.max(v128.load(x), splat(0)));
+  else for (; x < end; x += 16, y += 16) v128.store(y, silu4(v128.load(x)));
 }
 
 /**
  * y = f(x) over `bytes` bytes of floats.
- * @param activation 1 GELU, 2 GELU's tanh form, 3 ReLU
+ * @param activation 1 GELU, 2 GELU's tanh form, 3 ReLU, 4 SiLU
  * @param spare 16 bytes of scratch
  */
 export function activate(activation: i32, x: usize, y: usize, bytes: usize, spare: usize): void {

@@ -1,6 +1,6 @@
 /** Rotary position embedding and causal attention. */
 import { tile4 } from "./linear";
-import { exp4, splat } from "./vector";
+import { exp4, splat, tanh4 } from "./vector";
 
 /** Column `i` of up to four rows, `step` bytes apart, with its rotation; rows beyond `last` repeat the last one. */
 @inline
@@ -38,30 +38,33 @@ function packTurned(
   for (i = turn; i < end; i += 4, to += toStep) v128.store(to, fourOf(x + i, step, last));
 }
 
-/** 1 bits where key is after the query: lane j is query `query + j`. */
+/** 1 bits where key is after the query or out of its window: lane j is query `query + j`. */
 @inline
-function later(key: i32, query: i32): v128 {
-  return i32x4.gt_s(i32x4.splat(key), i32x4.add(i32x4.splat(query), i32x4(0, 1, 2, 3)));
+function unseen(key: i32, query: i32, window: i32): v128 {
+  const queries = i32x4.add(i32x4.splat(query), i32x4(0, 1, 2, 3));
+  const at = i32x4.splat(key);
+  return v128.or(i32x4.gt_s(at, queries), i32x4.le_s(at, i32x4.sub(queries, i32x4.splat(window))));
 }
 
 /**
- * Softmax over keys, in place, of four queries side by side: of scale·score, keys after a query 0.
+ * Softmax over keys, in place, of four queries side by side: of scale·score, keys that a query does not see 0.
  * @param x scores [keys × 8 queries], at the four's column
+ * @param query counted from the first key, as keys are
  */
-function softmax(x: usize, keys: i32, query: i32, scale: f32): void {
-  // Key 0 comes before every query.
-  let high = v128.load(x);
-  let p = x + 32;
-  for (let key: i32 = 1; key < keys; key++, p += 32) {
+function softmax(x: usize, keys: i32, query: i32, window: i32, scale: f32): void {
+  // Every query sees itself.
+  let high = splat(-3e38);
+  let p = x;
+  for (let key: i32 = 0; key < keys; key++, p += 32) {
     const v = v128.load(p);
-    high = v128.bitselect(high, f32x4.max(high, v), later(key, query));
+    high = v128.bitselect(high, f32x4.max(high, v), unseen(key, query, window));
   }
   const factor = splat(scale);
   let s0 = splat(0), s1 = s0;
   p = x;
   for (let key: i32 = 0; key < keys; key++, p += 32) {
     const e = exp4(f32x4.mul(f32x4.sub(v128.load(p), high), factor));
-    const v = v128.andnot(e, later(key, query));
+    const v = v128.andnot(e, unseen(key, query, window));
     v128.store(p, v);
     if (key & 1) s1 = f32x4.add(s1, v);
     else s0 = f32x4.add(s0, v);
@@ -71,11 +74,20 @@ function softmax(x: usize, keys: i32, query: i32, scale: f32): void {
   for (let key: i32 = 0; key < keys; key++, p += 32) v128.store(p, f32x4.mul(v128.load(p), inverse));
 }
 
+/** Scores s, all keys of 8 queries, become cap·tanh(scale·s/cap). */
+function limit(x: usize, keys: i32, scale: f32, cap: f32): void {
+  for (const end = x + (<usize>keys << 5); x < end; x += 16) {
+    v128.store(x, f32x4.mul(tanh4(f32x4.mul(v128.load(x), splat(scale / cap))), splat(cap)));
+  }
+}
+
 /**
- * Item: some heads and queries of one sequence. Words: 0 qkv [tokens × heads × 3 × dHead], 1 z [tokens × heads × dHead],
- * 2 items u32[6] each: first token, first head, heads, first query (a multiple of 8), queries' end, unused; 3 heads, 4 dHead,
- * 5 rotated dimensions, 6 turns, 7 zeros f32[8], 8 scratch, 9 scratch bytes of a thread. Scratch floats, with t8 and d8 the
- * most tokens and dHead rounded up to 8: keys t8·dHead, values t8·d8, queries 8·dHead, scores 8·t8, edge 64.
+ * Item: some heads and queries of one sequence. Words: 0 qkv [tokens × (heads + 2·kvHeads) × dHead], all queries first, then
+ * keys, then values; 1 z [tokens × heads × dHead], 2 items u32[6] each: first token, first head, heads, first query (a
+ * multiple of 8), queries' end, unused; 3 heads, 4 dHead, 5 rotated dimensions, 6 turns, 7 zeros f32[8], 8 kvHeads, 9 scale
+ * (f32), 10 limit of scores (f32, 0: none), 11 keys that a query sees, 12 scratch, 13 scratch bytes of a thread. Scratch
+ * floats, with t8 and d8 the most tokens and dHead rounded up to 8: keys t8·dHead, values t8·d8, queries 8·dHead, scores 8·t8,
+ * edge 64.
  */
 export function attendHeads(item: i32, a: usize, thread: i32): void {
   const part = <usize>load<u32>(a, 8) + <usize>item * 24;
@@ -89,46 +101,63 @@ export function attendHeads(item: i32, a: usize, thread: i32): void {
   const dims = load<i32>(a, 20);
   const turns = <usize>load<u32>(a, 24);
   const zeros = <usize>load<u32>(a, 28);
-  const step = <usize>(3 * heads * dHead) << 2;
+  const kvHeads = load<i32>(a, 32);
+  const scale = load<f32>(a, 36);
+  const cap = load<f32>(a, 40);
+  const window = load<i32>(a, 44);
+  const perGroup = heads / kvHeads;
+  const step = <usize>((heads + 2 * kvHeads) * dHead) << 2;
   const zStep = <usize>(heads * dHead) << 2;
   const head = <usize>dHead << 2;
   const t8 = (end + 7) & ~7;
   const panels = (dHead + 7) >> 3;
-  const keys = <usize>load<u32>(a, 32) + <usize>thread * <usize>load<u32>(a, 36);
+  const keys = <usize>load<u32>(a, 48) + <usize>thread * <usize>load<u32>(a, 52);
   const values = keys + <usize>t8 * head;
   const queries = values + ((<usize>(t8 * panels)) << 5);
   const scores = queries + 8 * head;
   const edge = scores + (<usize>t8 << 5);
-  const scale: f32 = <f32>1 / sqrt<f32>(<f32>dHead);
   const turn = <usize>dims << 2;
+  const row = <usize>load<u32>(a) + token * step;
+  // Keys and values are packed for all heads of queries that they serve.
+  let packed: i32 = -1;
 
   for (let h = firstHead; h < lastHead; h++) {
-    const q = <usize>load<u32>(a) + token * step + <usize>(3 * h) * head;
+    const q = row + <usize>h * head;
     const z = <usize>load<u32>(a, 4) + token * zStep + <usize>h * head;
-    // Keys in tiles of four tokens, values in panels of eight columns.
-    for (let t: i32 = 0; t < end; t += 4) {
-      packTurned(
-        q + head + <usize>t * step, step, <usize>min(3, end - 1 - t), turns + <usize>t * turn, dHead, dims,
-        keys + <usize>t * head, 16,
-      );
-    }
-    for (let p: i32 = 0; p < panels; p++) {
-      let from = q + 2 * head + (<usize>p << 5);
-      let to = values + ((<usize>(p * t8)) << 5);
-      const bytes = <usize>min(8, dHead - (p << 3)) << 2;
-      for (let t: i32 = 0; t < end; t++, from += step, to += 32) {
-        if (bytes == 32) {
-          v128.store(to, v128.load(from));
-          v128.store(to, v128.load(from, 16), 16);
-        } else {
-          memory.fill(to, 0, 32);
-          memory.copy(to, from, bytes);
+    const group = h / perGroup;
+    if (group != packed) {
+      packed = group;
+      const k = row + <usize>(heads + group) * head;
+      const v = k + <usize>kvHeads * head;
+      // Keys in tiles of four tokens, values in panels of eight columns.
+      const first = max(0, firstQuery - window + 1) & ~3;
+      for (let t = first; t < end; t += 4) {
+        packTurned(
+          k + <usize>t * step, step, <usize>min(3, end - 1 - t), turns + <usize>t * turn, dHead, dims,
+          keys + <usize>t * head, 16,
+        );
+      }
+      for (let p: i32 = 0; p < panels; p++) {
+        let from = v + <usize>first * step + (<usize>p << 5);
+        let to = values + ((<usize>(p * t8 + first)) << 5);
+        const bytes = <usize>min(8, dHead - (p << 3)) << 2;
+        for (let t = first; t < end; t++, from += step, to += 32) {
+          if (bytes == 32) {
+            v128.store(to, v128.load(from));
+            v128.store(to, v128.load(from, 16), 16);
+          } else {
+            memory.fill(to, 0, 32);
+            memory.copy(to, from, bytes);
+          }
         }
       }
     }
     for (let query = firstQuery; query < end; query += 8) {
       const count = min(8, end - query);
       const known = query + count;
+      const first = max(0, query - window + 1) & ~3;
+      const seen = known - first;
+      const from = scores + (<usize>first << 5);
       for (let four: i32 = 0; four < 8; four += 4) {
         const at = min(query + four, known - 1);
         packTurned(
@@ -136,19 +165,24 @@ export function attendHeads(item: i32, a: usize, thread: i32): void {
           queries + (<usize>four << 2), 32,
         );
       }
-      for (let t: i32 = 0; t < known; t += 4) {
+      for (let t = first; t < known; t += 4) {
         tile4(keys + <usize>t * head, 16, queries, dHead, zeros, 0, scores + (<usize>t << 5), 32);
       }
-      softmax(scores, known, query, scale);
-      softmax(scores + 16, known, query + 4, scale);
+      let factor = scale;
+      if (cap != 0) {
+        limit(from, seen, scale, cap);
+        factor = 1;
+      }
+      softmax(from, seen, query - first, window, factor);
+      softmax(from + 16, seen, query + 4 - first, window, factor);
       for (let p: i32 = 0; p < panels; p++) {
-        const panel = values + ((<usize>(p * t8)) << 5);
+        const panel = values + ((<usize>(p * t8 + first)) << 5);
         const columns = min(8, dHead - (p << 3));
         const to = z + <usize>query * zStep + (<usize>p << 5);
         for (let four: i32 = 0; four < count; four += 4) {
           const out = to + <usize>four * zStep;
           const whole = columns == 8 && four + 4 <= count;
-          tile4(scores + (<usize>four << 2), 32, panel, known, zeros, 0, whole ? out : edge, whole ? zStep : 32);
+          tile4(from + (<usize>four << 2), 32, panel, seen, zeros, 0, whole ? out : edge, whole ? zStep : 32);
           if (whole) continue;
           for (let i: i32 = 0, e = min(4, count - four); i < e; i++) {
             memory.copy(out + <usize>i * zStep, edge + (<usize>i << 5), <usize>columns << 2);

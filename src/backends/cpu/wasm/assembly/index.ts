@@ -11,6 +11,7 @@ export { denseDouble, denseFloat } from "./dense-logistic";
 export { fitSingleNeurons } from "./fit-single-neurons";
 export { centreColumns, describeColumns, gatherLogisticColumns } from "./gather-logistic-columns";
 export { gatherRows } from "./gather-rows";
+export { normRows } from "./layer-norm";
 export { linearRows } from "./linear";
 export { neuronRoc } from "./neuron-roc";
 export { packPanels } from "./pack-panels";

@@ -5,7 +5,7 @@
  */
 import { activate } from "./activation";
 import { rowMean, rowScale } from "./layer-norm";
-import { mulAdd, splat } from "./vector";
+import { mulAdd, splat, tanh4 } from "./vector";
 
 /**
  * Rows of a tile. Without fused multiply–add every product needs a register of its own, and 6 rows of accumulators no
@@ -102,22 +102,26 @@ function normed(x: v128, mean: v128, scale: v128, gain: v128, bias: v128): v128 
 }
 
 /**
- * Packs two or four rows of k values side by side, normalised when `gain` is not 0. Of the rows, `last` + 1 exist, and the
- * last is repeated.
+ * Packs two or four rows of k values side by side, normalised when `gain` is not 0; `centred` from their means. Of the rows,
+ * `last` + 1 exist, and the last is repeated.
  */
 function pack(
-  x: usize, k: i32, last: usize, to: usize, four: bool, gain: usize, bias: usize, epsilon: f32,
+  x: usize, k: i32, last: usize, to: usize, four: bool, gain: usize, bias: usize, epsilon: f32, centred: bool,
 ): void {
   const row = <usize>k << 2;
   const step = <usize>ROWS << 2;
   let x0 = x, x1 = x + min(<usize>1, last) * row, x2 = x + min(<usize>2, last) * row, x3 = x + min(<usize>3, last) * row;
   let m0: f32 = 0, m1: f32 = 0, m2: f32 = 0, m3: f32 = 0, s0: f32 = 1, s1: f32 = 1, s2: f32 = 1, s3: f32 = 1;
   if (gain) {
-    m0 = rowMean(x0, k); s0 = rowScale(x0, k, m0, epsilon);
-    m1 = rowMean(x1, k); s1 = rowScale(x1, k, m1, epsilon);
+    if (centred) m0 = rowMean(x0, k);
+    s0 = rowScale(x0, k, m0, epsilon);
+    if (centred) m1 = rowMean(x1, k);
+    s1 = rowScale(x1, k, m1, epsilon);
     if (four) {
-      m2 = rowMean(x2, k); s2 = rowScale(x2, k, m2, epsilon);
-      m3 = rowMean(x3, k); s3 = rowScale(x3, k, m3, epsilon);
+      if (centred) m2 = rowMean(x2, k);
+      s2 = rowScale(x2, k, m2, epsilon);
+      if (centred) m3 = rowMean(x3, k);
+      s3 = rowScale(x3, k, m3, epsilon);
     }
   }
   const end = x0 + row;
@@ -162,9 +166,10 @@ function pack(
 
 /**
  * Item: some columns of 48 rows. Words: 0 x [rows × k], 1 W, 2 bias f32[⌈n/8⌉·8], 3 y [rows × n], 4 rows, 5 k, 6 n, 7 panels
- * of an item, 8 gain f32[k] of a layer norm of x (0: none), 9 its bias, 10 its epsilon (f32), 11 activation (0: none),
- * 12 activated y [rows × n], 13 s [rows × n] (0: none), 14 t [rows × n] (0: none), 15 s + y + t, 16 scratch, 17 scratch bytes
- * of a thread: 4·(48·k + 64).
+ * of an item, 8 gain f32[k] of a norm of x (0: none), 9 its bias, 10 its epsilon (f32), 11 activation (0: none),
+ * 12 activated y [rows × n], 13 s [rows × n] (0: none), 14 t [rows × n] (0: none), 15 s + y + t, 16 what the activated y is
+ * multiplied by [rows × n] (0: nothing), 17 limit c of y (f32, 0: none): y becomes c·tanh(y/c), 18 the norm is of x − mean
+ * (else of x), 19 scratch, 20 scratch bytes of a thread: 4·(48·k + 64).
  */
 export function linearRows(item: i32, a: usize, thread: i32): void {
   const rows = load<i32>(a, 16);
@@ -177,11 +182,12 @@ export function linearRows(item: i32, a: usize, thread: i32): void {
   const count = min(BLOCK, rows - first);
   const start = item % groups * perItem;
   const stop = min(panels, start + perItem);
-  const packed = <usize>load<u32>(a, 64) + <usize>thread * <usize>load<u32>(a, 68);
+  const packed = <usize>load<u32>(a, 76) + <usize>thread * <usize>load<u32>(a, 80);
   const edge = packed + (<usize>(BLOCK * k) << 2);
   const gain = <usize>load<u32>(a, 32);
   const normBias = <usize>load<u32>(a, 36);
   const epsilon = load<f32>(a, 40);
+  const centred = load<i32>(a, 72) != 0;
   const rowBytes = <usize>n << 2;
   const x = <usize>load<u32>(a) + ((<usize>first * <usize>k) << 2);
   const y = <usize>load<u32>(a, 12) + <usize>first * rowBytes;
@@ -190,10 +196,10 @@ export function linearRows(item: i32, a: usize, thread: i32): void {
     const from = x + ((<usize>r * <usize>k) << 2);
     const to = packed + ((<usize>r * <usize>k) << 2);
     const last = <usize>(count - 1 - r);
-    pack(from, k, last, to, true, gain, normBias, epsilon);
+    pack(from, k, last, to, true, gain, normBias, epsilon, centred);
     if (ROWS == 6) {
       const fifth = min(<usize>4, last);
-      pack(from + ((fifth * <usize>k) << 2), k, last - fifth, to + 16, false, gain, normBias, epsilon);
+      pack(from + ((fifth * <usize>k) << 2), k, last - fifth, to + 16, false, gain, normBias, epsilon, centred);
     }
   }
   for (let p = start; p < stop; p++) {
@@ -217,11 +223,16 @@ export function linearRows(item: i32, a: usize, thread: i32): void {
   }
   const from = <usize>start << 5;
   const bytes = min(<usize>stop << 5, rowBytes) - from;
+  const cap = load<f32>(a, 68);
+  if (cap != 0) for (let r: usize = 0; r < <usize>count; r++) limit(y + from + r * rowBytes, bytes, cap, edge);
   const activation = load<i32>(a, 44);
   if (activation) {
     const to = <usize>load<u32>(a, 48) + <usize>first * rowBytes + from;
+    const factors = <usize>load<u32>(a, 64);
+    const factor = factors + <usize>first * rowBytes + from;
     for (let r: usize = 0; r < <usize>count; r++) {
       activate(activation, y + from + r * rowBytes, to + r * rowBytes, bytes, edge);
+      if (factors) multiply(to + r * rowBytes, factor + r * rowBytes, bytes);
     }
   }
   const s = <usize>load<u32>(a, 52);
@@ -232,6 +243,24 @@ export function linearRows(item: i32, a: usize, thread: i32): void {
     const at = offset + r * rowBytes;
     sum(s + at, y + from + r * rowBytes, t ? t + at : 0, <usize>load<u32>(a, 60) + at, bytes);
   }
+}
+
+/** y = c·tanh(y/c). */
+function limit(y: usize, bytes: usize, c: f32, spare: usize): void {
+  const body = y + (bytes & ~15);
+  for (; y < body; y += 16) v128.store(y, f32x4.mul(tanh4(f32x4.div(v128.load(y), splat(c))), splat(c)));
+  const rest = bytes & 15;
+  if (!rest) return;
+  memory.copy(spare, y, rest);
+  v128.store(spare, f32x4.mul(tanh4(f32x4.div(v128.load(spare), splat(c))), splat(c)));
+  memory.copy(y, spare, rest);
+}
+
+/** to = to·x. */
+function multiply(to: usize, x: usize, bytes: usize): void {
+  let i: usize = 0;
+  for (; i + 16 <= bytes; i += 16) v128.store(to + i, f32x4.mul(v128.load(to + i), v128.load(x + i)));
+  for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(to + i) * load<f32>(x + i));
 }
 
 /** to = s + y + t. */
