@@ -49,7 +49,12 @@ export async function fitSingleNeurons(
   const d = x.neurons;
   const features = labels.features.length;
   const fits = unknownFits(features, d);
-  const plans = Array.from({ length: features }, (_, f) => sampledRows(labels.of(f)));
+  const pacer = new Pacer(signal);
+  const plans: SampledRows[] = [];
+  for (let f = 0; f < features; f++) {
+    plans.push(sampledRows(labels.of(f)));
+    if (pacer.due) await pacer.turn();
+  }
   let done = 0;
   await forEachColumnBlock(
     pool,

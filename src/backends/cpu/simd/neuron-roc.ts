@@ -2,7 +2,7 @@
 import type { Activations } from "../../../data/activations.ts";
 import type { LabelMatrix } from "../../../data/labels.ts";
 import type { NeuronRoc } from "../../backend.ts";
-import { assertLabelSets, rowsByClass, unknownRoc } from "../../single-neurons.ts";
+import { assertLabelSets, rowsByClass, unknownRoc, type LabelledRows } from "../../single-neurons.ts";
 import { Pacer } from "../pacer.ts";
 import { rocOfNeurons } from "../reference/neuron-roc.ts";
 import { forEachColumnBlock, forEachPanels } from "../wasm/kernel-columns.ts";
@@ -27,7 +27,12 @@ export async function neuronRoc(
   const d = x.neurons;
   const features = labels.features.length;
   const roc = unknownRoc(features, d);
-  const lists = Array.from({ length: features }, (_, f) => rowsByClass(labels.of(f)));
+  const pacer = new Pacer(signal);
+  const lists: LabelledRows[] = [];
+  for (let f = 0; f < features; f++) {
+    lists.push(rowsByClass(labels.of(f)));
+    if (pacer.due) await pacer.turn();
+  }
   const scope = new Scope(pool.memory);
   try {
     const most = Math.max(...lists.map(({ rows }) => rows.length));
