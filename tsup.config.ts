@@ -1,8 +1,10 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { defineConfig, type Options } from "tsup";
 
-const CORE = resolve(import.meta.dirname, "src/index.ts");
+const SRC = resolve(import.meta.dirname, "src");
+const CORE = join(SRC, "index.ts");
 
 /**
  * Keeps the core in one file. What is loaded only when it is called shares much with the core, each piece something else, and
@@ -12,11 +14,7 @@ const CORE = resolve(import.meta.dirname, "src/index.ts");
 const oneCore: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "one-core",
   setup(build) {
-    const later = new Set<string>();
-    build.onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
-      if (kind === "dynamic-import") later.add(resolve(resolveDir, path));
-      return undefined;
-    });
+    const later = loadedLater();
     build.onResolve({ filter: /^core:all$/ }, () => ({ path: CORE, sideEffects: true }));
     build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, async ({ path }) => {
       if (!later.has(path)) return undefined;
@@ -24,6 +22,19 @@ const oneCore: NonNullable<Options["esbuildPlugins"]>[number] = {
     });
   },
 };
+
+/** Files under src that some `import()` names. */
+function loadedLater(): Set<string> {
+  const later = new Set<string>();
+  for (const name of readdirSync(SRC, { recursive: true, encoding: "utf8" })) {
+    if (!name.endsWith(".ts")) continue;
+    const path = join(SRC, name);
+    for (const [, target] of readFileSync(path, "utf8").matchAll(/\bimport\("(\.[^"]+)"\)/g)) {
+      later.add(resolve(dirname(path), target));
+    }
+  }
+  return later;
+}
 
 export default defineConfig({
   entry: { index: "src/index.ts", node: "src/node.ts", gpujs: "src/gpujs.ts" },
