@@ -119,6 +119,7 @@ export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<Se
     first += chunk.length;
     // What a streaming source gathered is held no longer than it is read.
     if (columns.neurons) columns.x.dispose();
+    signal?.throwIfAborted();
   }
   const setOf = new Map(labels.features.map((name, s) => [name, s]));
   return failures.map(({ feature, k, error }) => ({ set: setOf.get(feature)!, k, error }));

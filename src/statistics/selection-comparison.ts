@@ -206,6 +206,7 @@ export async function runSelectionComparison(
             ...(proof && { proof }),
           });
           options.onProgress?.(methods.length + rows.length, total);
+          signal?.throwIfAborted();
         }
       }
       options.onProgress?.(total, total);
