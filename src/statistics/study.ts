@@ -19,7 +19,7 @@ export interface StudyOptions extends CallOptions {
   /** Document of each row. Default: the groups of the activations, if they have any; else each row stands alone. */
   readonly groups?: ArrayLike<GroupId> | undefined;
   /** Whole number; the same seed gives the same result. Default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** The class to find where the labels leave a choice; see `readLabels`. */
   readonly positive?: ClassValue | undefined;
   /** Name of the feature. Default: the positive class where it has a name, else `"feature"`. */

@@ -1,5 +1,5 @@
 /** What every call of the statistics promises, for every ranking. */
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { LabelMatrix, UNLABELLED } from "../../src/data/labels.ts";
 import { Activations } from "../../src/data/activations.ts";
 import { NonFiniteError, OptionError, ShapeError } from "../../src/errors.ts";
@@ -54,12 +54,17 @@ function faults(value: unknown, path = ""): string[] {
   return Object.isFrozen(value) || ArrayBuffer.isView(value) ? parts : [`${path} is not frozen`, ...parts];
 }
 
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
 describe.each(Object.keys(CALLS))("%s", (name) => {
   const call = CALLS[name];
 
   it.each(RANKINGS.map((ranking) => ({ ranking })))(
-    "by $ranking: frozen, finite, with progress that rises to its total",
+    "by $ranking: frozen, finite, with progress that rises to its total, and no global randomness",
     async ({ ranking }) => {
+      const global = vi.spyOn(Math, "random");
       const seen: [number, number][] = [];
       const running = call(x, y, { ranking, onProgress: (done, total) => seen.push([done, total]) });
       const reads = typeof ranking === "string" ? ranking : (ranking as { name: string }).name;
@@ -68,6 +73,7 @@ describe.each(Object.keys(CALLS))("%s", (name) => {
         return;
       }
       expect(faults(await running)).toEqual([]);
+      expect(global).not.toHaveBeenCalled();
       expect(new Set(seen.map(([, total]) => total)).size).toBe(1);
       expect(seen.map(([done]) => done)).toEqual(seen.map(([done]) => done).sort((a, b) => a - b));
       expect(seen.at(-1)![0]).toBe(seen[0][1]);
