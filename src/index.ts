@@ -50,6 +50,7 @@ export { benjaminiHochberg } from "./statistics/benjamini-hochberg.ts";
 export {
   bootstrapMetrics,
   bootstrapProbe,
+  bootstrapRows,
   compareSelections,
   crossValidate,
   permutationTest,
@@ -59,6 +60,7 @@ export {
   supportStability,
 } from "./statistics/statistics.ts";
 export type { BootstrapProbeOptions } from "./statistics/bootstrap-probe.ts";
+export type { BootstrapRowsOptions, BootstrapRowsResult, Measured } from "./statistics/bootstrap-rows.ts";
 export type {
   BootstrapOptions,
   BootstrapResult,

@@ -23,6 +23,10 @@ export async function selectFromSource(
     return { moments, ...selectSupports(moments, labels, ks, options) };
   }
   const { rankSource } = await import("./rank-source.ts");
-  const { moments, ranked } = await rankSource(backend, source, labels, options);
+  // The progress of a ranking, in neurons, is not that of the fits.
+  const { moments, ranked } = await rankSource(backend, source, labels, {
+    ...options,
+    onProgress: undefined,
+  });
   return { moments, ...cutRankings(ranked, ks) };
 }

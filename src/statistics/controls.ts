@@ -96,7 +96,7 @@ export interface ProbeControls {
 export async function runProbeControls(
   acts: ActivationSource,
   labels: ProbeLabels,
-  ks: readonly number[],
+  asked: readonly number[],
   options: ProbeControlsOptions,
 ): Promise<ProbeControls> {
   const { draws = 50, C = 1 } = options;
@@ -105,9 +105,11 @@ export async function runProbeControls(
   const study = await Study.open(acts, labels, options);
   try {
     const d = study.source.neurons;
-    assertSupportSizes(ks, d);
+    assertSupportSizes(asked, d, options.prefilter);
+    // A k that is asked for twice is drawn once.
+    const ks = [...new Set(asked)];
     const { train, test } = options.split
-      ? study.parts(options.split)
+      ? study.parts({ train: options.split.train, test: options.split.test })
       : study.split({ train: 0.7, test: 0.3 });
     const y = labelsOf(study.y, train);
     const permuter = new LabelPermuter(y, study.groupOf, options.scheme);
@@ -177,8 +179,8 @@ export async function runProbeControls(
         supports,
       );
     }
-    const rows = ks.map((k, at): ProbeControlsRow => {
-      const { probe, metrics } = probes[at];
+    const rows = asked.map((k): ProbeControlsRow => {
+      const { probe, metrics } = probes[ks.indexOf(k)];
       const of = (control: ControlName): ControlResult => {
         const list = kept.get(`${control} ${k}`) ?? [];
         return { selectivity: selectivities(metrics, list), draws: list };
@@ -244,7 +246,9 @@ function selectivities(
         ? probe.undefinedBecause[name]
         : controlMean === null
           ? "undefined in every draw"
-          : undefined;
+          : values.length === 1
+            ? "one draw has no deviation"
+            : undefined;
     return [
       name,
       {

@@ -48,7 +48,7 @@ export interface CrossValidationRow {
   readonly mean: number | null;
   /** Standard deviation of the scores (n − 1) over the root of their number; null with the mean, or with one fold. */
   readonly standardError: number | null;
-  /** Why the mean is null. */
+  /** Why the mean or its standard error is null. */
   readonly undefinedBecause?: string;
 }
 
@@ -76,7 +76,7 @@ export async function runCrossValidation(
   assertCs(Cs, options);
   const study = await Study.open(acts, labels, options);
   try {
-    assertSupportSizes(ks, study.source.neurons);
+    assertSupportSizes(ks, study.source.neurons, options.prefilter);
     const folds = study.folds(asked);
     const total = folds.length * ks.length * Cs.length;
     const results = new Map<string, FoldResult>();
@@ -102,6 +102,7 @@ export async function runCrossValidation(
         done: (fits) => options.onProgress?.(first * ks.length * Cs.length + fits, total),
       });
       for (const { set, k, error } of failures) reasons.set(`${first + set} ${k}`, error.message);
+      options.onProgress?.((first + some.length) * ks.length * Cs.length, total);
     }
     const rows = ks.flatMap((k) =>
       Cs.map((C) => {
@@ -161,6 +162,7 @@ function summarise(
     ...(missing >= 0 && {
       undefinedBecause: `fold ${missing}: ${reasonOf(missing) ?? folds[missing]?.metrics.undefinedBecause[metric] ?? ""}`,
     }),
+    ...(folds.length === 1 && missing < 0 && { undefinedBecause: "one fold has no standard error" }),
   };
 }
 

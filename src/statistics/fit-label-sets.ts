@@ -73,7 +73,7 @@ export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<Se
   const { source, backend } = study;
   const { sets, first: number = 0, ks, Cs, options, visit, done } = fits;
   const { signal } = options;
-  const labels = labelSets(sets, source.rows, number);
+  const labels = labelSets(study, sets, number);
   const { moments, supports, failures } = fits.supports
     ? {
         moments: await source.classMoments(labels, { signal, squares: momentSquares(options) }),
@@ -119,8 +119,10 @@ export async function fitLabelSets(study: Study, fits: LabelSetFits): Promise<Se
     first += chunk.length;
     // What a streaming source gathered is held no longer than it is read.
     if (columns.neurons) columns.x.dispose();
+    signal?.throwIfAborted();
   }
-  return failures.map(({ feature, k, error }) => ({ set: Number(feature) - number, k, error }));
+  const setOf = new Map(labels.features.map((name, s) => [name, s]));
+  return failures.map(({ feature, k, error }) => ({ set: setOf.get(feature)!, k, error }));
 }
 
 /** Supports in order, as many at a time as have columns that fit in memory. */
@@ -141,13 +143,17 @@ function* supportChunks(supports: readonly SelectedSupport[], rows: number): Gen
   if (chunk.length > 0) yield chunk;
 }
 
-/** Label sets under one matrix, named by their number. */
-export function labelSets(sets: readonly Uint8Array[], rows: number, first = 0): LabelMatrix {
-  const values = new Uint8Array(sets.length * rows);
-  for (const [s, set] of sets.entries()) values.set(set, s * rows);
+/**
+ * Label sets under one matrix. Number 0 has the feature's name, so that what is drawn for it is what `SparseProbe` draws; the
+ * others are numbered.
+ */
+export function labelSets(study: Study, sets: readonly Uint8Array[], first = 0): LabelMatrix {
+  const { feature, labels } = study;
+  const values = new Uint8Array(sets.length * labels.rows);
+  for (const [s, set] of sets.entries()) values.set(set, s * labels.rows);
   return new LabelMatrix(
-    sets.map((_, s) => String(first + s)),
-    rows,
+    sets.map((_, s) => (first + s === 0 ? feature : `${feature}, label set ${first + s}`)),
+    labels.rows,
     values,
   );
 }

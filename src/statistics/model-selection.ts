@@ -93,6 +93,11 @@ export async function runSelectAndTest(
       : [[null, acts as ActivationSource]];
   if (sources.length === 0) throw new EmptyDataError("There are no activations.", "Give at least one set.");
 
+  const given = options.split && {
+    train: options.split.train,
+    validation: options.split.validation,
+    test: options.split.test,
+  };
   const candidates: Candidate[] = [];
   const failures: { activations: string | null; k: number; reason: string }[] = [];
   const total = sources.length * ks.length * Cs.length;
@@ -103,9 +108,9 @@ export async function runSelectAndTest(
   for (const [at, [name, source]] of sources.entries()) {
     const study = await Study.open(source, labels, options);
     try {
-      assertSupportSizes(ks, study.source.neurons);
+      assertSupportSizes(ks, study.source.neurons, options.prefilter);
       // All sets hold the same rows, and so share one split.
-      split ??= options.split ? study.parts(options.split) : study.split(fractions);
+      split ??= given ? study.parts(given) : study.split(fractions);
       assertSplit(split, study);
       const { train, validation } = split;
       const unfit = await fitLabelSets(study, {
@@ -139,6 +144,7 @@ export async function runSelectAndTest(
         firstError ??= error;
         failures.push({ activations: name, k, reason: error.message });
       }
+      options.onProgress?.((at + 1) * ks.length * Cs.length, total);
     } finally {
       study.close();
     }

@@ -61,7 +61,7 @@ export async function runPermutationTestScore(
   if (typeof asked === "number") assertCount("permutations", asked);
   const study = await Study.open(acts, labels, options);
   try {
-    assertSupportSizes([k], study.source.neurons);
+    assertSupportSizes([k], study.source.neurons, options.prefilter);
     const folds = study.folds(askedFolds);
     const draws = typeof asked === "number" ? permuted(study, asked, options.scheme) : given(study, asked);
     const runs = draws.count + 1;

@@ -6,7 +6,7 @@ import { squaresWithin } from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { OptionError, ShapeError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
-import { momentSquares, probeSettings } from "../probes/probe-options.ts";
+import { momentSquares, probeSettings, ranksByMoments } from "../probes/probe-options.ts";
 import type { ProbeLabels } from "../probes/one-feature.ts";
 import { Random } from "../random.ts";
 import {
@@ -69,6 +69,12 @@ export async function runPermutationTest(
   const { ranking = "standardised-mean-difference", permutations: asked = 999, signal } = options;
   if (typeof asked === "number") assertCount("permutations", asked);
   const statistic = probeSettings({ ranking }).ranking;
+  if (!ranksByMoments({ ranking }) && typeof ranking !== "function") {
+    throw new OptionError(
+      `The ranking "${statistic}" reads more than class moments.`,
+      "Test each neuron by a ranking from moments, or the whole probe with permutationTestScore().",
+    );
+  }
   const study = await Study.open(acts, labels, options);
   try {
     const { source, seed } = study;
@@ -94,7 +100,7 @@ export async function runPermutationTest(
         sets.push(draws.draw(first + s));
         if (pacer.due) await pacer.turn();
       }
-      const permutedMoments = await source.classMoments(labelSets(sets, study.labels.rows), {
+      const permutedMoments = await source.classMoments(labelSets(study, sets, first), {
         signal,
         // The sum of squares about the overall mean is the same for every permutation.
         squares: totals ? "none" : squares,

@@ -11,6 +11,8 @@ import type { Random } from "../random.ts";
  */
 export type PermutationScheme = "rows" | "groups" | "within-groups";
 
+const SCHEMES: readonly PermutationScheme[] = ["rows", "groups", "within-groups"];
+
 /** Units that exchange labels among one another. */
 interface Stratum {
   readonly units: Uint32Array;
@@ -41,6 +43,12 @@ export class LabelPermuter {
    * @throws OneClassError when no permutation changes the labels
    */
   constructor(labels: Uint8Array, groupOf: Uint32Array | undefined, scheme?: PermutationScheme) {
+    if (scheme !== undefined && !SCHEMES.includes(scheme)) {
+      throw new OptionError(
+        `The permutation scheme ${JSON.stringify(scheme)} is not known.`,
+        'Use "rows", "groups" or "within-groups".',
+      );
+    }
     this.#labels = labels;
     const rows = Array.from(labels.keys()).filter((i) => labels[i] !== UNLABELLED);
     const groups = new Map<number, number[]>();
@@ -73,12 +81,6 @@ export class LabelPermuter {
         break;
       case "within-groups":
         this.#strata = mixed.map((group) => stratum(group, (i) => labels[i]));
-        break;
-      default:
-        throw new OptionError(
-          `The permutation scheme ${JSON.stringify(scheme)} is not known.`,
-          'Use "rows", "groups" or "within-groups".',
-        );
     }
     this.units = this.#strata.reduce((sum, { units }) => sum + units.length, 0);
     this.movableRows = this.#rowsOf ? rows.length : this.units;
@@ -91,7 +93,9 @@ export class LabelPermuter {
         this.scheme === "within-groups"
           ? "No group holds rows of both classes, so no permutation within groups changes a label."
           : "All rows have one class, so no permutation changes a label.",
-        'Permute by "groups", or add rows of the other class.',
+        this.scheme === "within-groups"
+          ? 'Permute by "groups", or add groups that hold both classes.'
+          : "Add rows of the other class.",
       );
     }
   }

@@ -10,15 +10,15 @@ import type { OptimalSupportsOptions } from "../optimal/optimal-support.ts";
 import { isBlocks, isDevice, isForeign, type ActivationSource } from "../probes/activation-source.ts";
 import type { SelectedSupport } from "../probes/fit-supports.ts";
 import type { ProbeLabels } from "../probes/one-feature.ts";
+import { probeSettings } from "../probes/probe-options.ts";
 import { selectFromSource } from "../probes/select-from-source.ts";
 import { SparseProbe } from "../probes/sparse-probe.ts";
 import { assertSupportSizes, resolveRanking, type RankingChoice } from "../ranking/ranking.ts";
-import { runBootstrap, type MetricInterval } from "./bootstrap.ts";
-import { assertMetric } from "./compare-metrics.ts";
+import { assertBootstrap, runBootstrap, type MetricInterval } from "./bootstrap.ts";
 import { deepFreeze } from "./deep-freeze.ts";
 import { fitLabelSets } from "./fit-label-sets.ts";
 import { probabilities } from "./host-columns.ts";
-import { labelsOf, Study, type FoldRows, type StatisticsOptions } from "./study.ts";
+import { assertCount, labelsOf, Study, type FoldRows, type StatisticsOptions } from "./study.ts";
 
 /** A ranking under a name of its own, with a pre-filter if it is dear. */
 export interface RankedSelection {
@@ -71,8 +71,8 @@ export interface CompareSelectionsOptions extends Omit<
   /** Share of the distribution that an interval covers. Default 0.95. */
   readonly level?: number | undefined;
   /**
-   * Options of the optimal supports. `upTo` is the largest k that they are sought for, 8 by default; the time limit is 20 seconds in
-   * all. Loss, scaling and γ are those of `findOptimalSupports`, not of the probes.
+   * Options of the optimal supports. `upTo` is the largest k that they are sought for, 8 by default: larger ones are among the
+   * method's failures. The time limit is 20 seconds in all. Loss, scaling and γ are those of `findOptimalSupports`, not of the probes.
    */
   readonly optimal?:
     | (Pick<
@@ -148,8 +148,10 @@ export async function runSelectionComparison(
 ): Promise<SelectionComparison> {
   const { methods = SELECTION_METHODS, C = 1, signal, backend = createCpuBackend() } = options;
   const names = methodNames(methods);
-  const { metrics = METRICS } = options;
-  for (const metric of metrics) assertMetric(metric);
+  const { metrics = METRICS, resamples, level } = options;
+  assertBootstrap({ metrics, resamples, level });
+  probeSettings({ ...options, C, onProgress: undefined });
+  if (options.optimal?.upTo !== undefined) assertCount("optimal.upTo", options.optimal.upTo);
   const { x, close } = await onBackend(acts, backend, { signal });
   try {
     const groups = options.groups ?? (acts instanceof Activations ? acts.groups : undefined);
@@ -157,8 +159,9 @@ export async function runSelectionComparison(
     try {
       assertSupportSizes(ks, study.source.neurons);
       const { train, test } = options.split
-        ? study.parts(options.split)
+        ? study.parts({ train: options.split.train, test: options.split.test })
         : study.split({ train: 0.7, test: 0.3 });
+      study.labels.restrictedTo(train).assertTwoClasses(0);
       const selections: Selection[] = [];
       const sizes = [...new Set(ks)];
       const total = methods.length * (1 + sizes.length);
@@ -184,8 +187,8 @@ export async function runSelectionComparison(
           const { metrics: measured } = await runBootstrap(y, decisions, {
             metrics,
             probabilities: probabilities(decisions),
-            resamples: options.resamples,
-            level: options.level,
+            resamples,
+            level,
             seed: study.seed,
             signal,
             groups: groupsOfTest,
@@ -203,6 +206,7 @@ export async function runSelectionComparison(
             ...(proof && { proof }),
           });
           options.onProgress?.(methods.length + rows.length, total);
+          signal?.throwIfAborted();
         }
       }
       options.onProgress?.(total, total);
@@ -245,7 +249,7 @@ function methodNames(methods: readonly SelectionMethod[]): string[] {
   const names = methods.map((method) => {
     if (method === "adaptive-thresholding" || method === "optimal") return method;
     if (isRankedSelection(method)) {
-      resolveRanking(method.ranking);
+      probeSettings(method);
       return method.name;
     }
     return resolveRanking(method).name;
@@ -302,9 +306,12 @@ async function select(
     }
     if (method === "optimal") {
       const { upTo = OPTIMAL_UP_TO, timeLimit = OPTIMAL_SECONDS, ...rest } = options.optimal ?? {};
-      const sizes = ks.filter((k) => k <= upTo);
-      if (sizes.length === 0) return finish([]);
-      const found = await findOptimalSupports(x, labels, sizes, { ...common, ...rest, timeLimit });
+      const most = Math.min(upTo, typeof rest.candidates === "number" ? rest.candidates : Infinity);
+      const [sizes, failures] = upToSize(ks, most, `Optimal supports are sought up to k = ${most}.`);
+      const found =
+        sizes.length > 0
+          ? await findOptimalSupports(x, labels, sizes, { ...common, ...rest, timeLimit })
+          : [];
       return finish(
         found.map(({ k, support, probe, proved, relativeGap }) => ({
           k,
@@ -312,13 +319,16 @@ async function select(
           scores: Float64Array.from(probe.coefficients),
           proof: { proved, relativeGap },
         })),
+        failures,
       );
     }
     const { ranking, prefilter } = isRankedSelection(method)
       ? method
       : { ranking: method, prefilter: undefined };
     const training = new LabelMatrix([study.feature], study.source.rows, labelsOf(study.y, train));
-    const { supports, failures } = await selectFromSource(backend, study.source, training, ks, {
+    const [sizes, beyond] = upToSize(ks, prefilter, `The pre-filter leaves ${prefilter} neurons.`);
+    if (sizes.length === 0) return finish([], beyond);
+    const { supports, failures } = await selectFromSource(backend, study.source, training, sizes, {
       ranking,
       prefilter,
       seed,
@@ -327,16 +337,25 @@ async function select(
     });
     return finish(
       supports.map(({ neurons, scores }) => ({ k: neurons.length, neurons, scores })),
-      failures.map(({ k, error }) => ({ k, reason: error.message })),
+      [...failures.map(({ k, error }) => ({ k, reason: error.message })), ...beyond],
     );
   } catch (error) {
-    // What a method cannot do does not end the comparison.
-    if (!(error instanceof SparseProbeError)) throw error;
+    // What a method cannot do does not end the comparison; a wrong option does.
+    if (!(error instanceof SparseProbeError) || error instanceof OptionError) throw error;
     return finish(
       [],
       ks.map((k) => ({ k, reason: error.message })),
     );
   }
+}
+
+/** The sizes that a method can serve, and why it cannot serve the others. */
+function upToSize(
+  ks: readonly number[],
+  most = Infinity,
+  reason: string,
+): [sizes: number[], failures: { k: number; reason: string }[]] {
+  return [ks.filter((k) => k <= most), ks.filter((k) => k > most).map((k) => ({ k, reason }))];
 }
 
 /** Fits the same probe to every support. In the order of the selections, and of the k of each. */

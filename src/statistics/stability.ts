@@ -8,15 +8,17 @@ import type { ActivationSource } from "../probes/activation-source.ts";
 import { probeSettings } from "../probes/probe-options.ts";
 import type { ProbeLabels } from "../probes/one-feature.ts";
 import { Random } from "../random.ts";
-import { assertSupportSizes, type RankingFunction, type RankingName } from "../ranking/ranking.ts";
+import { assertSupportSizes, type RankingChoice } from "../ranking/ranking.ts";
 import { mean } from "./compare-metrics.ts";
 import { labelSets, setsPerPass } from "./fit-label-sets.ts";
 import { normalQuantile } from "./normal-distribution.ts";
-
 import { assertCount, Study, type StudyOptions } from "./study.ts";
 
 export interface SupportStabilityOptions extends StudyOptions {
-  readonly ranking?: RankingName | RankingFunction;
+  /** Default `"mean-difference"`. */
+  readonly ranking?: RankingChoice | undefined;
+  /** Only this many neurons, the first by mean difference of the rows in the half, can be chosen. Default: all. */
+  readonly prefilter?: number | undefined;
   /** Random halves of the rows (or groups), each without repeats. Default 100. */
   readonly resamples?: number | undefined;
   /** Of the interval of the stability. Default 0.95. */
@@ -66,22 +68,23 @@ export async function runSupportStability(
   ks: readonly number[],
   options: SupportStabilityOptions,
 ): Promise<SupportStability> {
-  const { resamples = 100, level = 0.95, signal, ranking = "mean-difference" } = options;
+  const { resamples = 100, level = 0.95, signal, ranking, prefilter } = options;
   assertCount("resamples", resamples, 2);
   if (!(level > 0 && level < 1)) {
     throw new OptionError(`The level is ${level}.`, "Give a share between 0 and 1, such as 0.95.");
   }
-  const settings = probeSettings({ ranking });
+  const settings = probeSettings({ ranking, prefilter });
   const study = await Study.open(acts, labels, options);
   try {
     const { source, seed } = study;
     const d = source.neurons;
-    assertSupportSizes(ks, d);
+    assertSupportSizes(ks, d, prefilter);
     const k = Math.max(...ks);
     const longest = async (sets: readonly Uint8Array[], first: number): Promise<Uint32Array[]> => {
-      const matrix = labelSets(sets, study.labels.rows, first);
+      const matrix = labelSets(study, sets, first);
       const { supports, failures } = await selectFromSource(study.backend, source, matrix, [k], {
         ranking,
+        prefilter,
         seed,
         standardise: "none",
         signal,

@@ -19,7 +19,7 @@ export interface StudyOptions extends CallOptions {
   /** Document of each row. Default: the groups of the activations, if they have any; else each row stands alone. */
   readonly groups?: ArrayLike<GroupId> | undefined;
   /** Whole number; the same seed gives the same result. Default 0. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /** The class to find where the labels leave a choice; see `readLabels`. */
   readonly positive?: ClassValue | undefined;
   /** Name of the feature. Default: the positive class where it has a name, else `"feature"`. */
@@ -127,13 +127,16 @@ export class Study {
 
   /**
    * Checks parts that the caller made: rows that take no part are left out.
-   * @throws ShapeError when a row does not exist or is in two parts
+   * @throws ShapeError when a part is missing, or a row does not exist or is in two parts
    * @throws EmptyDataError when a part is empty
    */
   parts<Part extends string>(given: Readonly<Record<Part, RowSelection>>): Record<Part, Uint32Array> {
     const partOf = new Map<number, string>();
     const names = Object.keys(given) as Part[];
     const kept = names.map((name) => {
+      if ((given[name] as RowSelection | undefined) === undefined) {
+        throw new ShapeError(`The split has no part "${name}".`, `Give rows for ${names.join(", ")}.`);
+      }
       const rows = Uint32Array.from(given[name]);
       for (const [at, i] of rows.entries()) {
         if (given[name][at] !== i || i >= this.labels.rows) {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { OptionError, SupportSizeError } from "../../src/errors.ts";
+import { Activations } from "../../src/data/activations.ts";
+import { OneClassError, OptionError, ShapeError, SupportSizeError } from "../../src/errors.ts";
 import { findOptimalSupports } from "../../src/optimal/find-optimal-supports.ts";
 import { SparseProbe } from "../../src/probes/sparse-probe.ts";
 import { SELECTION_METHODS } from "../../src/statistics/selection-comparison.ts";
@@ -109,10 +110,41 @@ describe("comparing ways to choose neurons", () => {
       { name: "broken", ranking: { name: "broken", score: () => new Float64Array(3) } },
     ] as const;
     const { rows, methods: reports } = await compareSelections(x, y, [1, 4], { ...common, methods });
-    expect(rows.map(({ method }) => method)).toEqual(["mean-difference", "mean-difference"]);
-    expect(reports.map(({ failures }) => failures.length)).toEqual([0, 2, 2]);
-    expect(reports[1].failures[0].reason).toMatch(/k is 4/);
+    expect(rows.map(({ method, k }) => [method, k])).toEqual([
+      ["mean-difference", 1],
+      ["mean-difference", 4],
+      ["few first", 1],
+    ]);
+    expect(reports.map(({ failures }) => failures.map(({ k }) => k))).toEqual([[], [4], [1, 4]]);
+    expect(reports[1].failures[0].reason).toMatch(/leaves 2 neurons/);
     expect(reports[2].failures[0].reason).toMatch(/3 scores/);
+    const small = await compareSelections(x, y, [1, 2, 4], {
+      ...common,
+      methods: ["optimal"],
+      optimal: { upTo: 4, candidates: 2 },
+    });
+    expect(small.rows.map(({ k }) => k)).toEqual([1, 2]);
+    expect(small.methods[0].failures).toEqual([{ k: 4, reason: "Optimal supports are sought up to k = 2." }]);
+  });
+
+  it("test rows choose and fit nothing", async () => {
+    const changed = (x.data as Float32Array).slice();
+    for (const i of split.test) {
+      for (let j = 0; j < x.neurons; j++) changed[i * x.neurons + j] = (-1) ** j * 1e6;
+    }
+    const flipped = y.map((label, i) => (groups[i] % 2 === 1 ? 1 - label : label));
+    const options = { ...common, metrics: ["f1"] as const };
+    const before = await compareSelections(x, y, [1, 3], options);
+    const after = await compareSelections(
+      new Activations(changed, [x.rows, x.neurons]),
+      flipped,
+      [1, 3],
+      options,
+    );
+    const chosen = ({ rows }: typeof before) =>
+      rows.map(({ method, k, support, objective }) => ({ method, k, support, objective }));
+    expect(chosen(after)).toEqual(chosen(before));
+    expect(after.rows[0].metrics).not.toEqual(before.rows[0].metrics);
   });
 
   it.each([
@@ -121,6 +153,13 @@ describe("comparing ways to choose neurons", () => {
     [{ methods: ["f", "f"] as const }, OptionError],
     [{ metrics: ["beauty" as never] }, OptionError],
     [{ C: -1 }, OptionError],
+    [{ resamples: 1 }, OptionError],
+    [{ level: 1 }, OptionError],
+    [{ optimal: { upTo: 0 } }, OptionError],
+    [{ optimal: { gamma: -1 } }, OptionError],
+    [{ methods: [{ name: "none", ranking: "f", prefilter: 0 }] as const }, OptionError],
+    [{ split: { train: rowsOf(0).filter((i) => y[i] === 1), test: rowsOf(1) } }, OneClassError],
+    [{ split: { train: rowsOf(0) } as never }, ShapeError],
   ])("refuses %o", async (options, error) => {
     await expect(compareSelections(x, y, [1], { ...common, ...options })).rejects.toBeInstanceOf(error);
   });

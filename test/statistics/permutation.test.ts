@@ -232,6 +232,31 @@ describe("permutation test of every neuron", () => {
     expect(byGroup.qValues.some((q) => q < 0.05)).toBe(false);
   });
 
+  it("labels move within documents where these hold both classes: what documents share is not found", async () => {
+    // Each document has a level of its own in every neuron, and a share of positive rows that follows the first level.
+    const [documents, each, neurons] = [24, 10, 300];
+    const random = new Random(8, "levels");
+    const levels = normals(random, documents * neurons);
+    const own = normals(random, documents * each * neurons);
+    const groups = Array.from({ length: documents * each }, (_, i) => Math.floor(i / each));
+    const data = Float32Array.from(
+      own,
+      (v, at) => v + 2 * levels[groups[Math.floor(at / neurons)] * neurons + (at % neurons)],
+    );
+    const labels = groups.map((g, i) => i % each < (levels[g * neurons] > 0 ? 8 : 2));
+    const acts = new Activations(data, [groups.length, neurons], { groups });
+    const within = await permutationTest(acts, labels, { permutations: 199 });
+    const rows = await permutationTest(acts, labels, { permutations: 199, scheme: "rows" });
+    expect(within).toMatchObject({ scheme: "within-groups", movableRows: 240 });
+    // Kolmogorov's distance at a level of 1e-4, and the grid of 1/200.
+    for (const [r, p] of [...within.pValues].sort((a, b) => a - b).entries()) {
+      expect(Math.abs(p - (r + 0.5) / neurons)).toBeLessThan(2.23 / Math.sqrt(neurons) + 1 / 200);
+    }
+    expect(within.adjustedPValues[0]).toBeGreaterThan(0.05);
+    expect(rows.adjustedPValues[0]).toBe(1 / 200);
+    expect(rows.pValues.filter((p) => p <= 0.05).length).toBeGreaterThan(0.2 * neurons);
+  });
+
   it("depends on the seed, and not on how the work is cut or where it is done", async () => {
     const wide = randomActivations(8, 120, 50);
     const labels = Array.from({ length: 120 }, (_, i) => i % 3 === 0);
@@ -329,6 +354,29 @@ describe("permutation test of a whole probe", () => {
       expect(got.pValue).toBe(1 / 20);
       expect(got).toMatchObject({ permutations: 19, folds: 5, scheme: "rows", C: 1, k: 2 });
       expect(JSON.parse(JSON.stringify(got))).toEqual(got);
+    }
+  });
+
+  it("p-values are uniform where labels mean nothing", async () => {
+    const trials = 60;
+    const ps: number[] = [];
+    for (let trial = 0; trial < trials; trial++) {
+      const random = new Random(trial, "nothing");
+      const acts = new Activations(Float32Array.from(normals(random, 40 * 6)), [40, 6]);
+      const labels = Array.from({ length: 40 }, (_, i) => i % 2);
+      const { pValue } = await permutationTestScore(acts, labels, 2, {
+        permutations: 19,
+        folds: 2,
+        metric: "rocAuc",
+        seed: trial,
+        tolerance: 1e-6,
+      });
+      ps.push(pValue!);
+    }
+    // Shares below each quarter: four standard errors of 60 trials. Ties between scores can only make p-values larger.
+    for (const share of [0.25, 0.5, 0.75]) {
+      const seen = ps.filter((p) => p <= share).length / trials;
+      expect(Math.abs(seen - share)).toBeLessThan(4 * Math.sqrt((share * (1 - share)) / trials));
     }
   });
 

@@ -2,8 +2,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
 import {
+  compareSelections,
   crossValidate,
   permutationTest,
+  permutationTestScore,
   probeControls,
   selectAndTest,
   supportStability,
@@ -63,6 +65,25 @@ describe("statistics on WebGPU", () => {
       [reported.test.metrics.rocAuc.estimate!, reported.test.metrics.rocAuc.low!],
       1e-9,
     );
+    const methods = ["welch-t", "l1-logistic", "adaptive-thresholding", "optimal", "random"] as const;
+    const table = { methods, groups, resamples: 20 };
+    const compared = await compareSelections(device, y, [1, 3], { ...table, backend });
+    const wantedTable = await compareSelections(x, y, [1, 3], table);
+    expect(compared.methods.flatMap(({ failures }) => failures)).toEqual([]);
+    expect(compared.rows.map(({ support }) => support)).toEqual(
+      wantedTable.rows.map(({ support }) => support),
+    );
+    expectClose(
+      compared.rows.map(({ objective }) => objective),
+      wantedTable.rows.map(({ objective }) => objective),
+      1e-6,
+      "objective",
+    );
+    const whole = { permutations: 3, folds: 2, metric: "rocAuc" as const };
+    const scores = await permutationTestScore(device, y, 2, { ...whole, backend });
+    const wantedScores = await permutationTestScore(x, y, 2, whole);
+    expect(scores.pValue).toBe(wantedScores.pValue);
+    expectClose([scores.score!], [wantedScores.score!], 1e-9, "score");
     device.dispose();
   });
 });
