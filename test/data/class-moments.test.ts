@@ -100,7 +100,9 @@ describe("standardisation", () => {
     ["standard", constant, 4, 1],
     ["none", moments, 0, 1],
     ["tenth-deviation", moments, 0, 10 * Math.sqrt(5)],
-    ["tenth-deviation", constant, 0, 0.01],
+    ["tenth-deviation", constant, 0, 1],
+    ["floored-tenth-deviation", moments, 0, 10 * Math.sqrt(5)],
+    ["floored-tenth-deviation", constant, 0, 0.01],
   ] as const)("%s", (kind, of, center, scale) => {
     const got = standardisation(kind, of, 0);
     expect(got.center[0]).toBe(center);
