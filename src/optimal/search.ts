@@ -103,7 +103,11 @@ export class SearchState {
       dual: result.dual!,
       steps: result.steps,
     };
-    if (result.solved || !(result.bound >= enough)) this.fitted.set(key, fit);
+    if (result.solved || !(result.bound >= enough)) {
+      const [oldest] = this.fitted.keys();
+      if (this.fitted.size === MAX_FITTED) this.fitted.delete(oldest);
+      this.fitted.set(key, fit);
+    }
     return fit;
   }
 
@@ -124,6 +128,8 @@ const ROOT_SHARE = 0.05;
 /** How much wider than its parent's a node rounds the hinge off to start with. */
 const WIDEN = 10;
 const MAX_CUTS = 200;
+/** Fits that are remembered: each holds a number per row. */
+const MAX_FITTED = 500;
 
 interface Node {
   readonly state: Uint8Array;
