@@ -17,10 +17,10 @@ export function sumError(rows: number): number {
 }
 
 /**
- * Makes λ dual-feasible in place: scales the slopes of the heavier class down until Σ ω·λ·y = 0. Fills v = ω·λ.
- * @returns Σ ω·λ over one class
+ * Makes λ dual-feasible in place: scales the slopes of the heavier class down until Σ ω·λ·y = 0, but for the rounding of
+ * the two sums. Fills v = ω·λ.
  */
-export function balance(problem: SupportProblem, slope: Float64Array, v: Float64Array): number {
+export function balance(problem: SupportProblem, slope: Float64Array, v: Float64Array): void {
   const { signs, weights, rows } = problem;
   let positive = 0;
   let negative = 0;
@@ -40,7 +40,6 @@ export function balance(problem: SupportProblem, slope: Float64Array, v: Float64
       v[i] = weights[i] * slope[i];
     }
   }
-  return least;
 }
 
 /** Σ v·x, four sums side by side. */
@@ -61,28 +60,17 @@ export function product(v: Float64Array, x: Float64Array): number {
 }
 
 /**
- * The constant of the cut of a balanced λ, less a margin for rounding: that of the sum, and that of Σ ω·λ·y, which is zero to
- * rounding only and is multiplied by an intercept. An optimal intercept is at most max|x·β| + 1 + |log odds| in
- * magnitude, and ‖β‖² ≤ 2γ·c(∅).
+ * The constant of the cut of a balanced λ, less a margin for rounding. The classes of a balanced λ differ by 2·{@link sumError} at
+ * most: that share less of one of them is feasible to the last digit. As φ is concave and φ(0) = 0, its value is no more than that share
+ * smaller; the third part is for the sum that gives the value. The margin knows no support, and so holds for every one of any size.
  */
-export function cutConstant(
-  problem: SupportProblem,
-  slope: Float64Array,
-  classSum: number,
-  size: number,
-): number {
-  const { loss, weights, gamma, rows, mass, peaks } = problem;
-  const value = loss.dualValue(slope, weights);
-  const total = mass.positive + mass.negative;
-  const peak = peaks.reduce((a, b) => Math.max(a, b), 0);
-  const reach = Math.sqrt(2 * gamma * total) * Math.sqrt(size) * peak;
-  const intercept = reach + 1 + Math.abs(Math.log(mass.positive / mass.negative));
-  return value - sumError(rows) * (value + 2 * classSum * intercept);
+export function cutConstant({ loss, weights, rows }: SupportProblem, slope: Float64Array): number {
+  return loss.dualValue(slope, weights) * (1 - 3 * sumError(rows));
 }
 
-/** An upper bound of (X_jᵀu)² from its computed value. */
+/** An upper bound of (X_jᵀu)² from its computed value, for the feasible u of {@link cutConstant}. */
 export function inflated(problem: SupportProblem, j: number, d: number, vNorm: number): number {
-  const t = Math.abs(d) + sumError(problem.rows) * problem.norms[j] * vNorm;
+  const t = Math.abs(d) + 3 * sumError(problem.rows) * problem.norms[j] * vNorm;
   return t * t;
 }
 

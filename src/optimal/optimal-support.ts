@@ -19,7 +19,7 @@ export interface OptimalSupportsOptions extends CallOptions {
   readonly classWeight?: ClassWeight;
   /**
    * Neurons to choose from: so many by the mean difference of the preprocessed columns, all, or a list. The neurons that
-   * rank first on raw activations and those of `starts` join a number. Default 50.
+   * rank first on raw activations, those of adaptive thresholding and those of `starts` join a number. Default 50.
    */
   readonly candidates?: number | "all" | ArrayLike<number>;
   /** (objective − bound)/objective at which a support counts as proved optimal. Default 1e-6. */
@@ -71,7 +71,14 @@ export interface OptimalScope {
 
 /** A support that the search started from, and what it is worth. */
 export interface HeuristicSupport {
-  readonly name: "mean-difference" | "raw-mean-difference" | "extended" | "elimination" | "swaps" | "start";
+  readonly name:
+    | "mean-difference"
+    | "raw-mean-difference"
+    | "adaptive-thresholding"
+    | "extended"
+    | "elimination"
+    | "swaps"
+    | "start";
   /** Ascending. */
   readonly support: readonly number[];
   readonly objective: number;

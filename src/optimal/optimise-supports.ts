@@ -2,6 +2,7 @@
 import type { Backend } from "../backends/backend.ts";
 import { createCpuBackend } from "../backends/cpu/cpu-backend.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
+import type { Activations } from "../data/activations.ts";
 import { UNLABELLED, type ClassValue, type LabelMatrix } from "../data/labels.ts";
 import { standardisation, STANDARDISATIONS, type ColumnTransform } from "../data/standardisation.ts";
 import { OptionError, ShapeError } from "../errors.ts";
@@ -11,11 +12,13 @@ import {
   type FitColumns,
   type OpenActivations,
 } from "../probes/activation-source.ts";
+import { thresholdSupports } from "../probes/adaptive-thresholding.ts";
 import { selectSupports, type ProbeFailure } from "../probes/fit-supports.ts";
 import type { ProbeProvenance, ProbeRecord } from "../probes/probe-record.ts";
 import { oneFeature, originOf, type ProbeLabels } from "../probes/one-feature.ts";
+import { K_SCHEDULE } from "../probes/sparse-probe.ts";
 import { meanDifference } from "../ranking/mean-difference.ts";
-import { assertSupportSizes, strongest } from "../ranking/ranking.ts";
+import { assertSupportSizes, strongest, strongestOf } from "../ranking/ranking.ts";
 import { boundsBeyond, lookAt, widen } from "./beyond-candidates.ts";
 import { chooseCandidates, readStarts } from "./choose-candidates.ts";
 import type { HeuristicSupport, OptimalSupport, OptimalSupportsOptions } from "./optimal-support.ts";
@@ -64,10 +67,27 @@ export async function optimiseSupports(
     const raw = meanDifference(moments, 0);
     const scores = raw.map((score, j) => score / transform.scale[j]);
     const starts = readStarts(options.starts ?? [], ks, source.neurons);
-    const candidates = chooseCandidates(options.candidates ?? 50, Math.max(...ks), scores, raw, starts);
+    const { candidates: choice = 50 } = options;
+    const given = chooseCandidates(choice, Math.max(...ks), scores, raw, starts);
+    const pool = poolOf(choice, given, raw, Math.max(...ks), source.rows);
+    const columns = await source.columns(joined(given, pool), { signal });
+    const thresholded = await thresholdSupports(
+      {
+        backend,
+        labels: chosen,
+        ranked: pool,
+        host: await gatherNeurons(backend, columns, pool, signal),
+        transform,
+        settings: { classWeight: settings.balanced ? "balanced" : "none" },
+      },
+      ks,
+      K_SCHEDULE,
+      { signal, expired: timeShare(settings, ks, began, 1) },
+    );
+    // A list is the caller's word, and the pool was taken from it.
+    const candidates = typeof choice === "number" ? joined(given, ...thresholded.values()) : given;
     const pacer = new Pacer(signal);
     const y = labelledRows(chosen);
-    const columns = await source.columns(candidates, { signal });
     const values = await gather(backend, columns, candidates, y.rows, transform, pacer, signal);
     const [negatives, positives] = chosen.counts(0);
     const n = negatives + positives;
@@ -82,7 +102,8 @@ export async function optimiseSupports(
       neurons: source.neurons,
       scores,
       raw,
-      starts: starts.map((start) => start.map((j) => candidates.indexOf(j))),
+      thresholded: new Map(Array.from(thresholded, ([k, support]) => [k, placesIn(candidates, support)])),
+      starts: starts.map((start) => placesIn(candidates, start)),
       transform,
       settings,
       gamma,
@@ -113,6 +134,8 @@ interface Study {
   /** Mean differences of preprocessed and of raw columns, by neuron. */
   readonly scores: Float64Array;
   readonly raw: Float64Array;
+  /** Supports of adaptive thresholding by size, as candidates. */
+  readonly thresholded: ReadonlyMap<number, readonly number[]>;
   /** The caller's supports, as candidates. */
   readonly starts: readonly (readonly number[])[];
   readonly transform: ColumnTransform;
@@ -137,6 +160,12 @@ interface Searched {
 const OUTSIDE_BYTES = 256 * 2 ** 20;
 const GATHERED = 64;
 
+/** Values of the neurons that adaptive thresholding starts from. */
+const POOL_VALUES = 2 ** 27;
+
+/** Milliseconds between calls of `onProgress` while nothing improves. */
+const SHOWN_EVERY = 300;
+
 /** One search per size, smallest first: cuts and incumbents of a size serve the next. */
 async function searchSizes(
   study: Study,
@@ -152,10 +181,8 @@ async function searchSizes(
   const found: Searched[] = [];
   let previous: FittedSupport | undefined;
   const order = topCandidates(study, study.scores, study.candidates.length);
-  // A share of the time, as if it were one of the sizes.
-  const early = began + (end - began) / (sizes.length + 1);
   const eliminated = await drive(
-    eliminateNeurons(shared, order, sizes.at(-1)!, () => performance.now() > early),
+    eliminateNeurons(shared, order, sizes.at(-1)!, timeShare(settings, ks, began, 2)),
     pacer,
   );
   for (const [at, k] of sizes.entries()) {
@@ -163,6 +190,18 @@ async function searchSizes(
     const deadline = started + Math.max(0, end - started) / (sizes.length - at);
     const before = { evaluations: shared.evaluations, cuts: shared.cutCount };
     const history: { seconds: number; incumbent: number; lowerBound: number }[] = [];
+    let shown = -Infinity;
+    const show = (incumbent: number, lowerBound: number, nodes: number): void => {
+      shown = performance.now();
+      options.onProgress?.({
+        k,
+        incumbent,
+        lowerBound,
+        gap: (incumbent - lowerBound) / incumbent,
+        nodes,
+        seconds: (shown - began) / 1000,
+      });
+    };
     const note = (incumbent: number, bound: number, nodes: number): void => {
       const last = history.at(-1);
       const now = performance.now();
@@ -172,14 +211,7 @@ async function searchSizes(
       // A bound that creeps is noted when it has closed a hundredth of the gap.
       if (!better && !(gain > 0.01 * (incumbent - last.lowerBound))) return;
       history.push({ seconds: (now - started) / 1000, incumbent, lowerBound });
-      options.onProgress?.({
-        k,
-        incumbent,
-        lowerBound,
-        gap: (incumbent - lowerBound) / incumbent,
-        nodes,
-        seconds: (now - began) / 1000,
-      });
+      show(incumbent, lowerBound, nodes);
     };
     const heuristics: HeuristicSupport[] = [];
     let best: FittedSupport | undefined;
@@ -198,6 +230,8 @@ async function searchSizes(
     };
     await attempt("mean-difference", topCandidates(study, study.scores, k));
     await attempt("raw-mean-difference", topCandidates(study, study.raw, k));
+    const thresholded = study.thresholded.get(k);
+    if (thresholded) await attempt("adaptive-thresholding", thresholded);
     for (const start of study.starts) if (start.length === k) await attempt("start", start);
     if (previous) await attempt("extended", extend(previous, k));
     const expired = (): boolean => performance.now() > deadline;
@@ -208,15 +242,21 @@ async function searchSizes(
     }
     record("swaps", await drive(swapNeurons(shared, best!, expired), pacer));
     note(best!.objective, 0, 0);
+    let latest: Readonly<SearchReport> | undefined;
     const report = await drive(
       search(shared, k, best!, {
         relativeGap: settings.relativeGap,
         expired,
-        onImprovement: ({ incumbent, bound, nodes }) => {
-          note(incumbent.objective, bound, nodes);
+        onImprovement: (improved) => {
+          latest = improved;
+          note(improved.incumbent.objective, improved.bound, improved.nodes);
         },
       }),
       pacer,
+      () => {
+        if (!latest || performance.now() - shown < SHOWN_EVERY) return;
+        show(latest.incumbent.objective, Math.max(0, latest.bound), latest.nodes);
+      },
     );
     previous = report.incumbent;
     found.push({
@@ -234,6 +274,41 @@ async function searchSizes(
     });
   }
   return found;
+}
+
+/** True once so many shares of the time are gone: one is for each size, and one each for thresholding and elimination. */
+function timeShare(
+  { timeLimit }: Settings,
+  ks: readonly number[],
+  began: number,
+  shares: number,
+): () => boolean {
+  const end = began + (1000 * timeLimit * shares) / (new Set(ks).size + 2);
+  return () => performance.now() > end;
+}
+
+/**
+ * Neurons that adaptive thresholding starts from, strongest first: those that `SparseProbe.adaptive` takes, fewer where the rows are
+ * so many that they would not fit, or the caller's list.
+ */
+function poolOf(
+  choice: NonNullable<OptimalSupportsOptions["candidates"]>,
+  given: Uint32Array,
+  raw: Float64Array,
+  largest: number,
+  rows: number,
+): Uint32Array {
+  const most = Math.max(largest, Math.min(K_SCHEDULE.at(-1)!, Math.floor(POOL_VALUES / rows)));
+  const among = typeof choice === "object" ? given : undefined;
+  return strongestOf(raw, Math.min(most, among?.length ?? raw.length), among);
+}
+
+function joined(...lists: readonly ArrayLike<number>[]): Uint32Array {
+  return Uint32Array.from(new Set(lists.flatMap((list) => Array.from(list)))).sort();
+}
+
+function placesIn(candidates: Uint32Array, neurons: readonly number[]): number[] {
+  return neurons.map((j) => candidates.indexOf(j));
 }
 
 /** The k candidates that rank first by |score|. */
@@ -399,19 +474,17 @@ function labelledRows(labels: LabelMatrix): LabelledRows {
 /** Preprocessed columns of some neurons in the labelled rows, in float64. */
 async function gather(
   backend: Backend,
-  { x, neurons }: FitColumns,
+  columns: FitColumns,
   wanted: Uint32Array,
   rows: Uint32Array,
   { center, scale }: ColumnTransform,
   pacer: Pacer,
   signal: AbortSignal | undefined,
 ): Promise<Float64Array[]> {
-  const place = neurons && new Map(Array.from(neurons, (j, c) => [j, c]));
   const out: Float64Array[] = [];
   for (let first = 0; first < wanted.length; first += GATHERED) {
     const part = wanted.subarray(first, first + GATHERED);
-    const asked = place ? part.map((j) => place.get(j)!) : part;
-    const values = (await backend.gatherColumns(x, asked, { signal })).toFloat32();
+    const values = (await gatherNeurons(backend, columns, part, signal)).toFloat32();
     for (const [c, j] of part.entries()) {
       const column = new Float64Array(rows.length);
       for (let r = 0; r < rows.length; r++) {
@@ -424,12 +497,29 @@ async function gather(
   return out;
 }
 
+/** Columns of some neurons on the host, in the order given. */
+function gatherNeurons(
+  backend: Backend,
+  { x, neurons }: FitColumns,
+  wanted: Uint32Array,
+  signal: AbortSignal | undefined,
+): Promise<Activations> {
+  const place = neurons && new Map(Array.from(neurons, (j, c) => [j, c]));
+  return backend.gatherColumns(x, place ? wanted.map((j) => place.get(j)!) : wanted, { signal });
+}
+
 /** Runs a generator to its end, letting the event loop have its turns. */
-async function drive<T>(steps: Generator<undefined, T, undefined>, pacer: Pacer): Promise<T> {
+async function drive<T>(
+  steps: Generator<undefined, T, undefined>,
+  pacer: Pacer,
+  onTurn?: () => void,
+): Promise<T> {
   for (;;) {
     const state = steps.next();
     if (state.done) return state.value;
-    if (pacer.due) await pacer.turn();
+    if (!pacer.due) continue;
+    await pacer.turn();
+    onTurn?.();
   }
 }
 

@@ -66,6 +66,8 @@ const JOIN = 10;
 /** Rounds of the quadratic model, and the gap relative to what it gains at which it is good enough. */
 const MODEL_ROUNDS = 200;
 const MODEL_GAP = 0.02;
+/** Neurons³ of its factorisations between two pauses. */
+const MODEL_WORK = 3e7;
 
 /** Buffers by row, shared by all relaxations of a problem. */
 export class Workspace {
@@ -133,7 +135,6 @@ export function* relax(
   }
   let fixed = Uint8Array.from(active, (j) => (state[j] === IN || free <= slots ? 1 : 0));
   let intercept = options.start?.intercept ?? startIntercept(problem);
-  const size = p - free - countOut(state) + Math.min(slots, free);
 
   if (loss.rounded && options.start) guessSlopes(problem, work, options.start);
   margins(problem, active, beta, intercept, z);
@@ -181,9 +182,9 @@ export function* relax(
 
     // The dual point of this iterate, and its bound over the working set.
     feasible.set(slope);
-    const classSum = balance(problem, feasible, v);
+    balance(problem, feasible, v);
     const vNorm = Math.sqrt(product(v, v));
-    const constant = cutConstant(problem, feasible, classSum, Math.max(1, size));
+    const constant = cutConstant(problem, feasible);
     for (const j of active) d[j] = product(v, columns[j]);
     yield;
     const q = new Float64Array(p);
@@ -375,12 +376,6 @@ function startIntercept({ mass }: SupportProblem): number {
   return Math.max(-1, Math.min(1, Math.log(mass.positive / mass.negative)));
 }
 
-function countOut(state: Uint8Array): number {
-  let out = 0;
-  for (const s of state) if (s === 2) out++;
-  return out;
-}
-
 function penaltyOf(beta: readonly number[], shares: Float64Array, gamma: number): number {
   let sum = 0;
   for (let a = 0; a < beta.length; a++) if (shares[a] > 0) sum += (beta[a] * beta[a]) / shares[a];
@@ -534,12 +529,17 @@ function* solveModel(
   }
   const factor = new Float64Array(m * m);
   const d = new Float64Array(count);
+  let work = 0;
   for (let round = 0; ; round++) {
     factor.set(hessian);
     for (let a = 0; a < count; a++) factor[a * m + a] += 1 / (gamma * Math.max(s[a], 1e-12));
     choleskyFactor(factor, m);
     choleskySolve(factor, m, rhs, theta);
-    if (round % 8 === 7) yield;
+    work += count ** 3;
+    if (work > MODEL_WORK) {
+      work = 0;
+      yield;
+    }
     if (!choice || round >= MODEL_ROUNDS) break;
     // q of the model; its gap is how far the shares are from the best for it.
     let held = 0;

@@ -57,12 +57,7 @@ export class SearchState {
     objective: number,
     start?: Point,
   ): Generator<undefined, FittedSupport | undefined, undefined> {
-    const half = 0.5 * this.problem.gamma;
-    for (const pool of [this.partial, this.cuts]) {
-      for (const { constant, q } of pool) {
-        if (constant - half * support.reduce((sum, j) => sum + q[j], 0) >= objective) return undefined;
-      }
-    }
+    if (this.#boundByCuts(support) >= objective) return undefined;
     const fit = yield* this.fit(support, start, objective);
     return fit.objective < objective ? fit : undefined;
   }
@@ -103,8 +98,48 @@ export class SearchState {
       dual: result.dual!,
       steps: result.steps,
     };
-    if (result.solved || !(result.bound >= enough)) this.fitted.set(key, fit);
+    if (result.solved || !(result.bound >= enough)) {
+      const [oldest] = this.fitted.keys();
+      if (this.fitted.size === MAX_FITTED) this.fitted.delete(oldest);
+      this.fitted.set(key, fit);
+    }
     return fit;
+  }
+
+  /** Lower bound of a support's objective: that of its fit, or of an earlier cut or iterate once it has reached `enough`. */
+  *boundOf(
+    support: readonly number[],
+    enough: number,
+    start?: Point,
+  ): Generator<undefined, number, undefined> {
+    const { problem, work } = this;
+    const known = this.#boundByCuts(support);
+    if (known >= enough) return known;
+    const state = new Uint8Array(problem.columns.length).fill(OUT);
+    const others = new Uint8Array(state.length).fill(1);
+    for (const j of support) {
+      state[j] = IN;
+      others[j] = 0;
+    }
+    const { bound } = yield* relax(problem, work, state, 0, {
+      start,
+      tolerance: FIT_TOLERANCE,
+      dropped: others,
+      stop: (_, reached) => reached >= enough,
+    });
+    this.evaluations++;
+    return Math.max(known, bound);
+  }
+
+  #boundByCuts(support: readonly number[]): number {
+    const half = 0.5 * this.problem.gamma;
+    let best = -Infinity;
+    for (const pool of [this.partial, this.cuts]) {
+      for (const { constant, q } of pool) {
+        best = Math.max(best, constant - half * support.reduce((sum, j) => sum + q[j], 0));
+      }
+    }
+    return best;
   }
 
   addCut(cut: Cut): void {
@@ -124,6 +159,8 @@ const ROOT_SHARE = 0.05;
 /** How much wider than its parent's a node rounds the hinge off to start with. */
 const WIDEN = 10;
 const MAX_CUTS = 200;
+/** Fits that are remembered: each holds a number per row. */
+const MAX_FITTED = 500;
 
 interface Node {
   readonly state: Uint8Array;
@@ -309,6 +346,25 @@ export function* search(
       report.nodes === 1 ? [...shared.cuts, relaxed.cut] : [relaxed.cut],
     );
     if (report.nodes === 1) for (let j = 0; j < p; j++) shared.dropped[j] = state[j] === OUT ? 1 : 0;
+    if (slots === 1) {
+      // One neuron is left to choose: trying them one by one needs no relaxation of what is left after each.
+      const chosen = [...state.keys()].filter((j) => state[j] === IN);
+      const { q } = relaxed.cut;
+      const last = [...state.keys()].filter((j) => state[j] === FREE).sort((a, b) => q[b] - q[a] || a - b);
+      for (const j of last) {
+        const support = [...chosen, j];
+        let bound = options.expired()
+          ? node.bound
+          : yield* shared.boundOf(support, threshold(), relaxed.point);
+        if (bound < threshold() && !options.expired()) {
+          const better = yield* shared.fit(support, relaxed.point);
+          offer(better);
+          bound = Math.max(bound, better.bound);
+        }
+        closed = Math.min(closed, bound);
+      }
+      continue;
+    }
     const children: { state: Uint8Array; slots: number }[] = [];
     const branch = slots === 0 ? -1 : branchingCandidate(state, slots, order);
     if (branch < 0) children.push({ state, slots });

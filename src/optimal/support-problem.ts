@@ -24,8 +24,6 @@ export interface SupportProblem {
   readonly means: Float64Array;
   /** Euclidean norm of every column. */
   readonly norms: Float64Array;
-  /** Largest absolute value of every column. */
-  readonly peaks: Float64Array;
   readonly gamma: number;
   readonly loss: MarginLoss;
   /** Σω of the positive and of the negative rows. */
@@ -48,25 +46,21 @@ export function* supportProblem(
   const signs = Float64Array.from(labels, (label) => (label === 1 ? 1 : -1));
   const means = new Float64Array(columns.length);
   const norms = new Float64Array(columns.length);
-  const peaks = new Float64Array(columns.length);
   for (const [j, column] of columns.entries()) {
     let mean = 0;
     for (let i = 0; i < rows; i++) mean += column[i];
     mean /= rows;
     means[j] = mean;
     let squares = 0;
-    let peak = 0;
     for (let i = 0; i < rows; i++) {
       const value = column[i] - mean;
       squares += value * value;
-      if (Math.abs(value) > peak) peak = Math.abs(value);
       column[i] = value * signs[i];
     }
     norms[j] = Math.sqrt(squares);
-    peaks[j] = peak;
     yield;
   }
   const mass = { positive: 0, negative: 0 };
   for (let i = 0; i < rows; i++) mass[labels[i] === 1 ? "positive" : "negative"] += weights[i];
-  return { rows, signs, weights, columns, means, norms, peaks, gamma, loss: MARGIN_LOSSES[loss], mass };
+  return { rows, signs, weights, columns, means, norms, gamma, loss: MARGIN_LOSSES[loss], mass };
 }

@@ -79,8 +79,7 @@ export async function fitAdaptively(
         transform: standardisation(settings.standardise, moments, 0),
         settings: { ...settings, ranking: `adaptive-thresholding(${settings.ranking})` },
       };
-      // A size between two of the schedule is cut from the same ranking as the lower one, and changes nothing for others.
-      const descent = new Set([...steps.filter((k) => k > Math.min(...sizes)), ...sizes]);
+      const descent = descentTo(sizes, steps);
       const total = descent.size + (refit ? sizes.length : 0);
       const show = (before: number) => (done: number) => options.onProgress?.(before + done, total);
       const fitted = await fitNets(candidates, descent, steps, { signal, onProgress: show(0) });
@@ -91,6 +90,38 @@ export async function fitAdaptively(
     momentSquares(options),
   );
 }
+
+/** A size between two of the schedule is cut from the same ranking as the lower one, and changes nothing for others. */
+function descentTo(sizes: readonly number[], steps: readonly number[]): Set<number> {
+  return new Set([...steps.filter((k) => k > Math.min(...sizes)), ...sizes]);
+}
+
+/**
+ * The supports of adaptive thresholding on `schedule`, without probes.
+ * @param candidates the neurons to start from, strongest first
+ * @returns neurons by size, for the sizes that were reached before `expired`
+ */
+export async function thresholdSupports(
+  candidates: NetData,
+  sizes: readonly number[],
+  schedule: readonly number[],
+  options: CallOptions & { readonly expired: () => boolean },
+): Promise<Map<number, number[]>> {
+  const { ranked } = candidates;
+  const steps = schedule.filter((k) => k <= ranked.length);
+  const nets = await fitNets(candidates, descentTo(sizes, steps), steps, options);
+  return new Map(
+    sizes.flatMap((k) => {
+      const net = nets.get(k);
+      return net ? [[k, net.order.map((place) => ranked[place])] as const] : [];
+    }),
+  );
+}
+
+/** What the nets read of {@link Candidates}. */
+type NetData = Pick<Candidates, "backend" | "labels" | "ranked" | "host" | "transform"> & {
+  readonly settings: Pick<ProbeSettings, "classWeight">;
+};
 
 /** The neurons that rank first, on the host. */
 interface Candidates extends TrainingData {
@@ -105,10 +136,14 @@ interface Candidates extends TrainingData {
 
 /** One net per size of `descent`; those of the schedule rank the neurons of the ones below. */
 async function fitNets(
-  { backend, labels, ranked, host, transform, settings }: Candidates,
+  { backend, labels, ranked, host, transform, settings }: NetData,
   descent: ReadonlySet<number>,
   schedule: readonly number[],
-  { signal, onProgress }: CallOptions & { readonly onProgress: (done: number) => void },
+  {
+    signal,
+    onProgress,
+    expired,
+  }: CallOptions & { readonly onProgress?: (done: number) => void; readonly expired?: () => boolean },
 ): Promise<Map<number, Net>> {
   // The solver runs on the host whatever the backend: it need not fetch the columns again for each net.
   const solver = backend.info.kind === "cpu" ? backend : createCpuBackend();
@@ -117,6 +152,7 @@ async function fitNets(
     const nets = new Map<number, Net>();
     let before: Net | undefined;
     for (const k of Array.from(descent).sort((a, b) => b - a)) {
+      if (expired?.()) break;
       const top = (before?.order ?? Array.from(ranked.keys())).slice(0, k);
       const problem: L1Problem = {
         feature: 0,
@@ -139,7 +175,7 @@ async function fitNets(
       const net = { k, order, coefficients: order.map((place) => byPlace.get(place) ?? 0), fit };
       nets.set(k, net);
       if (schedule.includes(k)) before = net;
-      onProgress(nets.size);
+      onProgress?.(nets.size);
     }
     return nets;
   } finally {

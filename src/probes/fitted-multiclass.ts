@@ -18,7 +18,7 @@ import {
 import type { ActivationSource } from "./activation-source.ts";
 import { bad, list, object, text } from "./json-fields.ts";
 import type { ProbeJson } from "./probe-record.ts";
-import { K_SCHEDULE, SparseProbe, type FitOptions } from "./sparse-probe.ts";
+import { SparseProbe, type FitOptions } from "./sparse-probe.ts";
 
 /** A class that has no probe, and why. */
 export interface UnfittedClass {
@@ -48,7 +48,7 @@ export interface MulticlassProbes {
   /**
    * Fits several k in one batch; the supports of a class are nested.
    *
-   * @param ks support sizes. Default: `K_SCHEDULE`, as far as there are neurons
+   * @param ks support sizes. Default: `K_SCHEDULE`, as far as there are neurons to choose from
    * @returns one probe per k, in the order given
    * @throws what `fit` throws
    */
@@ -305,13 +305,14 @@ export async function fitMulticlassPath(
     return failure ? [{ class: value, reason: failure.error.message }] : [];
   });
   const fitted = classes.filter((value) => !unfitted.some((one) => one.class === value));
-  const sizes = ks ?? K_SCHEDULE.filter((k) => k <= probes[0].neurons);
   // Probes come by class, then by k.
-  return sizes.map(
+  const sizes = probes.length / fitted.length;
+  return Array.from(
+    { length: sizes },
     (_, s) =>
       new FittedMulticlass(
         fitted,
-        fitted.map((_value, c) => probes[c * sizes.length + s]),
+        fitted.map((_value, c) => probes[c * sizes + s]),
         unfitted,
       ),
   );

@@ -6,8 +6,8 @@ import { standardisation, type ColumnTransform } from "../data/standardisation.t
 import { EmptyDataError, NonFiniteError, OptionError, ShapeError, SparseProbeError } from "../errors.ts";
 import type { ActivationSource } from "../probes/activation-source.ts";
 import { K_SCHEDULE } from "../probes/sparse-probe.ts";
-import { mutualInformationOfReal } from "../ranking/mutual-information.ts";
-import { assertSupportSizes, strongest } from "../ranking/ranking.ts";
+import { RealInformation } from "../ranking/mutual-information.ts";
+import { assertSupportSizes, strongest, strongestOf } from "../ranking/ranking.ts";
 import { correlation } from "../ranking/regression-ranking.ts";
 import { Design } from "./design.ts";
 import { fitElasticNet } from "./elastic-net.ts";
@@ -145,15 +145,10 @@ export async function fitRegressions(
   const data = await openTrainingData(acts, options.rows, options.backend, { signal });
   try {
     const settings = regressionSettings(options, data.neurons);
-    const sizes = ks ?? K_SCHEDULE.filter((k) => k <= data.neurons);
-    assertSupportSizes(sizes, data.neurons);
+    const most = Math.min(data.neurons, options.prefilter ?? Infinity);
+    const sizes = ks ?? K_SCHEDULE.filter((k) => k <= most);
+    assertSupportSizes(sizes, data.neurons, most);
     const largest = Math.max(...sizes);
-    if (settings.prefilter !== undefined && settings.prefilter < largest) {
-      throw new OptionError(
-        `The pre-filter keeps ${settings.prefilter} neurons for a support of ${largest} neurons.`,
-        "Keep at least as many neurons as the largest k.",
-      );
-    }
     const failures: RegressionFailure[] = [];
     const usable: ReadTarget[] = [];
     const attempt = async (name: string, work: () => Promise<void> | void) => {
@@ -321,34 +316,27 @@ async function rankFor(
   settings: RegressionSettings,
   options: RegressionOptions,
 ): Promise<Pick<RankedTarget, "order" | "scores">> {
-  const { ranking = "correlation" } = options;
+  const { ranking = "correlation", prefilter = Infinity } = options;
+  const most = Math.min(prefilter, moments.neurons);
+  const candidates = strongest(correlation(moments, at), most).sort();
   if (ranking !== "mutual-information") {
     const rank = typeof ranking === "function" ? ranking : MOMENT_RANKINGS[ranking];
     const scores = checkedScores(rank(moments, at), moments.neurons);
-    return { scores, order: strongest(scores, k) };
+    return { scores, order: strongestOf(scores, k, candidates) };
   }
-  const candidates = strongest(correlation(moments, at), settings.prefilter!).sort();
   const pacer = new Pacer(options.signal);
   const scores = new Float64Array(moments.neurons);
+  const information = new RealInformation(values, settings);
   const width = Math.max(1, Math.floor(RANKED_VALUES / values.length));
   for (let from = 0; from < candidates.length; from += width) {
     const neurons = candidates.subarray(from, from + width);
     const columns = await data.columns(neurons, { signal: options.signal });
     for (const [c, neuron] of neurons.entries()) {
-      scores[neuron] = mutualInformationOfReal(columns[c], values, {
-        neighbours: settings.neighbours!,
-        seed: settings.seed!,
-        key: `mutual information of neuron ${neuron} and ${name}`,
-      });
+      scores[neuron] = information.of(columns[c], `mutual information of neuron ${neuron} and ${name}`);
       if (pacer.due) await pacer.turn();
     }
   }
-  // Candidates are ascending, so equal scores keep the lower index first.
-  const best = strongest(
-    Float64Array.from(candidates, (j) => scores[j]),
-    k,
-  );
-  return { scores, order: best.map((c) => candidates[c]) };
+  return { scores, order: strongestOf(scores, k, candidates) };
 }
 
 function checkedScores(scores: Float64Array, neurons: number): Float64Array {

@@ -40,7 +40,7 @@ export interface RegressionOptions extends CallOptions {
   readonly standardise?: Standardisation;
   /** How the support is chosen, by name or as a function of the target moments. Default `"correlation"`. */
   readonly ranking?: RegressionRankingName | RegressionRankingFunction;
-  /** Neurons with the highest |r| among which mutual information ranks. Default: all. */
+  /** Only this many neurons, those with the highest |r|, can be chosen. Default: all. */
   readonly prefilter?: number;
   /** Neighbours for mutual information. Default 3. */
   readonly neighbours?: number;
@@ -77,8 +77,9 @@ export interface RegressionSettings {
   readonly standardise: Standardisation;
   /** The ranking's name; that of the function, or `"custom"`, where one was given. */
   readonly ranking: string;
-  /** Present with mutual information. */
+  /** Present with mutual information, and where it was given. */
   readonly prefilter?: number;
+  /** Present with mutual information. */
   readonly neighbours?: number;
   readonly seed?: number;
   readonly tolerance: number;
@@ -100,7 +101,7 @@ export function regressionSettings(
     l1Ratio = 0.5,
     standardise = "standard",
     ranking = "correlation",
-    prefilter = neurons,
+    prefilter,
     neighbours = 3,
     seed = 0,
     tolerance = 1e-14,
@@ -125,7 +126,7 @@ export function regressionSettings(
   }
   assertWhole("maxIterations", maxIterations);
   assertWhole("neighbours", neighbours);
-  if (prefilter !== Infinity) assertWhole("prefilter", prefilter);
+  if (prefilter !== undefined) assertWhole("prefilter", prefilter);
   // Refuses what is no seed, whether or not the ranking draws.
   new Random(seed);
   return Object.freeze({
@@ -134,11 +135,10 @@ export function regressionSettings(
     ...(penalty === "elastic-net" && { l1Ratio }),
     standardise,
     ranking: typeof ranking === "function" ? nameOf(ranking) : ranking,
-    ...(ranking === "mutual-information" && {
-      prefilter: Math.min(prefilter, neurons),
-      neighbours,
-      seed,
+    ...((prefilter !== undefined || ranking === "mutual-information") && {
+      prefilter: Math.min(prefilter ?? Infinity, neurons),
     }),
+    ...(ranking === "mutual-information" && { neighbours, seed }),
     tolerance,
     maxIterations,
   });

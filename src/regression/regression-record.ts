@@ -98,8 +98,10 @@ function settings(json: unknown): RegressionSettings {
     ...(penalty === "elastic-net" && { l1Ratio: l1Ratio() }),
     standardise: oneOf(o["standardise"], "options.standardise", STANDARDISATIONS),
     ranking,
-    ...(ranking === "mutual-information" && {
+    ...((ranking === "mutual-information" || o["prefilter"] !== undefined) && {
       prefilter: whole(o["prefilter"], "options.prefilter", 1),
+    }),
+    ...(ranking === "mutual-information" && {
       neighbours: whole(o["neighbours"], "options.neighbours", 1),
       seed: whole(o["seed"], "options.seed", 0),
     }),

@@ -46,6 +46,17 @@ describe("one-vs-rest equals scikit-learn's", () => {
 const withCode = (code: string) => expect.objectContaining({ code }) as Error;
 
 describe("a multiclass probe", () => {
+  it("fits the sizes that a pre-filter leaves where none are given", async () => {
+    const path = await MulticlassProbe.path(x, fixture.labels, undefined, { rows, prefilter: 3 });
+    expect(path.map(({ k }) => k)).toEqual([1, 2, 3]);
+    for (const [at, probe] of path.entries()) {
+      const alone = await MulticlassProbe.fit(x, fixture.labels, at + 1, { rows, prefilter: 3 });
+      const read = ({ feature, support }: SparseProbe) => ({ feature, support });
+      expect(probe.probes.map(read)).toEqual(alone.probes.map(read));
+      expect(probe.probes.map(({ feature }) => feature)).toEqual(probe.classes);
+    }
+  });
+
   it("is one SparseProbe per class against the rest, at every k", async () => {
     const ks = [5, 1];
     const path = await MulticlassProbe.path(x, fixture.labels, ks, { rows });

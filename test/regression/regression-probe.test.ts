@@ -39,6 +39,9 @@ function inBlocks(x: Activations, height: number): ActivationBlocks {
 const x = randomActivations(11, 600, 12);
 const y = targetOf(x, { 2: 1, 7: -2, 9: 0.3 });
 const rows = Array.from({ length: 450 }, (_, r) => 599 - r);
+/** Ranks by index alone. */
+const lowest = ({ neurons }: TargetMoments): Float64Array =>
+  Float64Array.from({ length: neurons }, (_, j) => neurons - j);
 const withCode = (code: string) => expect.objectContaining({ code }) as Error;
 
 describe("what a regression probe is fitted to", () => {
@@ -357,8 +360,21 @@ describe("rankings", () => {
     const few = await RegressionProbe.fit(x, square, 5, { ranking: "mutual-information", prefilter: 5 });
     const strong = await RegressionProbe.fit(x, square, 5);
     expect([...few.support].sort((a, b) => a - b)).toEqual([...strong.support].sort((a, b) => a - b));
-    const tooFew = { ranking: "mutual-information", prefilter: 4 } as const;
-    await expect(RegressionProbe.fit(x, square, 5, tooFew)).rejects.toThrow(withCode("option"));
+    for (const ranking of ["mutual-information", "correlation", lowest] as const) {
+      await expect(RegressionProbe.fit(x, square, 5, { ranking, prefilter: 4 })).rejects.toThrow(
+        withCode("support-size"),
+      );
+    }
+  });
+
+  it("leaves every ranking only the neurons that the pre-filter keeps", async () => {
+    const strong = await RegressionProbe.fit(x, y, 4);
+    const own = await RegressionProbe.fit(x, y, 4, { ranking: lowest, prefilter: 4 });
+    expect(own.support).toEqual([...strong.support].sort((a, b) => a - b));
+    expect(own.options.prefilter).toBe(4);
+    // Sizes that are not given go as far as there are neurons to choose from.
+    const path = await RegressionProbe.path(x, y, undefined, { prefilter: 4 });
+    expect(path.map(({ k }) => k)).toEqual([1, 2, 3, 4]);
   });
 
   it("a neuron that never varies comes last; equal ones by index", async () => {
@@ -395,6 +411,7 @@ describe("JSON", () => {
       {},
       { penalty: "elastic-net" },
       { ranking: "mutual-information", seed: 5, prefilter: 8 },
+      { prefilter: 8 },
     ];
     for (const options of all) {
       const provenance = { model: "m", hookPoint: "blocks.0.mlp.hook_post" };
