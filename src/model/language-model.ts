@@ -2,20 +2,10 @@
 import type { Backend, CallOptions, Transformer, TransformerSpec } from "../backends/backend.ts";
 import type { TensorSource } from "../data/tensor.ts";
 import { NonFiniteError, ShapeError } from "../errors.ts";
+import type { MemoryLimits, ModelFiles } from "./model-files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** Where a model's files come from: a folder, a server, memory. */
-export interface ModelFiles {
-  /**
-   * A JSON file, parsed; undefined when there is none of that name. Asked for: `config.json`, `tokenizer.json` and,
-   * if there is one, `tokenizer_config.json`.
-   */
-  json(name: string, options?: CallOptions): Promise<unknown>;
-  /** The weights. Called once, after config and tokenizer have been read. */
-  tensors(options?: CallOptions): Promise<TensorSource>;
-}
-
-export interface LoadModelOptions extends CallOptions {
+export interface LoadModelOptions extends CallOptions, MemoryLimits {
   /** Recorded with activations as where they came from. Default: `_name_or_path` of the config, if it says so. */
   readonly name?: string | undefined;
   /** Called after each tensor. */
@@ -55,7 +45,7 @@ export class LanguageModel {
  * @throws UnsupportedModelError for an architecture or variant that is not implemented
  * @throws MissingTensorError when tensors are missing or have other shapes than the config says
  * @throws NonFiniteError when a weight is NaN or infinite
- * @throws OutOfMemoryError when the weights do not fit
+ * @throws OutOfMemoryError when the weights do not fit; where the headers say so, nothing else has been fetched
  */
 export async function loadModel(
   files: ModelFiles,
@@ -75,7 +65,14 @@ export async function loadModel(
     await files.json("tokenizer.json", { signal }),
     await files.json("tokenizer_config.json", { signal }),
   );
+  const assertFits = async (tensors: TensorSource["tensors"]): Promise<void> => {
+    const memory = await import("./model-memory.ts");
+    const { kind } = backend.info;
+    memory.assertFits(memory.modelMemory(spec, tiedEmbeddings, tensors, kind, options), kind);
+  };
+  if (files.headers) await assertFits(await files.headers({ signal }));
   const stored = await files.tensors({ signal });
+  if (!files.headers) await assertFits(stored.tensors);
   const weights = checked(tiedEmbeddings ? withTiedEmbeddings(stored) : stored);
   assertTensors(spec, weights);
   const transformer = await backend.loadTransformer(spec, weights, { signal, onProgress });
