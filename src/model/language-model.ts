@@ -1,7 +1,6 @@
 /** A language model ready to run: its shape, its tokenizer and its transformer on a backend. */
 import type { Backend, CallOptions, Transformer, TransformerSpec } from "../backends/backend.ts";
 import type { TensorSource } from "../data/tensor.ts";
-import { NonFiniteError, ShapeError } from "../errors.ts";
 import type { MemoryLimits, ModelFiles } from "./model-files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -54,11 +53,13 @@ export async function loadModel(
 ): Promise<LanguageModel> {
   const { signal, onProgress } = options;
   // Who fits probes to activations of their own needs none of this.
-  const [{ readModelConfig }, { Tokenizer }, { assertTensors, withTiedEmbeddings }] = await Promise.all([
-    import("./config.ts"),
-    import("./tokenizer.ts"),
-    import("../backends/gpt-neox-weights.ts"),
-  ]);
+  const [{ readModelConfig }, { Tokenizer }, { assertTensors, withTiedEmbeddings }, { checked }] =
+    await Promise.all([
+      import("./config.ts"),
+      import("./tokenizer.ts"),
+      import("../backends/gpt-neox-weights.ts"),
+      import("./checked-weights.ts"),
+    ]);
   const config = await files.json("config.json", { signal });
   const { spec, tiedEmbeddings } = readModelConfig(config);
   const tokenizer = await Tokenizer.fromJson(
@@ -79,30 +80,4 @@ export async function loadModel(
   const saved = (config as Record<string, unknown>)["_name_or_path"];
   const name = options.name ?? (typeof saved === "string" && saved !== "" ? saved : undefined);
   return new LanguageModel({ name, tokenizer, transformer, backend });
-}
-
-/** The same tensors, refused where they are not what their header says or not finite. */
-function checked(source: TensorSource): TensorSource {
-  return {
-    tensors: source.tensors,
-    async read(name, options) {
-      const tensor = await source.read(name, options);
-      const { data } = tensor;
-      const count = source.tensors.get(name)!.shape.reduce((product, length) => product * length, 1);
-      if (data.length !== count) {
-        throw new ShapeError(
-          `The tensor ${name} has ${data.length} values, and its shape needs ${count}.`,
-          "Let the tensor source return whole tensors.",
-        );
-      }
-      for (let i = 0; i < data.length; i++) {
-        if (data[i] - data[i] === 0) continue;
-        throw new NonFiniteError(
-          `Weight ${i} of ${name} is ${data[i]}.`,
-          "The checkpoint is damaged, or was saved after training had failed: download it again or use another one.",
-        );
-      }
-      return tensor;
-    },
-  };
 }
