@@ -24,7 +24,7 @@ export type Trouble =
   /** Ranges are ignored. */
   | { readonly kind: "no-ranges" };
 
-export interface Request {
+export interface HubRequest {
   readonly host: "hub" | "content";
   readonly method: string;
   readonly path: string;
@@ -50,12 +50,12 @@ export const gitHash = (bytes: Buffer): string =>
   createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 
 export class HubServer {
-  readonly requests: Request[] = [];
+  readonly requests: HubRequest[] = [];
   files: Map<string, Buffer> = modelFiles();
   /** Branches and tags. */
   readonly revisions = new Map([["main", COMMIT]]);
   /** Asked for every request, in order. */
-  trouble: (request: Request) => Trouble | undefined = () => undefined;
+  trouble: (request: HubRequest) => Trouble | undefined = () => undefined;
   /** Changes the headers that describe a file. */
   describe: (path: string, headers: Record<string, string>) => void = () => undefined;
   /** A token without which nothing is given away. */
@@ -92,13 +92,13 @@ export class HubServer {
   }
 
   /** Requests for the body of a file. */
-  bodies(path: string): Request[] {
+  bodies(path: string): HubRequest[] {
     return this.requests.filter((request) => request.method === "GET" && request.path.endsWith(path));
   }
 
-  #answer(host: Request["host"], incoming: IncomingMessage, response: ServerResponse): void {
+  #answer(host: HubRequest["host"], incoming: IncomingMessage, response: ServerResponse): void {
     const url = new URL(incoming.url!, "http://localhost");
-    const request: Request = {
+    const request: HubRequest = {
       host,
       method: incoming.method!,
       path: decodeURIComponent(url.pathname),
@@ -133,7 +133,7 @@ export class HubServer {
     this.#answerHub(request, response, url.pathname, trouble);
   }
 
-  #answerHub(request: Request, response: ServerResponse, raw: string, trouble: Trouble | undefined): void {
+  #answerHub(request: HubRequest, response: ServerResponse, raw: string, trouble: Trouble | undefined): void {
     const [, organisation, name, kind, revision, ...rest] = raw.split("/").map(decodeURIComponent);
     if (this.secret !== undefined && request.authorization !== `Bearer ${this.secret}`) {
       refuse(response, 401, "RepoNotFound");
@@ -176,7 +176,7 @@ export class HubServer {
   }
 
   #send(
-    { method, range }: Request,
+    { method, range }: HubRequest,
     response: ServerResponse,
     bytes: Buffer,
     headers: Record<string, string>,
@@ -190,7 +190,9 @@ export class HubServer {
     } else if (trouble?.kind === "long") {
       body = Buffer.concat([bytes, Buffer.alloc(1000)]);
     }
-    const [, from, to] = (trouble?.kind !== "no-ranges" && /^bytes=(\d+)-(\d*)$/.exec(range ?? "")) || [];
+    const asked = trouble?.kind === "no-ranges" ? null : /^bytes=(\d+)-(\d*)$/.exec(range ?? "");
+    const from = asked?.[1];
+    const to = asked?.[2];
     const start = Number(from ?? 0);
     const end = to ? Math.min(Number(to) + 1, body.length) : body.length;
     if (start > 0 && start >= body.length) {

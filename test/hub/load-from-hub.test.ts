@@ -14,7 +14,16 @@ import { estimateModelMemory } from "../../src/model/estimate-model-memory.ts";
 import type { LanguageModel } from "../../src/model/language-model.ts";
 import { loadModelFromHub, openHubModel, type CacheFolderOptions } from "../../src/node/hub.ts";
 import { loadModelFolder } from "../../src/node/model.ts";
-import { COMMIT, gitHash, HubServer, modelPath, NAME, sha256, type Trouble } from "./hub-server.ts";
+import {
+  COMMIT,
+  gitHash,
+  HubServer,
+  modelPath,
+  NAME,
+  sha256,
+  type HubRequest,
+  type Trouble,
+} from "./hub-server.ts";
 
 const WEIGHTS = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
@@ -79,7 +88,7 @@ async function expectTheModel(options: Options = {}): Promise<void> {
 }
 
 /** A request for the weights, rather than for their header. */
-const isDownload = ({ host, method, range }: Request): boolean =>
+const isDownload = ({ host, method, range }: HubRequest): boolean =>
   host === "content" && method === "GET" && range?.endsWith("-131071") !== true;
 
 /** Troubles of the requests for the weights' bytes, one after the other. */
@@ -172,7 +181,7 @@ describe("a download that is interrupted", () => {
     await expectTheFiles();
   });
 
-  it.each([500, 502, 503, 429, 408])("is repeated after status %i", async (status) => {
+  it.each([500, 429])("is repeated after status %i", async (status) => {
     trouble({ kind: "status", status }, { kind: "status", status });
     await expectTheFiles();
   });
@@ -216,12 +225,8 @@ describe("a download that is interrupted", () => {
   });
 
   it("starts anew when what was left is damaged", async () => {
-    trouble(
-      undefined,
-      { kind: "cut", after: 3_000_000 },
-      ...Array<Trouble>(4).fill({ kind: "cut", after: 0 }),
-    );
-    await failure();
+    trouble({ kind: "cut", after: 3_000_000 }, { kind: "cut", after: 0 }, { kind: "cut", after: 0 });
+    await failure({ retries: 1 });
     const [part] = (await blobs()).filter((name) => name.endsWith(".part"));
     await writeFile(join(modelFolder(), "blobs", part), Buffer.alloc(3_000_000));
     await expectTheFiles();
