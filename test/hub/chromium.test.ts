@@ -40,11 +40,9 @@ it("loads in a page, keeps the files there, and shows the token to the hub alone
   const [{ output }] = result as { output: { code: string }[] }[];
   hub.secret = TOKEN;
   const page = await browser.newPage();
-  await page.route("http://localhost/", (route) =>
-    route.fulfill({ contentType: "text/html", body: "<!doctype html><title>sparseprobe</title>" }),
-  );
+  const address = hub.endpoint.replace("127.0.0.1", "localhost");
   const inPage = async (): Promise<number[]> => {
-    await page.goto("http://localhost/");
+    await page.goto(address);
     await page.addScriptTag({ content: output[0].code });
     return page.evaluate(([name, endpoint, token]) => globalThis.fromHub(name, endpoint, token), [
       NAME,

@@ -117,6 +117,11 @@ export class HubServer {
       response.end();
       return;
     }
+    if (request.path === "/" || request.path === "/favicon.ico") {
+      // A page of another origin: under the name localhost, and not this address.
+      response.setHeader("content-type", "text/html").end("<!doctype html><title>sparseprobe</title>");
+      return;
+    }
     this.requests.push(request);
     const trouble = this.trouble(request);
     if (trouble?.kind === "status") {
