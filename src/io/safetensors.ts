@@ -23,7 +23,7 @@ import {
 } from "./safetensors-header.ts";
 
 /** Bytes of a tensor that are widened at a time: a multiple of every element's size. */
-const BLOCK = 2 ** 24;
+const BLOCK = 2 ** 23;
 
 /**
  * Opens a file: only its header is read.
