@@ -40,18 +40,33 @@ const LARGE = 1_000_000;
 const MODEL = new URL("../../examples/model/haystack-4m/", import.meta.url);
 export const modelPath: string = fileURLToPath(MODEL);
 
-export function modelFiles(): Map<string, Buffer> {
+function modelFiles(): Map<string, Buffer> {
   const names = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
   return new Map(names.map((name) => [name, readFileSync(new URL(name, MODEL))]));
 }
 
-export const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
-export const gitHash = (bytes: Buffer): string =>
-  createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+/** Every request needs a hash: each buffer is hashed once. */
+const remembered = (hash: (bytes: Buffer) => string): ((bytes: Buffer) => string) => {
+  const known = new WeakMap<Buffer, string>();
+  return (bytes) => {
+    const hex = known.get(bytes) ?? hash(bytes);
+    known.set(bytes, hex);
+    return hex;
+  };
+};
+export const sha256: (bytes: Buffer) => string = remembered((bytes) =>
+  createHash("sha256").update(bytes).digest("hex"),
+);
+export const gitHash: (bytes: Buffer) => string = remembered((bytes) =>
+  createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex"),
+);
+
+/** Read once: nobody writes to them. */
+const BUNDLED = modelFiles();
 
 export class HubServer {
   readonly requests: HubRequest[] = [];
-  files: Map<string, Buffer> = modelFiles();
+  files = new Map(BUNDLED);
   /** Branches and tags. */
   readonly revisions = new Map([["main", COMMIT]]);
   /** Asked for every request, in order. */
