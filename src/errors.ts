@@ -19,7 +19,8 @@ export type ErrorCode =
   | "device-lost"
   | "device"
   | "out-of-memory"
-  | "disposed";
+  | "disposed"
+  | "hub";
 
 /** Base of every error that sparseprobe throws on purpose. */
 export abstract class SparseProbeError extends Error {
@@ -112,4 +113,23 @@ export class OutOfMemoryError extends SparseProbeError {
 /** The object was used after `dispose()`. */
 export class DisposedError extends SparseProbeError {
   readonly code = "disposed";
+}
+
+/** What a {@link HubError} is about. */
+export type HubFailure =
+  "access" | "not-found" | "network" | "size" | "checksum" | "storage" | "no-safetensors";
+
+/**
+ * A model's files could not be had from a hub. `reason` tells programs why: no right to read it (401, 403); no such
+ * model, revision or file; no answer, or none that is complete, after several tries; another size or checksum than the hub said;
+ * nowhere to keep the file; weights in pickled form alone.
+ */
+export class HubError extends SparseProbeError {
+  readonly code = "hub";
+  readonly reason: HubFailure;
+
+  constructor(reason: HubFailure, problem: string, remedy: string, options?: { cause?: unknown }) {
+    super(problem, remedy, options);
+    this.reason = reason;
+  }
 }

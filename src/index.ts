@@ -26,6 +26,12 @@ export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-op
 export { probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, NeuronProbes, ProbeNeuronsOptions } from "./probes/neuron-probes.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
+export { loadModelFromHub, openHubModel } from "./hub/load-from-hub.ts";
+export type { HubModel, HubOptions, HubStage, LoadFromHubOptions } from "./hub/hub-options.ts";
+export { estimateModelMemory } from "./model/estimate-model-memory.ts";
+export type { MemoryLimits, ModelFiles, ModelMemory } from "./model/model-files.ts";
+export { HubError } from "./errors.ts";
+export type { HubFailure } from "./errors.ts";
 export { rankActivations } from "./probes/rank-activations.ts";
 export type { RankActivationsOptions } from "./probes/rank-source.ts";
 export type {
@@ -227,7 +233,7 @@ export type { CaptureInput, PassOptions } from "./capture/visit-batches.ts";
 export { readLabelledTexts } from "./datasets/texts.ts";
 export type { LabelledTexts } from "./datasets/texts.ts";
 export { loadModel } from "./model/language-model.ts";
-export type { LanguageModel, LoadModelOptions, ModelFiles } from "./model/language-model.ts";
+export type { LanguageModel, LoadModelOptions } from "./model/language-model.ts";
 export type { LocatedTokens, Tokenizer } from "./model/tokenizer.ts";
 
 export {

@@ -1,7 +1,7 @@
 /** Reading and writing safetensors files, a tensor or a range of rows at a time. Little-endian hosts only. */
 import type { Tensor, TensorInfo, TensorSource, TensorType } from "../data/tensor.ts";
 import { FormatError, MissingTensorError, OptionError, ShapeError } from "../errors.ts";
-import type { ByteSource, ReadOptions } from "./byte-source.ts";
+import { allocateBytes, type ByteSource, type ReadOptions } from "./byte-source.ts";
 import {
   arrayName,
   bytesAs,
@@ -21,6 +21,9 @@ import {
   type SafetensorsHeader,
   type TensorPlace,
 } from "./safetensors-header.ts";
+
+/** Bytes of a tensor that are widened at a time: a multiple of every element's size. */
+const BLOCK = 2 ** 23;
 
 /**
  * Opens a file: only its header is read.
@@ -83,8 +86,19 @@ export class SafetensorsFile implements TensorSource {
    * @throws MissingTensorError when there is no tensor of that name
    */
   async read(name: string, options: ReadOptions = {}): Promise<Tensor> {
-    const raw = await this.readRaw(name, options);
-    return { shape: raw.shape, data: toFloats(raw) };
+    const place = this.#place(name);
+    const { dtype, shape, start, end } = place;
+    if (dtype === "F32" || end - start <= BLOCK) {
+      return { shape, data: toFloats(await this.readRaw(name, options)) };
+    }
+    // Block by block: memory holds the float32 values, and not the stored ones beside them.
+    const bytes = bytesPerElement(dtype);
+    const data = new Float32Array(allocateBytes(((end - start) / bytes) * 4, `Tensor ${name}`).buffer);
+    for (let at = start; at < end; at += BLOCK) {
+      const block = await this.#load(place, shape, at, Math.min(at + BLOCK, end), options);
+      data.set(toFloats(block), (at - start) / bytes);
+    }
+    return { shape, data };
   }
 
   /**

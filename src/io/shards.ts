@@ -52,7 +52,11 @@ export async function openShards(
   };
 }
 
-function readWeightMap(indexJson: string): Map<string, string> {
+/**
+ * File names by tensor name.
+ * @throws FormatError when the index is damaged, or a file name points elsewhere
+ */
+export function readWeightMap(indexJson: string): Map<string, string> {
   let index: unknown;
   try {
     index = JSON.parse(indexJson);

@@ -1,21 +1,10 @@
 /** A language model ready to run: its shape, its tokenizer and its transformer on a backend. */
 import type { Backend, CallOptions, Transformer, TransformerSpec } from "../backends/backend.ts";
 import type { TensorSource } from "../data/tensor.ts";
-import { NonFiniteError, ShapeError } from "../errors.ts";
+import type { MemoryLimits, ModelFiles } from "./model-files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** Where a model's files come from: a folder, a server, memory. */
-export interface ModelFiles {
-  /**
-   * A JSON file, parsed; undefined when there is none of that name. Asked for: `config.json`, `tokenizer.json` and,
-   * if there is one, `tokenizer_config.json`.
-   */
-  json(name: string, options?: CallOptions): Promise<unknown>;
-  /** The weights. Called once, after config and tokenizer have been read. */
-  tensors(options?: CallOptions): Promise<TensorSource>;
-}
-
-export interface LoadModelOptions extends CallOptions {
+export interface LoadModelOptions extends CallOptions, MemoryLimits {
   /** Recorded with activations as where they came from. Default: `_name_or_path` of the config, if it says so. */
   readonly name?: string | undefined;
   /** Called after each tensor. */
@@ -55,7 +44,7 @@ export class LanguageModel {
  * @throws UnsupportedModelError for an architecture or variant that is not implemented
  * @throws MissingTensorError when tensors are missing or have other shapes than the config says
  * @throws NonFiniteError when a weight is NaN or infinite
- * @throws OutOfMemoryError when the weights do not fit
+ * @throws OutOfMemoryError when the weights do not fit; where the headers say so, nothing else has been fetched
  */
 export async function loadModel(
   files: ModelFiles,
@@ -64,9 +53,10 @@ export async function loadModel(
 ): Promise<LanguageModel> {
   const { signal, onProgress } = options;
   // Who fits probes to activations of their own needs none of this.
-  const [{ readModelConfig }, { Tokenizer }] = await Promise.all([
+  const [{ readModelConfig }, { Tokenizer }, { checked }] = await Promise.all([
     import("./config.ts"),
     import("./tokenizer.ts"),
+    import("./checked-weights.ts"),
   ]);
   const config = await files.json("config.json", { signal });
   const { spec } = readModelConfig(config);
@@ -74,35 +64,17 @@ export async function loadModel(
     await files.json("tokenizer.json", { signal }),
     await files.json("tokenizer_config.json", { signal }),
   );
-  const weights = checked(await files.tensors({ signal }));
+  const assertFits = async (tensors: TensorSource["tensors"]): Promise<void> => {
+    const memory = await import("./model-memory.ts");
+    const { kind } = backend.info;
+    memory.assertFits(memory.modelMemory(spec, tensors, kind, options), kind);
+  };
+  if (files.headers) await assertFits(await files.headers({ signal }));
+  const stored = await files.tensors({ signal });
+  if (!files.headers) await assertFits(stored.tensors);
+  const weights = checked(stored);
   const transformer = await backend.loadTransformer(spec, weights, { signal, onProgress });
   const saved = (config as Record<string, unknown>)["_name_or_path"];
   const name = options.name ?? (typeof saved === "string" && saved !== "" ? saved : undefined);
   return new LanguageModel({ name, tokenizer, transformer, backend });
-}
-
-/** The same tensors, refused where they are not what their header says or not finite. */
-function checked(source: TensorSource): TensorSource {
-  return {
-    tensors: source.tensors,
-    async read(name, options) {
-      const tensor = await source.read(name, options);
-      const { data } = tensor;
-      const count = source.tensors.get(name)!.shape.reduce((product, length) => product * length, 1);
-      if (data.length !== count) {
-        throw new ShapeError(
-          `The tensor ${name} has ${data.length} values, and its shape needs ${count}.`,
-          "Let the tensor source return whole tensors.",
-        );
-      }
-      for (let i = 0; i < data.length; i++) {
-        if (data[i] - data[i] === 0) continue;
-        throw new NonFiniteError(
-          `Weight ${i} of ${name} is ${data[i]}.`,
-          "The checkpoint is damaged, or was saved after training had failed: download it again or use another one.",
-        );
-      }
-      return tensor;
-    },
-  };
 }

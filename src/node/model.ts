@@ -1,10 +1,12 @@
 /** Models from folders, for Node. */
 import { readFile, stat } from "node:fs/promises";
+import { totalmem } from "node:os";
 import { basename, join, resolve } from "node:path";
 import type { Backend } from "../backends/backend.ts";
 import type { TensorSource } from "../data/tensor.ts";
 import { FormatError } from "../errors.ts";
 import { loadModel, type LanguageModel, type LoadModelOptions } from "../model/language-model.ts";
+import type { ModelFiles } from "../model/model-files.ts";
 import { openTensorFolder, type Closable } from "./files.ts";
 
 /**
@@ -23,23 +25,40 @@ export async function loadModelFolder(
   backend: Backend,
   options: LoadModelOptions = {},
 ): Promise<LanguageModel> {
-  await assertFolder(folder);
-  let weights: (TensorSource & Closable) | undefined;
+  const files = await openModelFolder(folder);
   try {
-    return await loadModel(
-      {
-        json: (name) => readJson(join(folder, name), name !== "tokenizer_config.json"),
-        async tensors() {
-          weights = await openTensorFolder(folder);
-          return weights;
-        },
-      },
-      backend,
-      { ...options, name: options.name ?? basename(resolve(folder)) },
-    );
+    return await loadModel(files, backend, {
+      ...options,
+      hostMemory: options.hostMemory ?? machineMemory(),
+      name: options.name ?? basename(resolve(folder)),
+    });
   } finally {
-    await weights?.close();
+    await files.close();
   }
+}
+
+/**
+ * The files of a model's folder, for `estimateModelMemory`. Close them when done.
+ * @throws FormatError when there is no such folder
+ */
+export async function openModelFolder(folder: string): Promise<ModelFiles & Closable> {
+  await assertFolder(folder);
+  let weights: Promise<TensorSource & Closable> | undefined;
+  return {
+    json: (name) => readJson(join(folder, name), name !== "tokenizer_config.json"),
+    tensors: () => (weights ??= openTensorFolder(folder)),
+    close: async () => {
+      const opened = await weights?.catch(() => undefined);
+      await opened?.close();
+    },
+  };
+}
+
+/** Bytes that this process may have: the machine's, or its container's. */
+export function machineMemory(): number {
+  // 0 or an enormous number where nothing limits it.
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }
 
 async function assertFolder(folder: string): Promise<void> {

@@ -287,6 +287,8 @@ export class ComputeDevice {
   #uniforms: GPUBuffer | undefined;
   #failure: Error | undefined;
   #disposed = false;
+  /** An empty submission is on its way. */
+  #collecting = false;
   /** Bytes written since somebody last waited for the queue. */
   #uploading = 0;
   #liveBytes = 0;
@@ -416,10 +418,21 @@ export class ComputeDevice {
       this.#liveBytes -= size;
       this.#live.delete(reference);
       gpu.destroy();
+      this.#collect();
     });
     const reference = new WeakRef(buffer);
     this.#live.add(reference);
     return buffer;
+  }
+
+  /** Dawn keeps the memory of destroyed buffers until something is submitted after them: models come and go without that. */
+  #collect(): void {
+    if (this.#collecting) return;
+    this.#collecting = true;
+    queueMicrotask(() => {
+      this.#collecting = false;
+      if (!this.#disposed) this.gpu.queue.submit([]);
+    });
   }
 
   /** A buffer that holds a copy of `data`. */
