@@ -9,9 +9,9 @@ import {
   type ClassValue,
   type RowSelection,
 } from "../data/labels.ts";
-import { ShapeError } from "../errors.ts";
+import { ShapeError, SupportSizeError } from "../errors.ts";
 import { evaluateBinary, type Metrics } from "../metrics/evaluate.ts";
-import { assertSupportSize, strongestOf, type RankingOptions } from "../ranking/ranking.ts";
+import { strongestOf, type RankingOptions } from "../ranking/ranking.ts";
 import { openActivations, type ActivationSource, type OpenActivations } from "./activation-source.ts";
 import type { ProbeFailure } from "./fit-supports.ts";
 import { momentSquares, probeSettings } from "./probe-options.ts";
@@ -112,7 +112,9 @@ async function rankFeatures(
 ): Promise<Ranked[]> {
   const { top = 30, signal } = options;
   const count = top === "all" ? source.neurons : top;
-  assertSupportSize(count, Number.MAX_SAFE_INTEGER);
+  if (!Number.isInteger(count) || count < 1) {
+    throw new SupportSizeError(`top is ${count}.`, 'Give a whole number of at least 1, or "all".');
+  }
   const moments = await source.classMoments(training, { signal, squares: momentSquares(options) });
   const scored = await rankColumns(backend, source, training, moments, { ...options, onProgress: undefined });
   const most = Math.min(count, source.neurons, options.prefilter ?? Infinity);

@@ -105,13 +105,20 @@ const METHODS: Readonly<Record<string, (acts: Activations) => Promise<Found>>> =
   rotation: async (acts) =>
     ofProbes([await SparseProbe.fit(await rotateActivations(acts, { seed: 2 }), labels, 2)]),
   ...Object.fromEntries(
-    (["logistic", "hinge"] as const).map((loss) => [
-      `optimal supports, ${loss} loss`,
+    (
+      [
+        ["logistic", "standard"],
+        ["hinge", "standard"],
+        ["logistic", "tenth-deviation"],
+        ["hinge", "tenth-deviation"],
+      ] as const
+    ).map(([loss, standardise]) => [
+      `optimal supports, ${loss} loss, ${standardise}`,
       async (acts: Activations): Promise<Found> => {
         const found = await findOptimalSupports(acts, labels, [1, 2, 3], {
           loss,
-          standardise: "standard",
-          gamma: 0.1,
+          standardise,
+          ...(standardise === "standard" && { gamma: 0.1 }),
         });
         expect(found.every(({ proved }) => proved)).toBe(true);
         return {
