@@ -254,7 +254,7 @@ export { httpSource } from "./io/http-source.ts";
 export type { HttpSourceOptions } from "./io/http-ranges.ts";
 export { readNpy, writeNpy } from "./io/npy.ts";
 export { readNpz, writeNpz } from "./io/npz.ts";
-export type { ReadNpzOptions } from "./io/npz.ts";
+export type { NpzArrays, ReadNpzOptions } from "./io/npz-archive.ts";
 export type { Named, RawArray, RawTensor } from "./io/raw-tensor.ts";
 export { openSafetensors, SafetensorsWriter, writeSafetensors } from "./io/safetensors.ts";
 export type { ByteSink, SafetensorsFile } from "./io/safetensors.ts";
