@@ -10,7 +10,12 @@ import { openChromium } from "../support/chromium.ts";
 const ROOT = resolve(import.meta.dirname, "../..");
 const folder = mkdtempSync(join(tmpdir(), "sparseprobe-consumer-"));
 const run = (command: string, args: readonly string[], cwd: string): string =>
-  execFileSync(command, args, { cwd, encoding: "utf8", maxBuffer: 2 ** 26, stdio: ["ignore", "pipe", "pipe"] });
+  execFileSync(command, args, {
+    cwd,
+    encoding: "utf8",
+    maxBuffer: 2 ** 26,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
 
 let packed: string[] = [];
 
