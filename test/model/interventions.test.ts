@@ -7,7 +7,7 @@ import { supportedVariant } from "../../src/backends/cpu/wasm/kernel-variant.ts"
 import { NonFiniteError, OptionError, ShapeError } from "../../src/errors.ts";
 import { openTensorFolder } from "../../src/node/files.ts";
 import { spawnWorker } from "../../src/node/spawn-worker.ts";
-import { familyGolden, familyPath, familySpec, type Family } from "./families.ts";
+import { familyGolden, familyPath, familySpec } from "./families.ts";
 import { fixturePath, fixtureSpec, readGolden, worstShare, type Folder } from "./fixtures.ts";
 import { CHECKPOINTS, changedLosses, isFamily, lossesOf, type Checkpoint } from "./interventions.ts";
 
