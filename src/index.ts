@@ -26,6 +26,21 @@ export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-op
 export { probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, NeuronProbes, ProbeNeuronsOptions } from "./probes/neuron-probes.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
+export { captureLosses, measureAblation } from "./interventions/interventions.ts";
+export type {
+  AblationControlOptions,
+  AblationDraw,
+  AblationEffect,
+  AblationKind,
+  AblationOptions,
+  AblationRow,
+  ControlComparison,
+  LogitEffect,
+} from "./interventions/ablation-effect.ts";
+export type { CaptureLossesOptions, TokenLosses } from "./interventions/capture-losses.ts";
+export type { EffectInterval } from "./interventions/grouped-means.ts";
+export type { LossTextsOptions, TextIntervention, TextPositions } from "./interventions/text-passes.ts";
+export type { ActivationChange, Intervention } from "./backends/backend.ts";
 export { rankActivations } from "./probes/rank-activations.ts";
 export type { RankActivationsOptions } from "./probes/rank-source.ts";
 export type {

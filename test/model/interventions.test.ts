@@ -144,7 +144,7 @@ describe.each(CHECKPOINTS)("%s on the CPU", (name) => {
           Math.floor(s / (batch.offsets.length - 1)) * batch.tokens.length,
       ),
     };
-    const everywhere = interventions.map(({ tokens: _, ...rest }) => rest as Intervention);
+    const everywhere = interventions.map((one): Intervention => ({ ...one, tokens: undefined }));
     const whole = { hookPoints: [], losses: true, logitsOf: chosen, interventions: everywhere };
     const short = await everything(model, batch, whole);
     const [a, b] = [await everything(model, long, whole), await everything(threaded, long, whole)];
@@ -236,7 +236,7 @@ describe("an intervention is refused", () => {
       /Infinity/,
     ],
   ])("%s", async (_, intervention, error, message) => {
-    await expect(run(intervention)).rejects.toThrow(error as typeof Error);
+    await expect(run(intervention)).rejects.toThrow(error);
     await expect(run(intervention)).rejects.toThrow(message);
   });
 

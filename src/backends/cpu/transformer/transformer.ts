@@ -280,11 +280,11 @@ class Pass {
       await kernels.run({ signal });
       if (losses) await this.#tokenLosses(residual, chunk, losses);
       if (logitsOf) {
-        const from = chunk.start * chosen!.length;
+        const from = chunk.start * chosen.length;
         await this.#chosenLogits(
           residual,
           chunk,
-          logitsOf.subarray(from, from + chunk.tokens * chosen!.length),
+          logitsOf.subarray(from, from + chunk.tokens * chosen.length),
         );
       }
       if (logits) {

@@ -1,0 +1,108 @@
+/** Differences of means with bootstrap intervals over groups of texts. */
+import type { Pacer } from "../backends/cpu/pacer.ts";
+import { Random } from "../random.ts";
+import { quantile } from "../statistics/bootstrap.ts";
+import { sampleDeviation } from "../statistics/compare-metrics.ts";
+
+/** An estimate with its uncertainty. */
+export interface EffectInterval {
+  readonly estimate: number | null;
+  readonly low: number | null;
+  readonly high: number | null;
+  /** Standard deviation over the resamples. */
+  readonly standardError: number | null;
+  /** Why something is null. */
+  readonly undefinedBecause?: string;
+}
+
+/** Sums over the tokens of each text. */
+export interface TextSums {
+  /** Tokens that count, by text. */
+  readonly tokens: Float64Array;
+  /** [texts × quantities] */
+  readonly values: Float64Array;
+  readonly quantities: number;
+}
+
+/** Texts of one kind. */
+export interface TextSet {
+  /** 1 for a text that belongs to it. */
+  readonly member: Uint8Array;
+}
+
+/** Mean per token over a set of texts, each taken `weights` times by group (once when left out); NaN without tokens. */
+export function meanOf(
+  { tokens, values, quantities }: TextSums,
+  { member }: TextSet,
+  quantity: number,
+  groupOf: Uint32Array,
+  weights?: Uint32Array,
+): number {
+  let sum = 0;
+  let count = 0;
+  for (let t = 0; t < tokens.length; t++) {
+    if (!member[t]) continue;
+    const weight = weights ? weights[groupOf[t]] : 1;
+    sum += weight * values[t * quantities + quantity];
+    count += weight * tokens[t];
+  }
+  return sum / count;
+}
+
+/** A mean over one set of texts, less that over another where there is one. */
+export interface Contrast {
+  readonly set: TextSet;
+  readonly against?: TextSet | undefined;
+  readonly quantity: number;
+}
+
+export interface IntervalOptions {
+  readonly resamples: number;
+  readonly level: number;
+  readonly seed: number;
+}
+
+/**
+ * Percentile intervals of all contrasts in the same resamples: whole groups are drawn with replacement, as many as there are.
+ */
+export async function intervalsOf(
+  sums: TextSums,
+  groupOf: Uint32Array,
+  groups: number,
+  contrasts: readonly Contrast[],
+  { resamples, level, seed }: IntervalOptions,
+  pacer: Pacer,
+): Promise<EffectInterval[]> {
+  const valueOf = ({ set, against, quantity }: Contrast, weights?: Uint32Array): number =>
+    meanOf(sums, set, quantity, groupOf, weights) -
+    (against ? meanOf(sums, against, quantity, groupOf, weights) : 0);
+  const drawn = contrasts.map(() => new Float64Array(resamples));
+  const weights = new Uint32Array(groups);
+  // One group is the same in every resample: its intervals would claim to be exact.
+  for (let r = 0; r < resamples && groups > 1; r++) {
+    const random = new Random(seed, `ablation bootstrap ${r}`);
+    weights.fill(0);
+    for (let g = 0; g < groups; g++) weights[random.below(groups)]++;
+    for (const [c, contrast] of contrasts.entries()) drawn[c][r] = valueOf(contrast, weights);
+    if (pacer.due) await pacer.turn();
+  }
+  const tail = (1 - level) / 2;
+  return contrasts.map((contrast, c): EffectInterval => {
+    const none = { low: null, high: null, standardError: null };
+    const estimate = valueOf(contrast);
+    if (Number.isNaN(estimate)) return { estimate: null, ...none, undefinedBecause: "there are no tokens" };
+    if (groups === 1) return { estimate, ...none, undefinedBecause: "there is one group alone" };
+    const defined = drawn[c].filter((value) => !Number.isNaN(value)).sort();
+    const missing = resamples - defined.length;
+    // As many as lie beyond one end could all have been beyond it.
+    if (missing > tail * resamples || defined.length < 2) {
+      return { estimate, ...none, undefinedBecause: `undefined in ${missing} of ${resamples} resamples` };
+    }
+    return {
+      estimate,
+      low: quantile(defined, tail),
+      high: quantile(defined, 1 - tail),
+      standardError: sampleDeviation(defined),
+    };
+  });
+}
