@@ -38,7 +38,6 @@ export type {
   LogitEffect,
 } from "./interventions/ablation-effect.ts";
 export type { CaptureLossesOptions, TokenLosses } from "./interventions/capture-losses.ts";
-export type { EffectInterval } from "./interventions/grouped-means.ts";
 export type { LossTextsOptions, TextIntervention, TextPositions } from "./interventions/text-passes.ts";
 export type { ActivationChange, Intervention } from "./backends/backend.ts";
 export { rankActivations } from "./probes/rank-activations.ts";

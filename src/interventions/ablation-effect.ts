@@ -9,17 +9,11 @@ import { emptyClassMoments, mergeClassMoments } from "../data/class-moments.ts";
 import { LabelMatrix, type ClassValue } from "../data/labels.ts";
 import { EmptyDataError, OptionError, ShapeError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
+import { assertBootstrap, type MetricInterval } from "../statistics/bootstrap.ts";
 import { mean, sampleDeviation } from "../statistics/compare-metrics.ts";
 import { deepFreeze } from "../statistics/deep-freeze.ts";
 import { assertCount, groupNumbers } from "../statistics/study.ts";
-import {
-  intervalsOf,
-  meanOf,
-  type Contrast,
-  type EffectInterval,
-  type TextSet,
-  type TextSums,
-} from "./grouped-means.ts";
+import { intervalsOf, meanOf, type Contrast, type TextSet, type TextSums } from "./grouped-means.ts";
 import { drawMatched } from "./matched-neurons.ts";
 import {
   layOutTexts,
@@ -85,7 +79,7 @@ export interface LogitEffect {
   readonly token: number;
   readonly before: number | null;
   readonly after: number | null;
-  readonly effect: EffectInterval;
+  readonly effect: MetricInterval;
 }
 
 /** Texts of one class, or all of them. Losses are means over tokens, in nats. */
@@ -97,9 +91,9 @@ export interface AblationRow {
   readonly before: number | null;
   readonly after: number | null;
   /** After less before. */
-  readonly effect: EffectInterval;
+  readonly effect: MetricInterval;
   /** The effect on this class less that on all others; null where there are no others. */
-  readonly contrast: EffectInterval | null;
+  readonly contrast: MetricInterval | null;
   readonly logits: readonly LogitEffect[];
   /** Null without controls. */
   readonly controls: {
@@ -144,10 +138,7 @@ export async function runMeasureAblation(
 ): Promise<AblationEffect> {
   const { hookPoint, how = "zero", signal, controls, groups, classes } = options;
   const { resamples = 1000, level = 0.95, seed = 0 } = options;
-  assertCount("resamples", resamples, 2);
-  if (!(level > 0 && level < 1)) {
-    throw new OptionError(`The level is ${level}.`, "Give a share between 0 and 1, such as 0.95.");
-  }
+  assertBootstrap({ resamples, level });
   const draws = controls ? (controls.draws ?? 20) : 0;
   const candidates = controls?.candidates ?? 50;
   if (controls) {
@@ -246,7 +237,7 @@ export async function runMeasureAblation(
   ]);
   const pacer = new Pacer(signal);
   const intervals = await intervalsOf(difference, groupOf, units, wanted, { resamples, level, seed }, pacer);
-  const intervalOf = (set: TextSet, quantity: number, against?: TextSet): EffectInterval =>
+  const intervalOf = (set: TextSet, quantity: number, against?: TextSet): MetricInterval =>
     intervals[wanted.findIndex((c) => c.set === set && c.quantity === quantity && c.against === against)];
   const row = (name: ClassValue | null, set: TextSet, c: number | null): AblationRow => {
     const { member } = set;

@@ -1,19 +1,7 @@
 /** Differences of means with bootstrap intervals over groups of texts. */
 import type { Pacer } from "../backends/cpu/pacer.ts";
 import { Random } from "../random.ts";
-import { quantile } from "../statistics/bootstrap.ts";
-import { sampleDeviation } from "../statistics/compare-metrics.ts";
-
-/** An estimate with its uncertainty. */
-export interface EffectInterval {
-  readonly estimate: number | null;
-  readonly low: number | null;
-  readonly high: number | null;
-  /** Standard deviation over the resamples. */
-  readonly standardError: number | null;
-  /** Why something is null. */
-  readonly undefinedBecause?: string;
-}
+import { intervalOf, type MetricInterval } from "../statistics/bootstrap.ts";
 
 /** Sums over the tokens of each text. */
 export interface TextSums {
@@ -72,7 +60,7 @@ export async function intervalsOf(
   contrasts: readonly Contrast[],
   { resamples, level, seed }: IntervalOptions,
   pacer: Pacer,
-): Promise<EffectInterval[]> {
+): Promise<MetricInterval[]> {
   const valueOf = ({ set, against, quantity }: Contrast, weights?: Uint32Array): number =>
     meanOf(sums, set, quantity, groupOf, weights) -
     (against ? meanOf(sums, against, quantity, groupOf, weights) : 0);
@@ -86,23 +74,13 @@ export async function intervalsOf(
     for (const [c, contrast] of contrasts.entries()) drawn[c][r] = valueOf(contrast, weights);
     if (pacer.due) await pacer.turn();
   }
-  const tail = (1 - level) / 2;
-  return contrasts.map((contrast, c): EffectInterval => {
-    const none = { low: null, high: null, standardError: null };
+  return contrasts.map((contrast, c) => {
     const estimate = valueOf(contrast);
-    if (Number.isNaN(estimate)) return { estimate: null, ...none, undefinedBecause: "there are no tokens" };
-    if (groups === 1) return { estimate, ...none, undefinedBecause: "there is one group alone" };
-    const defined = drawn[c].filter((value) => !Number.isNaN(value)).sort();
-    const missing = resamples - defined.length;
-    // As many as lie beyond one end could all have been beyond it.
-    if (missing > tail * resamples || defined.length < 2) {
-      return { estimate, ...none, undefinedBecause: `undefined in ${missing} of ${resamples} resamples` };
-    }
-    return {
-      estimate,
-      low: quantile(defined, tail),
-      high: quantile(defined, 1 - tail),
-      standardError: sampleDeviation(defined),
-    };
+    const known = Number.isNaN(estimate) ? null : estimate;
+    return intervalOf(known, "there are no tokens", drawn[c], {
+      level,
+      units: groups,
+      acceleration: undefined,
+    });
   });
 }

@@ -130,7 +130,9 @@ export async function runBootstrap(
 }
 
 /** @throws OptionError for a number of resamples, a level, a method or a metric that there cannot be */
-export function assertBootstrap(options: BootstrapOptions): void {
+export function assertBootstrap(
+  options: Pick<BootstrapOptions, "resamples" | "level" | "method" | "metrics">,
+): void {
   const { resamples = 1000, level = 0.95, method = "percentile", metrics = [] } = options;
   assertCount("resamples", resamples, 2);
   if (!(level > 0 && level < 1)) {
@@ -142,13 +144,14 @@ export function assertBootstrap(options: BootstrapOptions): void {
   for (const name of metrics) assertMetric(name);
 }
 
-function intervalOf(
+/** Interval of one metric from its resamples; NaN where it is undefined in one. */
+export function intervalOf(
   estimate: number | null,
   reason: string | undefined,
   drawn: Float64Array,
   about: { level: number; units: number; acceleration: number | undefined },
 ): MetricInterval {
-  const { level, units, acceleration } = about;
+  const { level, units, acceleration: bend } = about;
   const none = { low: null, high: null, standardError: null };
   if (estimate === null) {
     return { estimate, ...none, undefinedResamples: 0, ...(reason && { undefinedBecause: reason }) };
@@ -164,7 +167,7 @@ function intervalOf(
     const undefinedBecause = `undefined in ${undefinedResamples} of ${drawn.length} resamples`;
     return { estimate, ...none, undefinedResamples, undefinedBecause };
   }
-  const [low, high] = levels(estimate, defined, tail, acceleration);
+  const [low, high] = levels(estimate, defined, tail, bend);
   return {
     estimate,
     low: quantile(defined, low),
@@ -179,9 +182,9 @@ function levels(
   estimate: number,
   sorted: Float64Array,
   tail: number,
-  acceleration: number | undefined,
+  bend: number | undefined,
 ): [number, number] {
-  if (acceleration === undefined) return [tail, 1 - tail];
+  if (bend === undefined) return [tail, 1 - tail];
   let below = 0;
   let equal = 0;
   for (const value of sorted) {
@@ -193,7 +196,7 @@ function levels(
   if (!Number.isFinite(bias)) return [tail, 1 - tail];
   const at = (p: number): number => {
     const shifted = bias + normalQuantile(p);
-    return normalCdf(bias + shifted / (1 - acceleration * shifted));
+    return normalCdf(bias + shifted / (1 - bend * shifted));
   };
   return [at(tail), at(1 - tail)];
 }
@@ -216,22 +219,34 @@ async function jackknife(
   seed: number,
   pacer: Pacer,
 ): Promise<number[]> {
-  const parts = Math.min(units, JACKKNIFE_PARTS);
-  const order = Uint32Array.from({ length: units }, (_, u) => u);
-  if (parts < units) new Random(seed, "jackknife").shuffle(order);
+  const left = jackknifeParts(units, seed);
+  const parts = left.length;
   const values = new Float64Array(METRIC_NAMES.length * parts);
   const weights = new Uint32Array(units);
-  for (let p = 0; p < parts; p++) {
+  for (const [p, without] of left.entries()) {
     weights.fill(1);
-    for (let u = p; u < units; u += parts) weights[order[u]] = 0;
+    for (const u of without) weights[u] = 0;
     weighted.evaluate(weights, values, p, parts);
     if (pacer.due) await pacer.turn();
   }
-  return METRIC_NAMES.map((_, m) => {
-    const left = Array.from(values.subarray(m * parts, (m + 1) * parts)).filter((v) => !Number.isNaN(v));
-    const centre = mean(left) ?? 0;
-    const squares = left.reduce((sum, v) => sum + (centre - v) ** 2, 0);
-    const cubes = left.reduce((sum, v) => sum + (centre - v) ** 3, 0);
-    return squares === 0 ? 0 : cubes / (6 * squares ** 1.5);
-  });
+  return METRIC_NAMES.map((_, m) => acceleration(values.subarray(m * parts, (m + 1) * parts)));
+}
+
+/** The units that the jackknife leaves out together, part by part. */
+export function jackknifeParts(units: number, seed: number): number[][] {
+  const count = Math.min(units, JACKKNIFE_PARTS);
+  const order = Uint32Array.from({ length: units }, (_, u) => u);
+  if (count < units) new Random(seed, "jackknife").shuffle(order);
+  const parts = Array.from({ length: count }, (): number[] => []);
+  for (const [at, u] of order.entries()) parts[at % count].push(u);
+  return parts;
+}
+
+/** Acceleration of a metric from its values without each part; NaN where it is undefined. */
+export function acceleration(values: Float64Array): number {
+  const left = values.filter((v) => !Number.isNaN(v));
+  const centre = mean(left) ?? 0;
+  const squares = left.reduce((sum, v) => sum + (centre - v) ** 2, 0);
+  const cubes = left.reduce((sum, v) => sum + (centre - v) ** 3, 0);
+  return squares === 0 ? 0 : cubes / (6 * squares ** 1.5);
 }
