@@ -1,6 +1,6 @@
 // A linear map of some rows, with what follows it: the non-linearity, or the addition to the residual stream.
 //
-//   y[m, first_output + n] = activated(Σ_k x[m, k]·weight[n, k] + bias[first_output + n])   (+ its old value)
+//   y[m, first_column + n] = activated(Σ_k x[m, k]·weight[n, k] + bias[first_output + n])   (+ its old value)
 //
 // A weight in several parts takes one dispatch per part. A workgroup computes a tile of y: the rows and outputs that
 // thread (row, column) owns, rows_per_thread and four of them, are apart by the workgroup's height and width, so that
@@ -26,6 +26,8 @@ struct Params {
   outputs: u32,
   // Number of rows in the parts before.
   first_output: u32,
+  // Where its outputs go in a row of y.
+  first_column: u32,
   y_stride: u32,
   // Number of the non-linearity, see lib/mlp-activation.wgsl.
   activation: u32,
@@ -62,9 +64,8 @@ fn finish(sums: vec4<f32>, row: u32, column: u32, apart: u32) {
   for (var j = 0u; j < 4u; j++) {
     let n = column + j * apart;
     if (n < params.outputs) {
-      let output = params.first_output + n;
-      let place = row * params.y_stride + output;
-      var value = activated(sums[j] + bias[output], params.activation);
+      let place = row * params.y_stride + params.first_column + n;
+      var value = activated(sums[j] + bias[params.first_output + n], params.activation);
       if (params.accumulate == 1u) {
         value += y[place];
       }

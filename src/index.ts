@@ -32,6 +32,20 @@ export { estimateModelMemory } from "./model/estimate-model-memory.ts";
 export type { MemoryLimits, ModelFiles, ModelMemory } from "./model/model-files.ts";
 export { HubError } from "./errors.ts";
 export type { HubFailure } from "./errors.ts";
+export { captureLosses, measureAblation } from "./interventions/interventions.ts";
+export type {
+  AblationControlOptions,
+  AblationDraw,
+  AblationEffect,
+  AblationKind,
+  AblationOptions,
+  AblationRow,
+  ControlComparison,
+  LogitEffect,
+} from "./interventions/ablation-effect.ts";
+export type { CaptureLossesOptions, TokenLosses } from "./interventions/capture-losses.ts";
+export type { LossTextsOptions, TextIntervention, TextPositions } from "./interventions/text-passes.ts";
+export type { ActivationChange, Intervention } from "./backends/backend.ts";
 export { rankActivations } from "./probes/rank-activations.ts";
 export type { RankActivationsOptions } from "./probes/rank-source.ts";
 export type {

@@ -1,4 +1,4 @@
-// Sums over a workgroup as a tree of depth log2(workgroup_size); the size must be a power of two.
+// Sums and maxima over a workgroup as a tree of depth log2(workgroup_size); the size must be a power of two.
 
 override workgroup_size: u32 = 64u;
 
@@ -12,6 +12,20 @@ fn workgroup_sum(value: f32, lane: u32) -> f32 {
   for (var width = workgroup_size / 2u; width > 0u; width /= 2u) {
     if (lane < width) {
       reduce_scratch[lane] += reduce_scratch[lane + width];
+    }
+    workgroupBarrier();
+  }
+  return reduce_scratch[0];
+}
+
+/// The largest of every thread's values, in the same way.
+fn workgroup_max(value: f32, lane: u32) -> f32 {
+  workgroupBarrier();
+  reduce_scratch[lane] = value;
+  workgroupBarrier();
+  for (var width = workgroup_size / 2u; width > 0u; width /= 2u) {
+    if (lane < width) {
+      reduce_scratch[lane] = max(reduce_scratch[lane], reduce_scratch[lane + width]);
     }
     workgroupBarrier();
   }

@@ -367,9 +367,36 @@ export interface TokenBatch {
   readonly offsets: Uint32Array;
 }
 
+/** What becomes of values x at a hook point. */
+export type ActivationChange =
+  /** The value given, one for all neurons or one for each: 0, or the neurons' means. */
+  | { readonly kind: "set"; readonly values: number | ArrayLike<number> }
+  /** factor·x */
+  | { readonly kind: "scale"; readonly factor: number }
+  /** x + strength·direction, a value for each neuron; the strength is 1 when left out. */
+  | { readonly kind: "add"; readonly direction: ArrayLike<number>; readonly strength?: number | undefined };
+
+/**
+ * A change of activations at a hook point, before anything reads them: what is captured there is what the rest of the model
+ * sees. Several at one point happen in the order given. Where nothing asked for comes behind the point, it is not reached.
+ */
+export type Intervention = ActivationChange & {
+  readonly hookPoint: HookPoint;
+  /** Neurons, or dimensions of the residual stream, each once; lists of values are in their order. Default: all. */
+  readonly neurons?: ArrayLike<number> | undefined;
+  /** Tokens of the batch, rising. Default: all. */
+  readonly tokens?: ArrayLike<number> | undefined;
+};
+
 /** What a forward pass is to return. */
 export interface ForwardRequest extends CallOptions {
   readonly hookPoints: readonly HookPoint[];
+  /** What to change on the way. */
+  readonly interventions?: readonly Intervention[] | undefined;
+  /** The cross-entropy of every token that has one before it. Logits are summed as they are computed, not kept. Default false. */
+  readonly losses?: boolean | undefined;
+  /** Tokens of the vocabulary whose logits are returned, of every row, without computing the others. */
+  readonly logitsOf?: ArrayLike<number> | undefined;
   /** Logits of no token, of each sequence's last token, or of every token. Default "none". */
   readonly logits?: "none" | "last" | "all";
   /** Applied on the device to every hook point's rows before they are returned; absent: one row per token. */
@@ -382,9 +409,16 @@ export interface ForwardResult {
   readonly activations: ReadonlyMap<HookPoint, DeviceActivations>;
   /** [rows × vocabulary] row-major, or null when not asked for. */
   readonly logits: Float32Array | null;
+  /**
+   * By token of the batch, in nats: −log of the probability that the model gives token t from those before it in its
+   * sequence. The first token of a sequence has none and holds 0: leave `offsets[s]` out of sums. Null when not asked for.
+   */
+  readonly losses: Float32Array | null;
+  /** [tokens × logitsOf.length] row-major: what the model gives each token asked for to come next; null when not asked for. */
+  readonly logitsOf: Float32Array | null;
 }
 
-/** A loaded model on a backend. The pass stops after the deepest hook point when no logits are asked for. */
+/** A loaded model on a backend. The pass stops after the deepest hook point when neither logits nor losses are asked for. */
 export interface Transformer {
   readonly spec: TransformerSpec;
   forward(batch: TokenBatch, request: ForwardRequest): Promise<ForwardResult>;

@@ -243,7 +243,11 @@ export class TokenRows {
   }
 }
 
-function checkedPositions(positions: ArrayLike<number>, length: number, text: number): Uint32Array {
+/**
+ * Positions of a text as given by the caller.
+ * @throws ShapeError when one does not exist or they do not rise
+ */
+export function checkedPositions(positions: ArrayLike<number>, length: number, text: number): Uint32Array {
   let last = -1;
   return Uint32Array.from(positions, (position) => {
     if (!Number.isInteger(position) || position <= last || position >= length) {

@@ -23,6 +23,7 @@ const LAYERS: Record<string, number> = {
   capture: 5,
   hub: 5,
   statistics: 5,
+  interventions: 5,
   node: 6,
   "index.ts": 7,
   "gpujs.ts": 7,

@@ -331,6 +331,88 @@ describe("WebAssembly and JavaScript kernels agree on", () => {
     }
   });
 
+  it.each([
+    { rows: 1, k: 7, n: 1, cap: 0, size: 1 },
+    { rows: 5, k: 20, n: 13, cap: 0, size: 1 },
+    { rows: 97, k: 12, n: 700, cap: 3, size: 1 },
+    // Several groups of columns, of which one row's largest may be in any; logits up to several hundred.
+    { rows: 50, k: 40, n: 20_003, cap: 0, size: 20 },
+  ])("losses of $rows rows over $n columns", async ({ rows, k, n, cap, size }) => {
+    const random = new Random(n);
+    const x = normals(random, rows * k).map((value) => size * value);
+    const w = normals(random, n * k);
+    const bias = normals(random, n);
+    const targets = Uint32Array.from({ length: rows }, (_, r) => (r === 0 ? n - 1 : random.below(n)));
+    const gain = normals(random, k);
+    for (const normed of [false, true]) {
+      const results: Float32Array[] = [];
+      for (const kernels of await both({ ...SPEC, dModel: k })) {
+        const out = new Float32Array(rows);
+        const norm = normed ? { gain: filled(kernels, gain), bias: null } : undefined;
+        const map = kernels.linearMap(w, bias, n, k);
+        kernels.losses(filled(kernels, x), map, targets, out, { norm, softcap: cap });
+        await kernels.run();
+        kernels.freeMap(map);
+        results.push(out);
+      }
+      // Two logits with the rounding of sums of products each, a sum of n exponentials in four lanes and several groups.
+      let largest = 0;
+      for (let i = 0; i < x.length; i++) largest = Math.max(largest, Math.abs(x[i]));
+      const magnitude = k * Math.max(largest, 6) * 5;
+      const bound = UNIT * (2 * (k + 10) * magnitude + n / 4 + 40);
+      results[0].forEach((value, r) => expect(Math.abs(value - results[1][r])).toBeLessThan(bound));
+      if (cap > 0) expect(Math.max(...results[0])).toBeLessThan(2 * cap + Math.log(n));
+    }
+  });
+
+  it.each(["set", "scale", "add"] as const)("a change that would %s values, to the bit", async (kind) => {
+    const width = 21;
+    const x = normals(new Random(1), 200 * width);
+    const columns = Uint32Array.of(20, 0, 7);
+    const values = Float32Array.of(0.3, -1.7, 1e-3);
+    for (const rows of [
+      0,
+      1,
+      130,
+      Uint32Array.of(199, 3, 64),
+      Uint32Array.from({ length: 90 }, (_, i) => 2 * i),
+    ]) {
+      const [got, want] = await onBoth(SPEC, (kernels) => {
+        const buffer = filled(kernels, x);
+        kernels.change(buffer, width, rows, { kind, columns, values, tokens: null });
+        return buffer;
+      });
+      expect(got).toEqual(want);
+    }
+  });
+
+  it("sums of three, and activations with a factor, apart from a product", async () => {
+    const length = 16_384 + 13;
+    const [x, and, to] = [1, 2, 3].map((seed) => normals(new Random(seed), length));
+    for (const further of [undefined, and]) {
+      const [got, want] = await onBoth(SPEC, (kernels) => {
+        const sum = filled(kernels, to);
+        kernels.add(filled(kernels, x), further && filled(kernels, further), sum, length);
+        return sum;
+      });
+      // The reference rounds once.
+      got.forEach((value, i) => {
+        const magnitude = Math.abs(x[i]) + Math.abs(to[i]) + Math.abs(further?.[i] ?? 0);
+        expect(Math.abs(value - want[i])).toBeLessThanOrEqual(3 * UNIT * magnitude);
+      });
+      const [product, wanted] = await onBoth(SPEC, (kernels) => {
+        const y = filled(kernels, x);
+        kernels.activate(y, y, length, further && filled(kernels, further));
+        return y;
+      });
+      product.forEach((value, i) =>
+        expect(Math.abs(value - wanted[i])).toBeLessThanOrEqual(
+          Math.abs(x[i]) * (1e-7 + 6 * UNIT) * Math.max(1, Math.abs(further?.[i] ?? 1)),
+        ),
+      );
+    }
+  });
+
   it.each(["gelu", "gelu-tanh", "relu", "silu"] as const)("%s", async (activation) => {
     const x = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 100);
     x[0] = -200;

@@ -16,7 +16,9 @@ import {
   linearKernel,
   linearTile,
   rotaryKernel,
+  interveneKernel,
   softcapKernel,
+  tokenLossesKernel,
   type AttentionTile,
 } from "../../src/backends/webgpu/transformer-kernels.ts";
 import { vectorsOf } from "../../src/backends/webgpu/transformer-weights.ts";
@@ -72,7 +74,7 @@ interface LinearCase {
 
 async function runLinear(
   { rows, inputs, outputs, overrides = {} }: LinearCase,
-  { accumulate = 0, activation = 0 } = {},
+  { accumulate = 0, activation = 0, firstColumn = 2 } = {},
 ): Promise<{
   x: Float32Array;
   weight: Float32Array;
@@ -107,6 +109,7 @@ async function runLinear(
           inputs: vectorsOf(inputs),
           outputs,
           first_output: 2,
+          first_column: firstColumn,
           y_stride: stride,
           activation,
           accumulate,
@@ -126,6 +129,14 @@ async function runLinear(
 }
 
 describe("linear", () => {
+  it("puts its outputs where it is told to, under the biases that are theirs", async () => {
+    const size = { rows: 5, inputs: 9, outputs: 7 };
+    const { x, weight, bias, y } = await runLinear(size, { firstColumn: 1 });
+    expectWithin(columnsOf(y, 10, 1, 7), linearOracle(x, weight, bias, 9));
+    for (const first of [0, 8])
+      expect(columnsOf(y, 10, first, 1)).toEqual(new Float32Array(5).fill(SENTINEL));
+  });
+
   it.each<LinearCase>([
     { rows: 1, inputs: 1, outputs: 1 },
     { rows: 5, inputs: 3, outputs: 7 },
@@ -582,6 +593,106 @@ describe("add", () => {
       expect([...(await device.readFloats(y))]).toEqual([11, 22, 3]);
     } finally {
       scope.dispose();
+    }
+  });
+});
+
+describe("intervene", () => {
+  const stride = 9;
+  const before = Float32Array.from({ length: 70 * stride }, (_, i) => (i % 13) / 8 - 0.7);
+
+  async function run(
+    kind: number,
+    columns: readonly number[],
+    values: readonly number[],
+    rows: readonly number[] | number,
+  ): Promise<Float32Array> {
+    const scope = device.scope();
+    try {
+      const x = await scope.allocateFrom("x", before);
+      const list = await scope.allocateFrom("columns", Uint32Array.from(columns));
+      const listed = typeof rows !== "number";
+      const count = columns.length * (listed ? rows.length : rows);
+      const bindings = {
+        x,
+        columns: list,
+        values: await scope.allocateFrom("values", Float32Array.from(values)),
+        rows: listed ? await scope.allocateFrom("rows", Uint32Array.from(rows)) : list,
+      };
+      device
+        .batch("test")
+        .dispatch(interveneKernel, {
+          bindings,
+          params: { count, width: columns.length, stride, kind, listed: listed ? 1 : 0 },
+          workgroups: Math.ceil(count / 64),
+        })
+        .submit();
+      return await device.readFloats(x);
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  it.each<[string, number, (x: number, value: number) => number]>([
+    ["sets", 0, (_, value) => value],
+    ["scales", 1, (x, value) => x * value],
+    ["adds", 2, (x, value) => x + value],
+  ])("%s columns of the first rows, and of rows listed, and no other value", async (_, kind, f) => {
+    const columns = [7, 0, 3];
+    const values = [0.5, -3, 0.1];
+    for (const rows of [1, 65, [0], [69, 4, 33], Array.from({ length: 66 }, (_, i) => i + 3)]) {
+      const want = before.slice();
+      const list = typeof rows === "number" ? Array.from({ length: rows }, (_, i) => i) : rows;
+      for (const row of list) {
+        for (const [i, column] of columns.entries()) {
+          const at = row * stride + column;
+          want[at] = f(want[at], Math.fround(values[i]));
+        }
+      }
+      expect(await run(kind, columns, values, rows)).toEqual(want);
+    }
+  });
+});
+
+describe("token-losses", () => {
+  it.each([1, 63, 64, 65, 200])("sums %i columns in blocks of any size", async (vocabulary) => {
+    const rows = 5;
+    const logits = randomFloats(rows * vocabulary, "logits").map((value) => 30 * value);
+    const targets = Uint32Array.from({ length: rows }, (_, r) => (r * 37) % vocabulary);
+    const want = Float64Array.from(targets, (target, r) => {
+      const row = logits.subarray(r * vocabulary, (r + 1) * vocabulary);
+      const high = Math.max(...row);
+      return Math.log(row.reduce((sum, value) => sum + Math.exp(value - high), 0)) + high - row[target];
+    });
+    for (const size of [vocabulary, 64, 17]) {
+      const scope = device.scope();
+      try {
+        const losses = await filled(rows + 1);
+        const running = await filled(3 * rows + 1);
+        const bindings = { targets: await scope.allocateFrom("targets", targets), running, losses };
+        for (let first = 0; first < vocabulary; first += size) {
+          const columns = Math.min(size, vocabulary - first);
+          const part = await scope.allocateFrom("logits", columnsOf(logits, vocabulary, first, columns));
+          device
+            .batch("test")
+            .dispatch(tokenLossesKernel, {
+              bindings: { ...bindings, logits: part },
+              params: { rows, columns, first },
+              workgroups: rows,
+            })
+            .submit();
+        }
+        const got = await device.readFloats(losses);
+        expect(got.at(-1)).toBe(SENTINEL);
+        expect((await device.readFloats(running)).at(-1)).toBe(SENTINEL);
+        // Logits of up to 120 are subtracted, exponentials are of the sum's size at most, and exp of WGSL may be off by
+        // 3 + 2·|x| units.
+        expectClose(got.subarray(0, rows), want, () => gamma(10) * 120 + gamma(vocabulary + 3));
+        losses.dispose();
+        running.dispose();
+      } finally {
+        scope.dispose();
+      }
     }
   });
 });

@@ -5,6 +5,7 @@ import causalAttentionSource from "#shaders/causal-attention.wgsl";
 import gateSource from "#shaders/gate.wgsl";
 import gatherRowsSource from "#shaders/gather-rows.wgsl";
 import headNormSource from "#shaders/head-norm.wgsl";
+import interveneSource from "#shaders/intervene.wgsl";
 import layerNormSource from "#shaders/layer-norm.wgsl";
 import gridSource from "#shaders/lib/grid.wgsl";
 import mlpActivationSource from "#shaders/lib/mlp-activation.wgsl";
@@ -13,6 +14,7 @@ import cappedSource from "#shaders/lib/softcap.wgsl";
 import linearSource from "#shaders/linear.wgsl";
 import rotarySource from "#shaders/rotary.wgsl";
 import softcapSource from "#shaders/softcap.wgsl";
+import tokenLossesSource from "#shaders/token-losses.wgsl";
 import { UnsupportedModelError } from "../../errors.ts";
 import type { MlpActivation, TransformerSpec } from "../backend.ts";
 import { defineKernel, type Kernel, type Overrides } from "./kernel.ts";
@@ -107,6 +109,7 @@ export const linearKernel: Kernel<
     inputs: "u32";
     outputs: "u32";
     first_output: "u32";
+    first_column: "u32";
     y_stride: "u32";
     activation: "u32";
     accumulate: "u32";
@@ -133,6 +136,7 @@ export const linearKernel: Kernel<
     inputs: "u32",
     outputs: "u32",
     first_output: "u32",
+    first_column: "u32",
     y_stride: "u32",
     activation: "u32",
     accumulate: "u32",
@@ -258,6 +262,56 @@ export const softcapKernel: Kernel<
   overrides: { workgroup_size: 64 },
 });
 
+export const interveneKernel: Kernel<
+  {
+    x: "storage-read-write";
+    columns: "storage-read";
+    values: "storage-read";
+    rows: "storage-read";
+    params: "uniform";
+  },
+  { count: "u32"; width: "u32"; stride: "u32"; kind: "u32"; listed: "u32" },
+  { workgroup_size: number }
+> = defineKernel({
+  label: "intervene",
+  source: gridSource + interveneSource,
+  entryPoint: "intervene",
+  bindings: {
+    x: "storage-read-write",
+    columns: "storage-read",
+    values: "storage-read",
+    rows: "storage-read",
+    params: "uniform",
+  },
+  params: { count: "u32", width: "u32", stride: "u32", kind: "u32", listed: "u32" },
+  overrides: { workgroup_size: 64 },
+});
+
+export const tokenLossesKernel: Kernel<
+  {
+    logits: "storage-read";
+    targets: "storage-read";
+    running: "storage-read-write";
+    losses: "storage-read-write";
+    params: "uniform";
+  },
+  { rows: "u32"; columns: "u32"; first: "u32" },
+  { workgroup_size: number }
+> = defineKernel({
+  label: "token-losses",
+  source: gridSource + reduceSource + tokenLossesSource,
+  entryPoint: "token_losses",
+  bindings: {
+    logits: "storage-read",
+    targets: "storage-read",
+    running: "storage-read-write",
+    losses: "storage-read-write",
+    params: "uniform",
+  },
+  params: { rows: "u32", columns: "u32", first: "u32" },
+  overrides: { workgroup_size: 64 },
+});
+
 /** The kernels of this file, for the tests that check every kernel. */
 export const transformerKernels: readonly Kernel[] = [
   gatherRowsKernel,
@@ -270,12 +324,15 @@ export const transformerKernels: readonly Kernel[] = [
   activateKernel,
   gateKernel,
   softcapKernel,
+  interveneKernel,
+  tokenLossesKernel,
 ];
 
-/** Every variant that a forward pass of a model can run. */
+/** Every variant that a forward pass of a model can run; those for interventions and losses where it has them. */
 export function transformerVariants(
   { dHead, attention, mlp, unembedding }: TransformerSpec,
   limits: Parameters<typeof attentionTile>[1],
+  { interventions, losses }: { interventions: boolean; losses: boolean },
 ): (readonly [kernel: Kernel, overrides?: Overrides])[] {
   const when = (used: boolean, kernel: Kernel): [Kernel][] => (used ? [[kernel]] : []);
   return [
@@ -292,6 +349,8 @@ export function transformerVariants(
     [addKernel],
     [mlp.gated ? gateKernel : activateKernel],
     ...when(unembedding.softcap !== null, softcapKernel),
+    ...when(interventions, interveneKernel),
+    ...when(losses, tokenLossesKernel),
   ];
 }
 

@@ -11,6 +11,8 @@ export interface MatrixPart {
   readonly firstRow: number;
   readonly rows: number;
   readonly buffer: ComputeBuffer;
+  /** Rows of the buffer before them; 0 when left out. */
+  readonly skip?: number;
 }
 
 /** x·Wᵀ + bias. */

@@ -14,6 +14,13 @@ import type {
   TransformerSpec,
 } from "../backend.ts";
 import { hookPointsByLayer, hookWidth } from "../hook-points.ts";
+import {
+  CHANGE_CODE,
+  chosenTokens,
+  resolveInterventions,
+  tokensWithin,
+  type ColumnChange,
+} from "../interventions.ts";
 import { rotaryTable } from "../rotary.ts";
 import { assertTokenBatch } from "../token-batch.ts";
 import { aggregateRows } from "./aggregate-rows.ts";
@@ -33,11 +40,13 @@ import {
   gateKernel,
   gatherRowsKernel,
   headNormKernel,
+  interveneKernel,
   layerNormKernel,
   linearKernel,
   linearTile,
   rotaryKernel,
   softcapKernel,
+  tokenLossesKernel,
   transformerVariants,
 } from "./transformer-kernels.ts";
 import {
@@ -54,6 +63,11 @@ import { allocateActivations, type WebGpuActivations } from "./webgpu-activation
 const WORK_BYTES = 256 * 2 ** 20;
 /** Bytes of logits that are computed before they are read back. */
 const LOGIT_BYTES = 64 * 2 ** 20;
+/** Rows whose losses are computed together, and columns of the vocabulary. */
+const LOSS_ROWS = 1024;
+const LOSS_COLUMNS = 4096;
+/** Columns start at multiples of this: their weights then start where a binding may, at 256 bytes. */
+const COLUMN_STEP = 16;
 /** Multiplications of one submission, a layer of a group: no driver takes it for a hang. */
 const MOST_OPERATIONS = 4e10;
 /** Layers submitted before the pass waits for the first of them: abortion is prompt and the queue never runs dry. */
@@ -93,6 +107,21 @@ interface GroupTables {
   readonly positions: ComputeBuffer;
   readonly blocks: ComputeBuffer;
   readonly blockCount: number;
+  /** What to change of the group's rows, by hook point. */
+  readonly changes: ReadonlyMap<HookPoint, readonly GroupChange[]>;
+}
+
+/** A change that is where the GPU can read it. */
+interface DeviceChange {
+  readonly change: ColumnChange;
+  readonly columns: ComputeBuffer;
+  readonly values: ComputeBuffer;
+}
+
+/** A change of some rows of a group, or of all. */
+interface GroupChange extends DeviceChange {
+  readonly rows: ComputeBuffer | null;
+  readonly count: number;
 }
 
 export interface WebGpuTransformerOptions extends LoadTransformerOptions {
@@ -217,10 +246,13 @@ class WebGpuModel implements Transformer {
     const wanted = request.logits ?? "none";
     signal?.throwIfAborted();
     this.#loaded();
-    const layers = hookPointsByLayer(spec, request.hookPoints, wanted !== "none");
+    const chosen = chosenTokens(spec, request);
+    const toTheEnd = wanted !== "none" || chosen !== null || request.losses === true;
+    const layers = hookPointsByLayer(spec, request.hookPoints, toTheEnd);
     assertTokenBatch(spec, batch);
 
     const tokens = batch.tokens.length;
+    const interventions = resolveInterventions(spec, tokens, request.interventions);
     const captured = new Map<HookPoint, WebGpuActivations>();
     for (const point of new Set(request.hookPoints)) {
       const shape = { rows: tokens, neurons: hookWidth(spec, point) };
@@ -232,7 +264,16 @@ class WebGpuModel implements Transformer {
     const logitRows = wanted === "none" ? 0 : wanted === "last" ? sequences : tokens;
     const logits = wanted === "none" ? null : new Float32Array(logitRows * spec.vocabulary);
 
-    await device.prepare(transformerVariants(spec, device.gpu.limits));
+    const losses = request.losses ? new Float32Array(tokens) : null;
+    const logitsOf = chosen && new Float32Array(tokens * chosen.length);
+
+    const extras = { interventions: interventions.size > 0, losses: losses !== null };
+    await device.prepare(transformerVariants(spec, device.gpu.limits, extras));
+    const changes = new Map<HookPoint, DeviceChange[]>();
+    for (const [point, list] of interventions) {
+      changes.set(point, await Promise.all(list.map((change) => this.#deviceChange(change, scope, signal))));
+    }
+    const chosenMap = chosen && (await this.#chosenMap(chosen, scope, signal));
     let longest = 0;
     for (let s = 0; s < sequences; s++) longest = Math.max(longest, batch.offsets[s + 1] - batch.offsets[s]);
     await this.prepareTurns(longest);
@@ -242,12 +283,12 @@ class WebGpuModel implements Transformer {
     for (const group of groups) {
       const tables = device.scope();
       try {
-        const about = await this.#tables(group, tables, signal);
+        const about = await this.#tables(group, changes, tables, signal);
         for (let layer = 0; layer < layers.length; layer++) {
           signal?.throwIfAborted();
           const commands = device.batch(`layer ${layer}`);
           if (layer === 0) this.#embed(commands, group, about, work);
-          const goesOn = layer + 1 < layers.length || logits !== null;
+          const goesOn = layer + 1 < layers.length || toTheEnd;
           this.#layer(commands, layer, work, group, about, layers[layer], goesOn, captured);
           commands.submit();
           const done = device.guard(device.gpu.queue.onSubmittedWorkDone());
@@ -256,14 +297,18 @@ class WebGpuModel implements Transformer {
           ahead.push(done);
           if (ahead.length >= LAYERS_AHEAD) await ahead.shift();
         }
+        const every = Uint32Array.from(group.tokens.keys());
         if (logits) {
           const last = wanted === "last";
           const first = last ? group.firstSequence : group.firstToken;
-          const rows = last
-            ? group.offsets.subarray(1).map((end) => end - 1)
-            : Uint32Array.from(group.tokens.keys());
+          const rows = last ? group.offsets.subarray(1).map((end) => end - 1) : every;
           const out = logits.subarray(first * spec.vocabulary, (first + rows.length) * spec.vocabulary);
-          await this.#unembed(work.residual, rows, out, signal);
+          await this.#unembed(work.residual, rows, this.#loaded().unembedding, out, signal);
+        }
+        if (losses) await this.#tokenLosses(work.residual, group, losses, signal);
+        if (chosenMap && logitsOf) {
+          const out = logitsOf.subarray(group.firstToken * chosenMap.outputs);
+          await this.#unembed(work.residual, every, chosenMap, out, signal);
         }
       } finally {
         tables.dispose();
@@ -289,7 +334,12 @@ class WebGpuModel implements Transformer {
       }
     }
     for (const rows of captured.values()) scope.release(rows);
-    return { activations: captured satisfies ReadonlyMap<HookPoint, DeviceActivations>, logits };
+    return {
+      activations: captured satisfies ReadonlyMap<HookPoint, DeviceActivations>,
+      logits,
+      losses,
+      logitsOf,
+    };
   }
 
   #loaded(): TransformerWeights {
@@ -365,7 +415,12 @@ class WebGpuModel implements Transformer {
     return { residual, normed, qkv, mixed, neurons, linear };
   }
 
-  async #tables(group: Group, scope: BufferScope, signal: AbortSignal | undefined): Promise<GroupTables> {
+  async #tables(
+    group: Group,
+    changes: ReadonlyMap<HookPoint, readonly DeviceChange[]>,
+    scope: BufferScope,
+    signal: AbortSignal | undefined,
+  ): Promise<GroupTables> {
     const { tokens, offsets } = group;
     const { queries } = attentionTile(this.spec.dHead, this.#device.gpu.limits);
     const positions = new Uint32Array(tokens.length);
@@ -374,7 +429,16 @@ class WebGpuModel implements Transformer {
       for (let i = offsets[s]; i < offsets[s + 1]; i++) positions[i] = i - offsets[s];
       for (let q = offsets[s]; q < offsets[s + 1]; q += queries) blocks.push(offsets[s], offsets[s + 1], q);
     }
+    const ofGroup = async (entry: DeviceChange): Promise<GroupChange> => {
+      const listed = tokensWithin(entry.change, group.firstToken, tokens.length);
+      const rows =
+        listed && listed.length > 0 ? await scope.allocateFrom("changed rows", listed, signal) : null;
+      return { ...entry, rows, count: listed ? listed.length : tokens.length };
+    };
+    const groupChanges = new Map<HookPoint, GroupChange[]>();
+    for (const [point, list] of changes) groupChanges.set(point, await Promise.all(list.map(ofGroup)));
     return {
+      changes: groupChanges,
       tokens: await scope.allocateFrom("tokens", tokens, signal),
       positions: await scope.allocateFrom("positions", positions, signal),
       blocks: await scope.allocateFrom("query blocks", Uint32Array.from(blocks), signal),
@@ -420,11 +484,14 @@ class WebGpuModel implements Transformer {
     const attends = output || middle || hooks.has("hook_attn_out");
     const { residual, normed, qkv, mixed, neurons, linear } = work;
     const neuronStride = 4 * vectorsOf(dMlp);
-    /**
-     * Every hook point passes here when its rows are complete, with where they lie. What follows a product (activation,
-     * sum) may have been computed with it: a point whose rows are to be changed has to be kept apart from what reads them.
-     */
+    /** What follows a product (activation, sum) is computed with it, unless the product itself is captured or changed. */
+    const apart = (name: HookName): boolean =>
+      hooks.has(name) || tables.changes.has(`blocks.${index}.${name}`);
+    /** Every hook point passes here when its rows are complete, with where they lie, and before anything reads them. */
     const reached = (name: HookName, from: ComputeBuffer, stride: number): void => {
+      for (const change of tables.changes.get(`blocks.${index}.${name}`) ?? []) {
+        intervene(commands, from, stride, change);
+      }
       const target = captured.get(`blocks.${index}.${name}`);
       if (target) copyRows(commands, from, stride, rows, target, group.firstToken);
     };
@@ -436,7 +503,7 @@ class WebGpuModel implements Transformer {
       adds: boolean,
       name?: HookName,
     ): void => {
-      if (!postNorm && !(name && hooks.has(name))) {
+      if (!postNorm && !(name && apart(name))) {
         if (adds) this.#linear(commands, x, map, residual, rows, dModel, { accumulate: 1 });
         return;
       }
@@ -465,33 +532,132 @@ class WebGpuModel implements Transformer {
     if (!entersMlp) return;
     if (!parallel) this.#norm(commands, residual, layer.mlpNorm, normed, rows);
     const activation = ACTIVATION_CODE[spec.mlp.activation];
-    const apart = linear !== null || hooks.has("mlp.hook_pre");
+    const unfused = linear !== null || apart("mlp.hook_pre");
     if (linear && (post || hooks.has("mlp.hook_pre_linear"))) {
       this.#linear(commands, normed, layer.mlpIn, linear, rows, neuronStride);
       reached("mlp.hook_pre_linear", linear, neuronStride);
     }
     if (!pre) return;
     this.#linear(commands, normed, layer.gate ?? layer.mlpIn, neurons, rows, neuronStride, {
-      activation: apart ? 0 : activation,
+      activation: unfused ? 0 : activation,
     });
-    if (apart) reached("mlp.hook_pre", neurons, neuronStride);
+    if (unfused) reached("mlp.hook_pre", neurons, neuronStride);
     if (!post) return;
     if (linear) gate(commands, linear, neurons, rows * neuronStride, activation);
-    else if (apart) activate(commands, neurons, rows * neuronStride, activation);
+    else if (unfused) activate(commands, neurons, rows * neuronStride, activation);
     reached("mlp.hook_post", neurons, neuronStride);
     if (!output) return;
     addOutput(neurons, layer.mlpOut, layer.mlpPostNorm, true);
     reached("hook_resid_post", residual, dModel);
   }
 
-  /** Logits of some rows of the residual stream, read back into `out`. */
-  async #unembed(
+  async #deviceChange(
+    change: ColumnChange,
+    scope: BufferScope,
+    signal: AbortSignal | undefined,
+  ): Promise<DeviceChange> {
+    const [columns, values] = await together([
+      scope.allocateFrom("changed columns", change.columns, signal),
+      scope.allocateFrom("values of changes", change.values, signal),
+    ]);
+    return { change, columns, values };
+  }
+
+  /** The part of the unembedding that gives chosen logits. */
+  async #chosenMap(
+    chosen: Uint32Array,
+    scope: BufferScope,
+    signal: AbortSignal | undefined,
+  ): Promise<LinearMap> {
+    const { unembedding } = this.#loaded();
+    const { inputVectors } = unembedding;
+    const outputs = chosen.length;
+    const [indices, weight, bias] = await together([
+      scope.allocateFrom("chosen tokens", chosen, signal),
+      scope.allocate("chosen unembeddings", 16 * inputVectors * outputs),
+      scope.allocate("chosen biases", 4 * outputs),
+    ]);
+    const commands = this.#device.batch("chosen unembeddings");
+    this.#gatherRows(commands, unembedding.weight, indices, weight, outputs, { width: 4 * inputVectors });
+    const biases = [{ firstRow: 0, rows: unembedding.outputs, buffer: unembedding.bias }];
+    this.#gatherRows(commands, biases, indices, bias, outputs, { width: 1 });
+    commands.submit();
+    return { outputs, inputVectors, weight: [{ firstRow: 0, rows: outputs, buffer: weight }], bias };
+  }
+
+  /** Losses of a group's tokens, each from the residual stream of the token before. */
+  async #tokenLosses(
     residual: ComputeBuffer,
-    rows: Uint32Array,
+    group: Group,
     out: Float32Array,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { dModel, vocabulary } = this.spec;
+    const { dModel } = this.spec;
+    const { softcap } = this.spec.unembedding;
+    const { finalNorm, unembedding } = this.#loaded();
+    const ends = new Set(group.offsets);
+    const predicting = Uint32Array.from(group.tokens.keys()).filter((i) => !ends.has(i + 1));
+    const most = this.#maxBindingBytes / 4;
+    const step = Math.min(LOSS_ROWS, predicting.length, Math.floor(most / COLUMN_STEP));
+    if (step === 0) return;
+    const columns = COLUMN_STEP * Math.floor(Math.min(LOSS_COLUMNS, most / step) / COLUMN_STEP);
+    const scope = this.#device.scope();
+    try {
+      const indices = await scope.allocate("positions", step * 4);
+      const targets = await scope.allocate("targets", step * 4);
+      const picked = await scope.allocate("picked positions", step * dModel * 4);
+      const normed = await scope.allocate("final layer norm", step * 4 * vectorsOf(dModel) * 4);
+      const logits = await scope.allocate("logits of some columns", step * columns * 4);
+      const running = await scope.allocate("running sums", step * 3 * 4);
+      const losses = await scope.allocate("losses", step * 4);
+      for (let start = 0; start < predicting.length; start += step) {
+        const block = predicting.subarray(start, start + step);
+        const rows = block.length;
+        this.#device.write(indices, block);
+        this.#device.write(
+          targets,
+          block.map((i) => group.tokens[i + 1]),
+        );
+        const commands = this.#device.batch("losses");
+        const table = [{ firstRow: 0, rows: residual.byteLength / 4 / dModel, buffer: residual }];
+        this.#gatherRows(commands, table, indices, picked, rows);
+        this.#norm(commands, picked, finalNorm, normed, rows);
+        for (const part of unembedding.weight) {
+          for (let at = 0; at < part.rows; at += columns) {
+            const width = Math.min(columns, part.rows - at);
+            const first = part.firstRow + at;
+            const weight = [{ ...part, firstRow: first, rows: width, skip: at }];
+            this.#linear(commands, normed, { ...unembedding, weight }, logits, rows, width, {
+              firstColumn: 0,
+            });
+            if (softcap !== null) limit(commands, logits, rows * width, softcap);
+            commands.dispatch(tokenLossesKernel, {
+              bindings: { logits, targets, running, losses },
+              params: { rows, columns: width, first },
+              workgroups: rows,
+            });
+            // A large vocabulary takes long: each part is a submission of its own.
+            commands.submit();
+          }
+        }
+        const read = await this.#device.readFloats(losses, { byteLength: 4 * rows, signal });
+        for (const [r, i] of block.entries()) out[group.firstToken + i + 1] = read[r];
+      }
+    } finally {
+      scope.dispose();
+    }
+  }
+
+  /** Logits of some rows of the residual stream by a map, read back into `out`. */
+  async #unembed(
+    residual: ComputeBuffer,
+    rows: Uint32Array,
+    map: LinearMap,
+    out: Float32Array,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { dModel } = this.spec;
+    const vocabulary = map.outputs;
     const { softcap } = this.spec.unembedding;
     const bytes = Math.min(LOGIT_BYTES, this.#maxBindingBytes);
     const step = Math.max(1, Math.min(rows.length, Math.floor(bytes / (vocabulary * 4))));
@@ -502,14 +668,14 @@ class WebGpuModel implements Transformer {
       const normed = await scope.allocate("final layer norm", step * 4 * vectorsOf(dModel) * 4);
       const logits = await scope.allocate("logits", step * vocabulary * 4);
       for (let start = 0; start < rows.length; start += step) {
-        const { finalNorm, unembedding } = this.#loaded();
+        const { finalNorm } = this.#loaded();
         const block = rows.subarray(start, start + step);
         this.#device.write(indices, block);
         const commands = this.#device.batch("logits");
         const table = [{ firstRow: 0, rows: residual.byteLength / 4 / dModel, buffer: residual }];
         this.#gatherRows(commands, table, indices, picked, block.length);
         this.#norm(commands, picked, finalNorm, normed, block.length);
-        this.#linear(commands, normed, unembedding, logits, block.length, vocabulary);
+        this.#linear(commands, normed, map, logits, block.length, vocabulary);
         if (softcap !== null) limit(commands, logits, block.length * vocabulary, softcap);
         commands.submit();
         const byteLength = block.length * vocabulary * 4;
@@ -526,9 +692,12 @@ class WebGpuModel implements Transformer {
     indices: ComputeBuffer,
     out: ComputeBuffer,
     rows: number,
-    { scale = 1, accumulate = 0 }: { scale?: number; accumulate?: number } = {},
+    {
+      scale = 1,
+      accumulate = 0,
+      width = this.spec.dModel,
+    }: { scale?: number; accumulate?: number; width?: number } = {},
   ): void {
-    const width = this.spec.dModel;
     for (const { buffer, firstRow, rows: tableRows } of table) {
       commands.dispatch(gatherRowsKernel, {
         bindings: { table: buffer, indices, out },
@@ -563,17 +732,24 @@ class WebGpuModel implements Transformer {
     y: ComputeBuffer,
     rows: number,
     stride: number,
-    { activation = 0, accumulate = 0 }: { activation?: number; accumulate?: number } = {},
+    {
+      activation = 0,
+      accumulate = 0,
+      firstColumn,
+    }: { activation?: number; accumulate?: number; firstColumn?: number } = {},
   ): void {
     const tile = linearTile(rows);
-    for (const { buffer, firstRow, rows: outputs } of map.weight) {
+    for (const { buffer, firstRow, rows: outputs, skip = 0 } of map.weight) {
+      const rowBytes = 16 * map.inputVectors;
+      const weight = { buffer, offset: skip * rowBytes, byteLength: outputs * rowBytes };
       commands.dispatch(linearKernel, {
-        bindings: { x, weight: buffer, bias: map.bias, y },
+        bindings: { x, weight, bias: map.bias, y },
         params: {
           rows,
           inputs: map.inputVectors,
           outputs,
           first_output: firstRow,
+          first_column: firstColumn ?? firstRow,
           y_stride: stride,
           activation,
           accumulate,
@@ -648,6 +824,21 @@ function add(commands: CommandBatch, x: ComputeBuffer, y: ComputeBuffer, count: 
     bindings: { x, y },
     params: { count },
     workgroups: Math.ceil(count / addKernel.overrides.workgroup_size),
+  });
+}
+
+function intervene(
+  commands: CommandBatch,
+  x: ComputeBuffer,
+  stride: number,
+  { change, columns, values, rows, count: changed }: GroupChange,
+): void {
+  const width = change.columns.length;
+  const count = changed * width;
+  commands.dispatch(interveneKernel, {
+    bindings: { x, columns, values, rows: rows ?? columns },
+    params: { count, width, stride, kind: CHANGE_CODE[change.kind], listed: rows ? 1 : 0 },
+    workgroups: Math.ceil(count / interveneKernel.overrides.workgroup_size),
   });
 }
 

@@ -137,6 +137,8 @@ export function javascriptKernels(spec: TransformerSpec): TransformerKernels<Hos
     weightsOf: ({ weight, inputs }, output, to) => {
       to.set(weight.subarray(output * inputs, (output + 1) * inputs));
     },
+    biasOf: ({ bias }, output) => bias?.[output] ?? 0,
+    freeMap: () => undefined,
 
     linear(x, map, y, rows, { norm, softcap: limit, activated, factor, sum } = {}) {
       const { weight, bias, outputs, inputs } = map;
@@ -203,6 +205,59 @@ export function javascriptKernels(spec: TransformerSpec): TransformerKernels<Hos
         ]);
         const combined = await aggregateRows(rows, how, segments, pacer);
         out.view().set(combined.data, first * width);
+      });
+    },
+
+    change(x, width, rows, { kind, columns, values }) {
+      asked.push(() => {
+        const data = x.view();
+        const list = typeof rows === "number" ? Uint32Array.from({ length: rows }, (_, r) => r) : rows;
+        for (const row of list) {
+          for (const [i, column] of columns.entries()) {
+            const at = row * width + column;
+            const value = values[i];
+            data[at] = kind === "set" ? value : kind === "scale" ? data[at] * value : data[at] + value;
+          }
+        }
+      });
+    },
+
+    activate(x, y, count, factor) {
+      asked.push(() => {
+        for (let i = 0; i < count; i++) y.view()[i] = activation(x.view()[i]) * (factor?.view()[i] ?? 1);
+      });
+    },
+
+    add(x, and, to, count) {
+      asked.push(() => {
+        for (let i = 0; i < count; i++) to.view()[i] = to.view()[i] + x.view()[i] + (and?.view()[i] ?? 0);
+      });
+    },
+
+    losses(x, { weight, bias, outputs, inputs }, targets, out, { norm, softcap: limit }) {
+      const input = new Float32Array(inputs);
+      asked.push(async (pacer) => {
+        for (const [r, target] of targets.entries()) {
+          const from = x.view().subarray(r * inputs, (r + 1) * inputs);
+          if (norm) normalise(from, norm, input);
+          else input.set(from);
+          let high = -Infinity;
+          let total = 0;
+          let own = 0;
+          for (let o = 0; o < outputs; o++) {
+            let logit = bias ? bias[o] : 0;
+            for (let i = 0; i < inputs; i++) logit += input[i] * weight[o * inputs + i];
+            if (limit) logit = limit * Math.tanh(logit / limit);
+            if (o === target) own = logit;
+            if (logit > high) {
+              total *= Math.exp(high - logit);
+              high = logit;
+            }
+            total += Math.exp(logit - high);
+          }
+          out[r] = Math.log(total) + high - own;
+          if (pacer.due) await pacer.turn();
+        }
       });
     },
 

@@ -12,6 +12,7 @@ import type {
   DeviceActivations,
   RowSegments,
 } from "../../backend.ts";
+import type { ColumnChange } from "../../interventions.ts";
 
 /** Floats that a set of kernels can work on. */
 export interface FloatBuffer {
@@ -74,6 +75,10 @@ export interface TransformerKernels<
   linearMap(weight: Float32Array, bias: Float32Array | null, outputs: number, inputs: number): Linear;
   /** Copies the weights of one output, [inputs]. */
   weightsOf(map: Linear, output: number, to: Float32Array): void;
+  /** The bias of one output. */
+  biasOf(map: Linear, output: number): number;
+  /** Gives back what {@link linearMap} returned. */
+  freeMap(map: Linear): void;
   /** y[rows × outputs] = x[rows × inputs]·Wᵀ + bias */
   linear(x: Buffer, map: Linear, y: Buffer, rows: number, options?: LinearOptions<Buffer>): void;
   /**
@@ -93,6 +98,24 @@ export interface TransformerKernels<
     segments: RowSegments,
     out: Buffer,
     first: number,
+  ): void;
+  /** Changes columns of rows [… × width] of x in place: those listed, or the first `rows`. */
+  change(x: Buffer, width: number, rows: number | Uint32Array, change: ColumnChange): void;
+  /** y = the MLP's non-linearity of x, times `factor` where there is one, over `count` values; y may be x. */
+  activate(x: Buffer, y: Buffer, count: number, factor?: Buffer): void;
+  /** to = to + x + and, over `count` values. */
+  add(x: Buffer, and: Buffer | undefined, to: Buffer, count: number): void;
+  /**
+   * log Σ exp of a row's logits less the logit of its target, row by row; the logits are summed as they are computed. `out` is
+   * filled when {@link run} has ended.
+   * @param x [targets.length × inputs]
+   */
+  losses(
+    x: Buffer,
+    map: Linear,
+    targets: Uint32Array,
+    out: Float32Array,
+    options: Pick<LinearOptions<Buffer>, "norm" | "softcap">,
   ): void;
   /** What is asked for from here on reads what was asked for before. */
   wait(): void;

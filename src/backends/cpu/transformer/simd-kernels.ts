@@ -10,6 +10,7 @@ import type {
   TransformerSpec,
 } from "../../backend.ts";
 import { rotaryTable } from "../../rotary.ts";
+import { CHANGE_CODE, type ColumnChange } from "../../interventions.ts";
 import { CpuActivations } from "../cpu-activations.ts";
 import { Scope, type KernelMemory } from "../wasm/kernel-memory.ts";
 import type { KernelPool, Step } from "../wasm/kernel-pool.ts";
@@ -27,6 +28,12 @@ const PANEL = 8;
 const BLOCK = 48;
 /** Multiplications and additions of an item: about 0.3 ms. */
 const ITEM_OPERATIONS = 16e6;
+
+/** Rows and values of an item, as in wasm/assembly/intervene.ts. */
+const CHANGED_ROWS = 64;
+const VALUES = 16384;
+/** Panels of an item of sums of exponentials at least: each leaves a maximum and a sum of every row behind. */
+const FEWEST_PANELS = 64;
 
 /** Rows of an item of a norm, as in wasm/assembly/layer-norm.ts. */
 const NORM_ROWS = 16;
@@ -147,6 +154,15 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
     const packed = weight.view();
     const panel = (output - (output % PANEL)) * inputs + (output % PANEL);
     for (let i = 0; i < inputs; i++) to[i] = packed[panel + i * PANEL];
+  }
+
+  biasOf({ bias }: PackedLinearMap, output: number): number {
+    return bias.view()[output];
+  }
+
+  freeMap({ weight, bias }: PackedLinearMap): void {
+    this.free(weight);
+    this.free(bias);
   }
 
   linear(
@@ -292,6 +308,98 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
     );
   }
 
+  change(
+    x: SimdBuffer,
+    width: number,
+    rows: number | Uint32Array,
+    { kind, columns, values }: ColumnChange,
+  ): void {
+    const { lists } = this.#program;
+    const count = typeof rows === "number" ? rows : rows.length;
+    this.#program.add(
+      "changeRows",
+      Math.ceil(count / CHANGED_ROWS),
+      [
+        x.at,
+        width,
+        typeof rows === "number" ? 0 : lists.copyOf(rows),
+        count,
+        lists.copyOf(columns),
+        columns.length,
+        lists.copyOf(values),
+        CHANGE_CODE[kind],
+      ],
+      4 * count * columns.length,
+    );
+  }
+
+  activate(x: SimdBuffer, y: SimdBuffer, count: number, factor?: SimdBuffer): void {
+    this.#program.add(
+      "activateValues",
+      Math.ceil(count / VALUES),
+      [x.at, y.at, factor?.at ?? 0, count, ACTIVATIONS[this.#spec.mlp.activation]],
+      16 * count,
+      16,
+    );
+  }
+
+  add(x: SimdBuffer, and: SimdBuffer | undefined, to: SimdBuffer, count: number): void {
+    const args = [x.at, and?.at ?? 0, to.at, count];
+    this.#program.add("addValues", Math.ceil(count / VALUES), args, 2 * count);
+  }
+
+  losses(
+    x: SimdBuffer,
+    { inputs, outputs, weight, bias }: PackedLinearMap,
+    targets: Uint32Array,
+    out: Float32Array,
+    { norm, softcap }: Pick<LinearOptions<SimdBuffer>, "norm" | "softcap">,
+  ): void {
+    const rows = targets.length;
+    const { lists } = this.#program;
+    const panels = Math.ceil(outputs / PANEL);
+    const panelOperations = 2 * Math.min(rows, BLOCK) * inputs * PANEL;
+    const perItem = Math.max(FEWEST_PANELS, Math.floor(ITEM_OPERATIONS / panelOperations));
+    const groups = Math.ceil(panels / perItem);
+    const own = lists.allocate(4 * rows);
+    const parts = lists.allocate(8 * groups * rows);
+    this.#program.add(
+      "sumExponentials",
+      Math.ceil(rows / BLOCK) * groups,
+      [
+        x.at,
+        weight.at,
+        bias.at,
+        rows,
+        inputs,
+        outputs,
+        perItem,
+        norm?.gain.at ?? 0,
+        norm?.bias?.at ?? this.#zeros.at,
+        floatBits(this.#spec.norm.epsilon),
+        this.#spec.norm.kind === "layer" ? 1 : 0,
+        floatBits(softcap ?? 0),
+        lists.copyOf(targets),
+        own,
+        parts,
+      ],
+      2 * rows * inputs * outputs,
+      4 * (BLOCK * inputs + 64 + 2 * 4 * BLOCK),
+    );
+    this.#program.afterwards.push(() => {
+      const logits = this.#memory.f32(own, rows);
+      const sums = this.#memory.f32(parts, 2 * groups * rows);
+      for (let r = 0; r < rows; r++) {
+        let high = -Infinity;
+        for (let at = 2 * r; at < sums.length; at += 2 * rows) high = Math.max(high, sums[at]);
+        let total = 0;
+        for (let at = 2 * r; at < sums.length; at += 2 * rows)
+          total += sums[at + 1] * Math.exp(sums[at] - high);
+        out[r] = Math.log(total) + high - logits[r];
+      }
+    });
+  }
+
   wait(): void {
     this.#program.wait();
   }
@@ -304,6 +412,7 @@ class SimdKernels implements TransformerKernels<SimdBuffer, PackedLinearMap> {
         signal,
         operations: program.operations,
       });
+      for (const finish of program.afterwards) finish();
     } finally {
       program.close();
       this.#freeOutgrown();
@@ -357,6 +466,8 @@ class Program {
   /** Lists that live as long as the program. */
   readonly lists: Scope;
   operations = 0;
+  /** What the calling thread does with the results. */
+  readonly afterwards: (() => void)[] = [];
   readonly #steps: { readonly step: Step; readonly scratch: boolean }[] = [];
   /** Scratch bytes of a thread. */
   #scratchBytes = 0;

@@ -14,6 +14,12 @@ import type {
   TransformerSpec,
 } from "../../backend.ts";
 import { hookPointsByLayer, hookWidth } from "../../hook-points.ts";
+import {
+  chosenTokens,
+  resolveInterventions,
+  tokensWithin,
+  type ChangesByPoint,
+} from "../../interventions.ts";
 import { assertAggregation, assertSegments } from "../../row-segments.ts";
 import { assertTokenBatch } from "../../token-batch.ts";
 import type { LinearTensors, NormTensors } from "../../transformer-tensors.ts";
@@ -28,6 +34,8 @@ import { simdKernels } from "./simd-kernels.ts";
 const CHUNK_TOKENS = 2048;
 /** Rows of logits computed at a time. */
 const LOGIT_ROWS = 96;
+/** Rows whose losses are computed at a time: enough items for every thread. */
+const LOSS_ROWS = 960;
 
 export interface CpuTransformerOptions extends CallOptions {
   /** Default: "wasm" where SIMD WebAssembly runs, else "javascript" (about 30 times slower). */
@@ -219,6 +227,9 @@ class Pass {
   readonly #request: ForwardRequest;
   readonly #layers: readonly ReadonlySet<HookName>[];
   readonly #segments: RowSegments | undefined;
+  readonly #changes: ChangesByPoint;
+  /** Entries of the vocabulary whose logits are wanted; null: none. */
+  readonly #chosen: Uint32Array | null;
   readonly #outputs = new Map<HookPoint, Output>();
   readonly #workspace = new Map<string, FloatBuffer>();
   /** What is given back at the end. */
@@ -230,8 +241,11 @@ class Pass {
     this.#batch = batch;
     this.#request = request;
     const logits = request.logits ?? "none";
-    this.#layers = hookPointsByLayer(model.spec, request.hookPoints, logits !== "none");
+    this.#chosen = chosenTokens(model.spec, request);
+    const toTheEnd = logits !== "none" || this.#chosen !== null || request.losses === true;
+    this.#layers = hookPointsByLayer(model.spec, request.hookPoints, toTheEnd);
     assertTokenBatch(model.spec, batch);
+    this.#changes = resolveInterventions(model.spec, batch.tokens.length, request.interventions);
     if (request.aggregate) {
       const { aggregation, segments } = request.aggregate;
       assertAggregation(aggregation);
@@ -257,9 +271,22 @@ class Pass {
     }
     const logitRows = wanted === "none" ? 0 : wanted === "last" ? offsets.length - 1 : tokens.length;
     const logits = wanted === "none" ? null : new Float32Array(logitRows * spec.vocabulary);
+    const losses = this.#request.losses ? new Float32Array(tokens.length) : null;
+    const chosen = this.#chosen;
+    const logitsOf = chosen && new Float32Array(tokens.length * chosen.length);
+    const toTheEnd = logits !== null || losses !== null || logitsOf !== null;
     for (const chunk of chunksOf(this.#batch, this.#segments)) {
-      const residual = this.#throughLayers(chunk, logits !== null);
+      const residual = this.#throughLayers(chunk, toTheEnd);
       await kernels.run({ signal });
+      if (losses) await this.#tokenLosses(residual, chunk, losses);
+      if (logitsOf) {
+        const from = chunk.start * chosen.length;
+        await this.#chosenLogits(
+          residual,
+          chunk,
+          logitsOf.subarray(from, from + chunk.tokens * chosen.length),
+        );
+      }
       if (logits) {
         const last = wanted === "last";
         const read = last
@@ -275,7 +302,7 @@ class Pass {
       const provenance = { hookPoint: point, ...(aggregate && { aggregation: aggregate.aggregation }) };
       activations.set(point, kernels.lend(output.buffer, output.rows, output.width, { provenance }));
     }
-    return { activations, logits };
+    return { activations, logits, losses, logitsOf };
   }
 
   close(): void {
@@ -285,11 +312,11 @@ class Pass {
   }
 
   /** Asks for all layers of a chunk and returns the residual stream behind the last. */
-  #throughLayers(chunk: Chunk, logits: boolean): FloatBuffer {
+  #throughLayers(chunk: Chunk, toTheEnd: boolean): FloatBuffer {
     const residual = this.#embed(chunk);
     const layers = this.#layers;
     for (let layer = 0; layer < layers.length; layer++) {
-      this.#layer(layer, chunk, residual, layer + 1 < layers.length || logits);
+      this.#layer(layer, chunk, residual, layer + 1 < layers.length || toTheEnd);
     }
     return residual;
   }
@@ -348,11 +375,11 @@ class Pass {
     const neurons = place("mlp.hook_post", "neurons");
     const before = hooks.has("mlp.hook_pre") ? place("mlp.hook_pre", "pre") : neurons;
 
-    /**
-     * Every hook point passes here when its rows are complete, with where they lie. What follows a product (activation,
-     * sum) may have been computed with it: a point whose rows are to be changed has to be kept apart from what reads them.
-     */
+    /** What follows a product (activation, sum) is computed with it, unless the product itself is to be changed. */
+    const changes = (name: HookName): boolean => this.#changes.has(`blocks.${index}.${name}`);
+    /** Every hook point passes here when its rows are complete, with where they lie, and before anything reads them. */
     const reached = (name: HookName, at: FloatBuffer): void => {
+      if (changes(name)) this.#change(`blocks.${index}.${name}`, chunk, at);
       if (hooks.has(name) && !direct.has(name)) this.#capture(`blocks.${index}.${name}`, chunk, at);
     };
     const attend = (): void => {
@@ -365,19 +392,23 @@ class Pass {
     };
     const enterMlp = (): void => {
       const { gate, mlpIn, mlpNorm: norm } = layer;
-      const activated = post ? neurons : undefined;
-      if (!gate) {
-        kernels.linear(residual, mlpIn, before, rows, { norm, activated });
-        return;
+      const apart = changes("mlp.hook_pre");
+      const activated = post && !apart ? neurons : undefined;
+      let factor: FloatBuffer | undefined;
+      if (gate) {
+        factor = place("mlp.hook_pre_linear", "linear");
+        if (post || hooks.has("mlp.hook_pre_linear")) kernels.linear(residual, mlpIn, factor, rows, { norm });
+        kernels.wait();
+        reached("mlp.hook_pre_linear", factor);
       }
-      const factor = place("mlp.hook_pre_linear", "linear");
-      if (post || hooks.has("mlp.hook_pre_linear")) kernels.linear(residual, mlpIn, factor, rows, { norm });
+      if (pre) kernels.linear(residual, gate ?? mlpIn, before, rows, { norm, activated, factor });
       kernels.wait();
-      reached("mlp.hook_pre_linear", factor);
-      if (pre) kernels.linear(residual, gate, before, rows, { norm, activated, factor });
-    };
-    const reachedNeurons = (): void => {
       if (pre) reached("mlp.hook_pre", before);
+      if (post && apart) {
+        kernels.wait();
+        kernels.activate(before, neurons, rows * dMlp, factor);
+        kernels.wait();
+      }
       if (post) reached("mlp.hook_post", neurons);
     };
 
@@ -386,28 +417,29 @@ class Pass {
     if (parallel && entersMlp) enterMlp();
     kernels.wait();
     if (attends) attend();
-    if (parallel && entersMlp) {
-      if (output) kernels.linear(neurons, layer.mlpOut, mlpOut, rows);
-      reachedNeurons();
-    }
+    if (parallel && output) kernels.linear(neurons, layer.mlpOut, mlpOut, rows);
     kernels.wait();
     if (attends) {
       const { attentionPostNorm: postNorm } = layer;
       const to = parallel ? output : middle;
-      const sum = to && !postNorm && { from: residual, and: parallel ? mlpOut : undefined, to: residual };
-      kernels.linear(mixed, layer.attentionOut, attentionOut, rows, { sum: sum || undefined });
+      const apart = changes("hook_attn_out");
+      const and = parallel ? mlpOut : undefined;
+      const sum = to && !postNorm && !apart ? { from: residual, and, to: residual } : undefined;
+      kernels.linear(mixed, layer.attentionOut, attentionOut, rows, { sum });
       kernels.wait();
       if (postNorm) {
-        kernels.normalise(attentionOut, postNorm, rows, wholeRows, to ? residual : undefined);
+        kernels.normalise(attentionOut, postNorm, rows, wholeRows, to && !apart ? residual : undefined);
         kernels.wait();
       }
       reached("hook_attn_out", attentionOut);
-      reached("hook_resid_mid", residual);
+      if (to && apart) {
+        kernels.add(attentionOut, and, residual, rows * dModel);
+        kernels.wait();
+      }
+      if (middle) reached("hook_resid_mid", residual);
     }
     if (!parallel && entersMlp) {
       enterMlp();
-      kernels.wait();
-      reachedNeurons();
       const { mlpPostNorm: postNorm } = layer;
       if (output) {
         const sum = postNorm ? undefined : { from: residual, to: residual };
@@ -437,6 +469,61 @@ class Pass {
       kernels.linear(read, unembedding, logits, block.length, { norm, softcap });
       await kernels.run({ signal });
       out.set(logits.view().subarray(0, block.length * vocabulary), start * vocabulary);
+    }
+  }
+
+  /** Losses of a chunk's tokens, each from the residual stream of the token before. */
+  async #tokenLosses(residual: FloatBuffer, chunk: Chunk, out: Float32Array): Promise<void> {
+    const { spec, kernels, finalNorm: norm, unembedding } = this.#model;
+    const { signal } = this.#request;
+    const { softcap } = spec.unembedding;
+    const predicting: number[] = [];
+    for (let s = 0; s + 1 < chunk.offsets.length; s++) {
+      for (let i = chunk.offsets[s]; i + 1 < chunk.offsets[s + 1]; i++) predicting.push(i);
+    }
+    const read = this.#work("read for losses", Math.min(LOSS_ROWS, predicting.length) * spec.dModel);
+    for (let start = 0; start < predicting.length; start += LOSS_ROWS) {
+      const block = Uint32Array.from(predicting.slice(start, start + LOSS_ROWS));
+      const targets = block.map((i) => this.#batch.tokens[chunk.start + i + 1]);
+      const losses = new Float32Array(block.length);
+      kernels.aggregate(residual, spec.dModel, "token", eachRow(block), read, 0);
+      kernels.wait();
+      kernels.losses(read, unembedding, targets, losses, { norm, softcap });
+      await kernels.run({ signal });
+      for (const [r, i] of block.entries()) out[chunk.start + i + 1] = losses[r];
+    }
+  }
+
+  /** Chosen logits of a chunk's tokens, [tokens × chosen]: the unembedding of these alone. */
+  async #chosenLogits(residual: FloatBuffer, chunk: Chunk, out: Float32Array): Promise<void> {
+    const { spec, kernels, finalNorm: norm, unembedding } = this.#model;
+    const chosen = this.#chosen!;
+    const { dModel } = spec;
+    const weight = new Float32Array(chosen.length * dModel);
+    for (const [i, token] of chosen.entries()) {
+      kernels.weightsOf(unembedding, token, weight.subarray(i * dModel, (i + 1) * dModel));
+    }
+    const bias = Float32Array.from(chosen, (token) => kernels.biasOf(unembedding, token));
+    const map = kernels.linearMap(weight, bias, chosen.length, dModel);
+    try {
+      const logits = this.#work("chosen logits", out.length);
+      kernels.linear(residual, map, logits, chunk.tokens, { norm, softcap: spec.unembedding.softcap });
+      await kernels.run({ signal: this.#request.signal });
+      out.set(logits.view().subarray(0, out.length));
+    } finally {
+      kernels.freeMap(map);
+    }
+  }
+
+  /** Asks for a chunk's rows of a hook point to be changed. */
+  #change(point: HookPoint, chunk: Chunk, x: FloatBuffer): void {
+    const { spec, kernels } = this.#model;
+    for (const change of this.#changes.get(point)!) {
+      const listed = tokensWithin(change, chunk.start, chunk.tokens);
+      if (listed?.length === 0) continue;
+      kernels.wait();
+      kernels.change(x, hookWidth(spec, point), listed ?? chunk.tokens, change);
+      kernels.wait();
     }
   }
 

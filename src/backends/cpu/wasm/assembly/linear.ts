@@ -11,9 +11,9 @@ import { mulAdd, splat, tanh4 } from "./vector";
  * Rows of a tile. Without fused multiply–add every product needs a register of its own, and 6 rows of accumulators no
  * longer fit 16 of them.
  */
-const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
+export const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 /** Rows of an item: a multiple of either tile. */
-const BLOCK: i32 = 48;
+export const BLOCK: i32 = 48;
 
 /**
  * Four rows × eight columns over `depth` terms.
@@ -55,7 +55,7 @@ export function tile4(
 }
 
 /** Six rows × eight columns; the sums start from `bias`. */
-function tile6(x: usize, w: usize, depth: i32, bias: usize, y: usize, yStep: usize): void {
+export function tile6(x: usize, w: usize, depth: i32, bias: usize, y: usize, yStep: usize): void {
   let a0 = v128.load(bias), b0 = v128.load(bias, 16);
   let a1 = a0, b1 = b0, a2 = a0, b2 = b0, a3 = a0, b3 = b0, a4 = a0, b4 = b0, a5 = a0, b5 = b0;
   const end = w + (<usize>depth << 5);
@@ -164,6 +164,22 @@ function pack(
   }
 }
 
+/** Packs `count` rows of k values tile by tile, normalised when `gain` is not 0. */
+export function packRows(
+  x: usize, k: i32, count: i32, packed: usize, gain: usize, bias: usize, epsilon: f32, centred: bool,
+): void {
+  for (let r: i32 = 0; r < count; r += ROWS) {
+    const from = x + ((<usize>r * <usize>k) << 2);
+    const to = packed + ((<usize>r * <usize>k) << 2);
+    const last = <usize>(count - 1 - r);
+    pack(from, k, last, to, true, gain, bias, epsilon, centred);
+    if (ROWS == 6) {
+      const fifth = min(<usize>4, last);
+      pack(from + ((fifth * <usize>k) << 2), k, last - fifth, to + 16, false, gain, bias, epsilon, centred);
+    }
+  }
+}
+
 /**
  * Item: some columns of 48 rows. Words: 0 x [rows × k], 1 W, 2 bias f32[⌈n/8⌉·8], 3 y [rows × n], 4 rows, 5 k, 6 n, 7 panels
  * of an item, 8 gain f32[k] of a norm of x (0: none), 9 its bias, 10 its epsilon (f32), 11 activation (0: none),
@@ -192,16 +208,7 @@ export function linearRows(item: i32, a: usize, thread: i32): void {
   const x = <usize>load<u32>(a) + ((<usize>first * <usize>k) << 2);
   const y = <usize>load<u32>(a, 12) + <usize>first * rowBytes;
 
-  for (let r: i32 = 0; r < count; r += ROWS) {
-    const from = x + ((<usize>r * <usize>k) << 2);
-    const to = packed + ((<usize>r * <usize>k) << 2);
-    const last = <usize>(count - 1 - r);
-    pack(from, k, last, to, true, gain, normBias, epsilon, centred);
-    if (ROWS == 6) {
-      const fifth = min(<usize>4, last);
-      pack(from + ((fifth * <usize>k) << 2), k, last - fifth, to + 16, false, gain, normBias, epsilon, centred);
-    }
-  }
+  packRows(x, k, count, packed, gain, normBias, epsilon, centred);
   for (let p = start; p < stop; p++) {
     const panel = <usize>load<u32>(a, 4) + ((<usize>p * <usize>k) << 5);
     const bias = <usize>load<u32>(a, 8) + (<usize>p << 5);
@@ -257,14 +264,14 @@ function limit(y: usize, bytes: usize, c: f32, spare: usize): void {
 }
 
 /** to = to·x. */
-function multiply(to: usize, x: usize, bytes: usize): void {
+export function multiply(to: usize, x: usize, bytes: usize): void {
   let i: usize = 0;
   for (; i + 16 <= bytes; i += 16) v128.store(to + i, f32x4.mul(v128.load(to + i), v128.load(x + i)));
   for (; i < bytes; i += 4) store<f32>(to + i, load<f32>(to + i) * load<f32>(x + i));
 }
 
 /** to = s + y + t. */
-function sum(s: usize, y: usize, t: usize, to: usize, bytes: usize): void {
+export function sum(s: usize, y: usize, t: usize, to: usize, bytes: usize): void {
   let i: usize = 0;
   for (; i + 16 <= bytes; i += 16) {
     let v = f32x4.add(v128.load(s + i), v128.load(y + i));
