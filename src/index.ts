@@ -26,6 +26,32 @@ export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-op
 export { probeNeurons } from "./probes/probe-neurons.ts";
 export type { NeuronOrder, NeuronProbe, NeuronProbes, ProbeNeuronsOptions } from "./probes/neuron-probes.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
+export { logitEffects, neuronEvidence, weightStatistics } from "./evidence/evidence.ts";
+export type {
+  ActivationExample,
+  ClassActivations,
+  NeuronEvidence,
+  NeuronEvidenceOptions,
+  NeuronEvidenceResult,
+  TokenDisambiguation,
+} from "./evidence/collect-evidence.ts";
+export type { NeuronPlace, ResolvedNeuron } from "./evidence/neuron-places.ts";
+export type {
+  LogitEffect,
+  LogitEffectsOptions,
+  NeuronLogitEffect,
+  TokenEffect,
+} from "./evidence/read-logit-effects.ts";
+export type {
+  InputStatistics,
+  LayerWeightStatistics,
+  NeuronValues,
+  NeuronWeightStatistics,
+  WeightStatisticsOptions,
+  WeightSummaries,
+  WeightSummary,
+} from "./evidence/read-weight-statistics.ts";
+export type { SharedToken, WithinTokens } from "./evidence/token-table.ts";
 export { rankActivations } from "./probes/rank-activations.ts";
 export type { RankActivationsOptions } from "./probes/rank-source.ts";
 export type {
@@ -225,7 +251,7 @@ export type { CaptureInput, PassOptions } from "./capture/visit-batches.ts";
 export { readLabelledTexts } from "./datasets/texts.ts";
 export type { LabelledTexts } from "./datasets/texts.ts";
 export { loadModel } from "./model/language-model.ts";
-export type { LanguageModel, LoadModelOptions, ModelFiles } from "./model/language-model.ts";
+export type { LanguageModel, LoadModelOptions, ModelFiles, ReopenedWeights } from "./model/language-model.ts";
 export type { LocatedTokens, Tokenizer } from "./model/tokenizer.ts";
 
 export {

@@ -13,7 +13,15 @@ export interface ModelFiles {
   json(name: string, options?: CallOptions): Promise<unknown>;
   /** The weights. Called once, after config and tokenizer have been read. */
   tensors(options?: CallOptions): Promise<TensorSource>;
+  /**
+   * The weights again, later, for what reads them from the checkpoint (`weightStatistics`, `logitEffects`). Default:
+   * `tensors()`, which must then work more than once.
+   */
+  reopen?(options?: CallOptions): Promise<ReopenedWeights>;
 }
+
+/** Weights to be read after a model has been loaded. */
+export type ReopenedWeights = TensorSource & { close?(): Promise<void> };
 
 export interface LoadModelOptions extends CallOptions {
   /** Recorded with activations as where they came from. Default: `_name_or_path` of the config, if it says so. */
@@ -29,18 +37,22 @@ export class LanguageModel {
   readonly tokenizer: Tokenizer;
   readonly transformer: Transformer;
   readonly backend: Backend;
+  /** Opens the checkpoint that the model was loaded from once more; close what it gives. */
+  readonly reopenWeights: (options?: CallOptions) => Promise<ReopenedWeights>;
 
   constructor(parts: {
     readonly name: string | undefined;
     readonly tokenizer: Tokenizer;
     readonly transformer: Transformer;
     readonly backend: Backend;
+    readonly reopenWeights: (options?: CallOptions) => Promise<ReopenedWeights>;
   }) {
     this.name = parts.name;
     this.spec = parts.transformer.spec;
     this.tokenizer = parts.tokenizer;
     this.transformer = parts.transformer;
     this.backend = parts.backend;
+    this.reopenWeights = parts.reopenWeights;
   }
 
   dispose(): void {
@@ -78,7 +90,11 @@ export async function loadModel(
   const transformer = await backend.loadTransformer(spec, weights, { signal, onProgress });
   const saved = (config as Record<string, unknown>)["_name_or_path"];
   const name = options.name ?? (typeof saved === "string" && saved !== "" ? saved : undefined);
-  return new LanguageModel({ name, tokenizer, transformer, backend });
+  const reopenWeights = async (again?: CallOptions): Promise<ReopenedWeights> => {
+    const source: ReopenedWeights = await (files.reopen ? files.reopen(again) : files.tensors(again));
+    return { ...checked(source), close: async () => source.close?.() };
+  };
+  return new LanguageModel({ name, tokenizer, transformer, backend, reopenWeights });
 }
 
 /** The same tensors, refused where they are not what their header says or not finite. */

@@ -33,6 +33,7 @@ export async function loadModelFolder(
           weights = await openTensorFolder(folder);
           return weights;
         },
+        reopen: () => openTensorFolder(folder),
       },
       backend,
       { ...options, name: options.name ?? basename(resolve(folder)) },

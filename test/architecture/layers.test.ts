@@ -21,6 +21,7 @@ const LAYERS: Record<string, number> = {
   optimal: 4,
   model: 4,
   capture: 5,
+  evidence: 5,
   statistics: 5,
   node: 6,
   "index.ts": 7,
