@@ -25,12 +25,19 @@ export class BestRows<Row> {
     this.#perGroup = perGroup;
   }
 
+  /** False when a row of this value is certainly not among the best: a quick look before {@link offer}. */
+  takes(value: number): boolean {
+    const kept = this.#kept;
+    if (kept.length < this.#most) return true;
+    return kept.length > 0 && this.#sign * value > this.#sign * kept[kept.length - 1].value;
+  }
+
   /** Takes a row if it is among the best so far; `row` is called only then. */
   offer(value: number, group: unknown, row: () => Row): void {
+    if (!this.takes(value)) return;
     const kept = this.#kept;
     const key = this.#sign * value;
     const full = kept.length === this.#most;
-    if (full && (this.#most === 0 || key <= this.#sign * kept[kept.length - 1].value)) return;
     let ofGroup = 0;
     let worst = -1;
     for (let i = 0; i < kept.length; i++) {

@@ -32,7 +32,7 @@ export interface NeuronEvidenceOptions extends TokenRowsOptions, PassOptions {
   readonly perGroup?: number | undefined;
   /** Tokens shown on each side of an example's token. Default 8. */
   readonly context?: number | undefined;
-  /** Bins of the histograms at most; there are more than half as many. Default 64, at most 2048. */
+  /** Bins of the histograms at most; there are more than half as many. Default 64; 2 to 2048. */
   readonly bins?: number | undefined;
   /** Default 0.05, 0.25, 0.5, 0.75, 0.95. */
   readonly quantiles?: readonly number[] | undefined;
@@ -152,7 +152,8 @@ export async function collectEvidence(
   let textsRead = 0;
   for (const batch of rows.batches(batchTokens)) {
     signal?.throwIfAborted();
-    const slots = labels.slots(batch, single);
+    const sequences = sequencesOf(batch);
+    const slots = labels.slots(batch, sequences);
     const { activations } = await model.transformer.forward(batch.tokens, {
       hookPoints: [...points.keys()],
       signal,
@@ -162,7 +163,7 @@ export async function collectEvidence(
         const { columns, members } = points.get(point)!;
         const values = await hostColumns(model, x, columns, signal);
         for (const [m, member] of members.entries()) {
-          watched[member].read(values, m, members.length, { rows, batch, slots, classes });
+          watched[member].read(values, m, members.length, { rows, batch, slots, sequences, classes });
           if (pacer.due) await pacer.turn();
         }
         const table = tokenTables.get(point);
@@ -258,7 +259,7 @@ function readSettings(options: NeuronEvidenceOptions): CheckedSettings {
     bottom: whole("bottom", 0, 0),
     perGroup: whole("perGroup", 1, 1),
     context: whole("context", 8, 0),
-    bins: whole("bins", 64, 1, 2048),
+    bins: whole("bins", 64, 2, 2048),
     quantiles,
     leastCount: whole("leastCount", 1, 1),
     sharedTokens: whole("sharedTokens", 20, 0),
@@ -269,7 +270,7 @@ function readSettings(options: NeuronEvidenceOptions): CheckedSettings {
 /** The classes in sorted order, and for every row of a batch its class, or their number for rows without one. */
 interface Classes {
   readonly classes: readonly ClassValue[];
-  slots(batch: RowBatch, single: boolean): Uint32Array;
+  slots(batch: RowBatch, sequences: Uint32Array): Uint32Array;
 }
 
 function readClasses(
@@ -299,16 +300,18 @@ function readClasses(
   const slot = (index: number): number => slotOf.get(labels?.[index] ?? null) ?? classes.length;
   return {
     classes,
-    slots(batch, single) {
-      const slots = new Uint32Array(batch.rows);
-      const { tokens, segments, texts: textOf } = batch;
-      for (let r = 0, s = 0; r < batch.rows; r++) {
-        while (segments.rows[segments.offsets[r]] >= tokens.offsets[s + 1]) s++;
-        slots[r] = slot(labelsOf === "row" ? batch.firstRow + r : textOf[single ? s : r]);
-      }
-      return slots;
-    },
+    slots: (batch, sequences) =>
+      sequences.map((s, r) => slot(labelsOf === "row" ? batch.firstRow + r : batch.texts[s])),
   };
+}
+
+/** For each row of a batch the sequence that it comes from. */
+function sequencesOf({ rows, tokens, segments }: RowBatch): Uint32Array {
+  let s = 0;
+  return Uint32Array.from({ length: rows }, (_, r) => {
+    while (segments.rows[segments.offsets[r]] >= tokens.offsets[s + 1]) s++;
+    return s;
+  });
 }
 
 /** @throws OptionError when there is no such class */
@@ -370,7 +373,10 @@ interface Candidate {
 interface BatchContext {
   readonly rows: TokenRows;
   readonly batch: RowBatch;
+  /** Class of each row. */
   readonly slots: Uint32Array;
+  /** Sequence of each row. */
+  readonly sequences: Uint32Array;
   readonly classes: readonly ClassValue[];
 }
 
@@ -413,7 +419,7 @@ class Watched {
   /** @param values [tokens × stride], the neuron's in column `column` */
   read(values: Float32Array, column: number, stride: number, context: BatchContext): void {
     const { rows, batch, slots } = context;
-    const { segments, tokens } = batch;
+    const { segments } = batch;
     const { aggregation } = rows;
     const at = (token: number): number => values[token * stride + column];
     const ofRows = new Float64Array(batch.rows);
@@ -433,23 +439,31 @@ class Watched {
       if (value > high) high = value;
     }
     this.#histogram.widen(low, high);
-    for (let r = 0, s = 0; r < batch.rows; r++) {
+    for (let r = 0; r < batch.rows; r++) {
       const value = ofRows[r];
       this.#histogram.add(slots[r], value);
       this.#moments[slots[r]].add(value);
-      while (segments.rows[segments.offsets[r]] >= tokens.offsets[s + 1]) s++;
-      const text = batch.texts[s];
-      const sequence = s;
-      const group = rows.groupOf(text);
-      this.#top.offer(value, group, () => this.#candidate(context, r, sequence, value, group, at, 1));
-      this.#bottom.offer(value, group, () => this.#candidate(context, r, sequence, value, group, at, -1));
+      if (this.#top.takes(value)) this.#offer(this.#top, context, r, value, at, 1);
+      if (this.#bottom.takes(value)) this.#offer(this.#bottom, context, r, value, at, -1);
     }
   }
 
-  #candidate(
-    { rows, batch, slots, classes }: BatchContext,
+  #offer(
+    list: BestRows<Candidate>,
+    context: BatchContext,
     row: number,
-    sequence: number,
+    value: number,
+    at: (token: number) => number,
+    sign: 1 | -1,
+  ): void {
+    const { rows, batch, sequences } = context;
+    const group = rows.groupOf(batch.texts[sequences[row]]);
+    list.offer(value, group, () => this.#candidate(context, row, value, group, at, sign));
+  }
+
+  #candidate(
+    { rows, batch, slots, classes, sequences }: BatchContext,
+    row: number,
     activation: number,
     group: GroupId,
     at: (token: number) => number,
@@ -457,6 +471,7 @@ class Watched {
   ): Candidate {
     const { tokens, offsets } = batch.tokens;
     const { segments } = batch;
+    const sequence = sequences[row];
     const [from, to] = [segments.offsets[row], segments.offsets[row + 1]];
     let token = segments.rows[rows.aggregation === "last" ? to - 1 : from];
     if (rows.aggregation === "mean" || rows.aggregation === "max") {

@@ -24,6 +24,8 @@ export class ExpandingHistogram {
   /** log₂ of the bins' width; undefined as long as all values are equal, and then only the first bin is in use. */
   #exponent: number | undefined;
   #first = 0;
+  /** 1/width: products with powers of two are exact. */
+  #scale = 1;
   #counts: Uint32Array;
 
   /** @param slots classes that are counted apart, in the same bins */
@@ -55,16 +57,17 @@ export class ExpandingHistogram {
       }
     }
     this.#exponent = exponent;
+    this.#scale = 2 ** -exponent;
     this.#first = first;
     this.#counts = counts;
   }
 
   add(slot: number, value: number): void {
     if (this.#exponent === undefined) this.#counts[slot]++;
-    else this.#counts[slot * BINS + Math.floor(value / 2 ** this.#exponent) - this.#first]++;
+    else this.#counts[slot * BINS + Math.floor(value * this.#scale) - this.#first]++;
   }
 
-  /** The same in at most `most` bins, and, where values differ, in more than most/2 − 1. */
+  /** The same in at most `most` bins, 2 or more, and, where values differ, in more than most/2 − 1. */
   bins(most: number): Bins {
     if (this.#exponent === undefined) {
       return { start: this.#low + 0, width: 0, counts: Array.from(this.#counts, (count) => [count]) };
@@ -106,7 +109,7 @@ export class ExpandingHistogram {
   }
 }
 
-/** The smallest e with which at most `most` bins [i·2^e, (i + 1)·2^e) cover both values. */
+/** The smallest e with which at most `most` bins, 2 or more, [i·2^e, (i + 1)·2^e) cover both values. */
 function binExponent(low: number, high: number, most: number): number {
   // Bins cover more than high − low: no smaller width can do.
   let exponent = Math.floor(Math.log2((high - low) / most));

@@ -5,6 +5,7 @@ import { OptionError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { deepFreeze } from "../statistics/deep-freeze.ts";
+import { BestRows } from "./best-rows.ts";
 import { centre, readMlp, withWeights } from "./mlp-weights.ts";
 import { resolveNeurons, type NeuronPlace, type ResolvedNeuron } from "./neuron-places.ts";
 
@@ -147,13 +148,17 @@ function describe(
     third += (square * value) / n;
     fourth += (square * square) / n;
   }
-  const sorted = known.slice().sort((a, b) => effects[b] - effects[a] || a - b);
-  const list = (ids: Uint32Array): TokenEffect[] =>
-    Array.from(ids, (id) => ({ id, token: tokenizer.tokenText(id), effect: effects[id] }));
-  const lowest = sorted.slice(Math.max(0, sorted.length - tokens));
+  const top = new BestRows<number>("largest", tokens, Infinity);
+  const bottom = new BestRows<number>("smallest", tokens, Infinity);
+  for (const id of known) {
+    top.offer(effects[id], null, () => id);
+    bottom.offer(effects[id], null, () => id);
+  }
+  const list = (ids: readonly number[]): TokenEffect[] =>
+    ids.map((id) => ({ id, token: tokenizer.tokenText(id), effect: effects[id] + 0 }));
   return {
-    top: list(sorted.subarray(0, tokens)),
-    bottom: list(lowest.sort((a, b) => effects[a] - effects[b] || a - b)),
+    top: list(top.rows()),
+    bottom: list(bottom.rows()),
     mean,
     deviation: Math.sqrt(second),
     skewness: second > 0 ? third / second ** 1.5 : null,

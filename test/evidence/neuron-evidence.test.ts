@@ -391,7 +391,7 @@ describe("neuronEvidence", () => {
     ["labels of something else", { labelsOf: "word" as never }, "option"],
     ["a class that is not there", { positive: "greek" }, "option"],
     ["bins beyond what is kept", { bins: 4096 }, "option"],
-    ["no bins", { bins: 0 }, "option"],
+    ["one bin", { bins: 1 }, "option"],
     ["a quantile beyond 1", { quantiles: [1.5] }, "option"],
     ["a negative number of examples", { top: -1 }, "option"],
     ["documents without examples", { perGroup: 0 }, "option"],
