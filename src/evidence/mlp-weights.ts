@@ -7,29 +7,41 @@ import {
 } from "../backends/transformer-weights.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 
+/** What a layer's MLP writes with. */
+export interface OutputWeights {
+  /** W_out [dModel × dMlp]: a neuron's is a column. */
+  readonly output: Float32Array;
+  /** The gain of the norm through which it writes to the residual stream (Gemma). */
+  readonly postGain: Float32Array | null;
+}
+
 /** A layer's MLP. */
-export interface MlpWeights {
+export interface MlpWeights extends OutputWeights {
   /** W_in [dMlp × dModel] and its bias. */
   readonly input: LinearValues;
   /** W_gate of gated MLPs. */
   readonly gate: LinearValues | null;
-  /** W_out [dModel × dMlp]: a neuron's is a column. */
-  readonly output: Float32Array;
   /** The norm through which the MLP reads the residual stream. */
   readonly norm: NormValues;
-  /** The gain of the norm through which it writes to it (Gemma). */
-  readonly postGain: Float32Array | null;
 }
 
 /** Reads a layer's MLP. */
 export async function readMlp(reader: TransformerWeightReader, layer: number): Promise<MlpWeights> {
-  const { mlpNorm, attentionNorm, mlpPostNorm, gate, mlpIn, mlpOut } = reader.tensors.layer(layer);
+  const { mlpNorm, attentionNorm, gate, mlpIn } = reader.tensors.layer(layer);
   return {
     // Phi's MLP reads through the attention's norm.
     norm: await reader.norm(mlpNorm ?? attentionNorm),
-    postGain: mlpPostNorm ? (await reader.norm(mlpPostNorm)).gain : null,
     gate: gate ? await reader.linear(gate) : null,
     input: await reader.linear(mlpIn),
+    ...(await readOutput(reader, layer)),
+  };
+}
+
+/** Reads what a layer's MLP writes with. */
+export async function readOutput(reader: TransformerWeightReader, layer: number): Promise<OutputWeights> {
+  const { mlpPostNorm, mlpOut } = reader.tensors.layer(layer);
+  return {
+    postGain: mlpPostNorm ? (await reader.norm(mlpPostNorm)).gain : null,
     output: (await reader.linear({ ...mlpOut, bias: false })).weight,
   };
 }

@@ -6,7 +6,7 @@ import type { LanguageModel } from "../model/language-model.ts";
 import type { Tokenizer } from "../model/tokenizer.ts";
 import { deepFreeze } from "../statistics/deep-freeze.ts";
 import { BestRows } from "./best-rows.ts";
-import { centre, readMlp, withWeights } from "./mlp-weights.ts";
+import { centre, readOutput, withWeights } from "./mlp-weights.ts";
 import { resolveNeurons, type NeuronPlace, type ResolvedNeuron } from "./neuron-places.ts";
 
 export interface LogitEffectsOptions extends CallOptions {
@@ -75,7 +75,7 @@ export async function readLogitEffects(
     // What each neuron writes, as it is stored and as the unembedding sees it: [neuron][stored, folded].
     const directions: [Float64Array, Float64Array][] = new Array<[Float64Array, Float64Array]>(places.length);
     for (const [done, layer] of layers.entries()) {
-      const { output, postGain } = await readMlp(reader, layer);
+      const { output, postGain } = await readOutput(reader, layer);
       for (const [i, place] of places.entries()) {
         if (place.layer !== layer) continue;
         const stored = Float64Array.from({ length: dModel }, (_, r) => output[r * dMlp + place.neuron]);

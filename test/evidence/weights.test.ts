@@ -28,10 +28,12 @@ const goldens = JSON.parse(
 const MODELS = [...FAMILIES, ...FOLDERS];
 
 /** The families' checkpoints have no tokenizer: any will do that has their ids. */
-async function load(name: string): Promise<LanguageModel> {
+async function load(
+  name: string,
+  tokenizer = fixtureJson("parallel/tokenizer.json"),
+): Promise<LanguageModel> {
   const folder = (FOLDERS as readonly string[]).includes(name) ? fixturePath(name) : familyPath(name);
   const config = JSON.parse(readFileSync(`${folder}/config.json`, "utf8")) as unknown;
-  const tokenizer = fixtureJson("parallel/tokenizer.json");
   const weights = await openTensorFolder(folder);
   try {
     return await loadModel(
@@ -209,6 +211,28 @@ describe("weights of a loaded model", () => {
       createCpuBackend(),
     );
     await expect(weightStatistics(gone)).rejects.toThrow(MissingTensorError);
+  });
+
+  it("list no ids that the tokenizer does not have, but count them", async () => {
+    const tokenizer = structuredClone(fixtureJson("parallel/tokenizer.json")) as {
+      model: { vocab: Record<string, number>; merges: unknown[] };
+    };
+    const { vocab } = tokenizer.model;
+    tokenizer.model.merges = [];
+    for (const [token, id] of Object.entries(vocab)) if (id % 3 === 0) delete vocab[token];
+    const whole = await load("parallel");
+    const padded = await load("parallel", tokenizer);
+    expect(padded.tokenizer.has(3)).toBe(false);
+    const neuron = [{ layer: 1, neuron: 5 }];
+    const options = { values: true, tokens: 1000 };
+    const [all] = await logitEffects(whole, neuron, options);
+    const [some] = await logitEffects(padded, neuron, options);
+    expect(some.folded.values).toEqual(all.folded.values);
+    expect(some.folded.kurtosis).toBe(all.folded.kurtosis);
+    const known = all.folded.top.map(({ id }) => id).filter((id) => padded.tokenizer.has(id));
+    expect(known.length).toBeLessThan(all.folded.top.length);
+    expect(some.folded.top.map(({ id }) => id)).toEqual(known);
+    expect(some.folded.bottom.map(({ id }) => id)).toEqual(known.reverse());
   });
 
   it("are asked for by layers and neurons that exist", async () => {
