@@ -171,8 +171,7 @@ export async function collectEvidence(
         const { rows: counting } = batch.segments;
         for (const [r, at] of counting.entries()) {
           if (slots[r] === classes.length) continue;
-          const row = table.row(batch.tokens.tokens[at], slots[r]);
-          for (let m = 0; m < members.length; m++) table.add(row, m, values[at * members.length + m]);
+          table.add(batch.tokens.tokens[at], slots[r], values, at * members.length);
           if (r % 64 === 0 && pacer.due) await pacer.turn();
         }
       }
@@ -200,7 +199,8 @@ export async function collectEvidence(
       );
       disambiguation.push({ positive, ...summary, tokens });
     }
-    neurons.push({ ...neuron.finish(model, classes), disambiguation });
+    // One by one: freezing all at the end would take long.
+    neurons.push(deepFreeze({ ...neuron.finish(model, classes), disambiguation }));
     if (pacer.due) await pacer.turn();
   }
   return deepFreeze({

@@ -105,7 +105,7 @@ export async function readLogitEffects(
       const [stored, folded] = effects[i].map((effect) =>
         describe(effect, { known, tokens, values, tokenizer: model.tokenizer }),
       );
-      described.push({ ...place, stored, folded });
+      described.push(deepFreeze({ ...place, stored, folded }));
       if (pacer.due) await pacer.turn();
     }
     onProgress?.(layers.length + 1, layers.length + 1);

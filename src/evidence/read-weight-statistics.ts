@@ -86,12 +86,8 @@ export async function readWeightStatistics(
       const mlp = await readMlp(reader, layer);
       const stored = await neuronStatistics(mlp, undefined, pacer);
       const folded = await neuronStatistics(mlp, spec.norm.kind, pacer);
-      result.push({
-        layer,
-        stored,
-        folded,
-        summary: { stored: summarise(stored), folded: summarise(folded) },
-      });
+      const summary = { stored: summarise(stored), folded: summarise(folded) };
+      result.push(deepFreeze({ layer, stored, folded, summary }));
       options.onProgress?.(result.length, layers.length);
     }
     return deepFreeze(result);

@@ -33,53 +33,48 @@ export interface WithinTokens {
   readonly reason: string | null;
 }
 
+/** Tokens whose sums lie together: what is allocated at a time stays small, and nothing is ever copied. */
+const BLOCK = 128;
+
 /** Sums of some neurons' activations by token and class. */
 export class TokenTable {
   readonly #neurons: number;
   readonly #classes: number;
   readonly #indexOf = new Map<number, number>();
-  /** [tokens × classes] */
-  #counts = new Float64Array(0);
-  /** [tokens × classes × neurons] */
-  #sums = new Float64Array(0);
+  /** counts [BLOCK × classes], sums [BLOCK × classes × neurons] */
+  readonly #blocks: { readonly counts: Float64Array; readonly sums: Float64Array }[] = [];
 
   constructor(neurons: number, classes: number) {
     this.#neurons = neurons;
     this.#classes = classes;
   }
 
-  /** Counts a row; where its sums lie, for {@link add}. */
-  row(token: number, slot: number): number {
+  /** Adds a row: the neurons' activations are `values` from `from` on. */
+  add(token: number, slot: number, values: Float32Array, from: number): void {
     let index = this.#indexOf.get(token);
     if (index === undefined) {
       index = this.#indexOf.size;
-      this.#grow(index + 1);
+      if (index % BLOCK === 0) this.#grow();
       this.#indexOf.set(token, index);
     }
-    const cell = index * this.#classes + slot;
-    this.#counts[cell]++;
-    return cell * this.#neurons;
+    const { counts, sums } = this.#blocks[Math.floor(index / BLOCK)];
+    const cell = (index % BLOCK) * this.#classes + slot;
+    counts[cell]++;
+    const at = cell * this.#neurons;
+    for (let n = 0; n < this.#neurons; n++) sums[at + n] += values[from + n];
   }
 
-  /** @param row as {@link row} gave it */
-  add(row: number, neuron: number, value: number): void {
-    this.#sums[row + neuron] += value;
-  }
-
-  #grow(tokens: number): void {
-    const cells = tokens * this.#classes;
-    if (cells <= this.#counts.length) return;
-    const capacity = Math.max(2 * this.#counts.length, 1024 * this.#classes);
+  #grow(): void {
+    const cells = BLOCK * this.#classes;
     try {
-      const counts = new Float64Array(capacity);
-      const sums = new Float64Array(capacity * this.#neurons);
-      counts.set(this.#counts);
-      sums.set(this.#sums);
-      this.#counts = counts;
-      this.#sums = sums;
+      this.#blocks.push({
+        counts: new Float64Array(cells),
+        sums: new Float64Array(cells * this.#neurons),
+      });
     } catch (cause) {
       throw new OutOfMemoryError(
-        `Means by token and class of ${this.#neurons} neurons do not fit: ${capacity * (this.#neurons + 1) * 8} bytes.`,
+        `Means by token and class of ${this.#neurons} neurons do not fit: ` +
+          `${(this.#blocks.length + 1) * cells * (this.#neurons + 1) * 8} bytes.`,
         "Pass fewer neurons at once, or disambiguate: false.",
         { cause },
       );
@@ -103,10 +98,11 @@ export class TokenTable {
     const both = { n1: 0, n0: 0, s1: 0, s0: 0 };
     for (const [id, index] of this.#indexOf) {
       const token = { id, n1: 0, n0: 0, s1: 0, s0: 0 };
+      const { counts: countsOf, sums } = this.#blocks[Math.floor(index / BLOCK)];
       for (let slot = 0; slot < this.#classes; slot++) {
-        const cell = index * this.#classes + slot;
-        const count = this.#counts[cell];
-        const sum = this.#sums[cell * this.#neurons + neuron];
+        const cell = (index % BLOCK) * this.#classes + slot;
+        const count = countsOf[cell];
+        const sum = sums[cell * this.#neurons + neuron];
         if (slot === positive) {
           token.n1 += count;
           token.s1 += sum;
