@@ -219,7 +219,7 @@ describe("weights of a loaded model", () => {
     };
     const { vocab } = tokenizer.model;
     tokenizer.model.merges = [];
-    for (const [token, id] of Object.entries(vocab)) if (id % 3 === 0) delete vocab[token];
+    tokenizer.model.vocab = Object.fromEntries(Object.entries(vocab).filter(([, id]) => id % 3 !== 0));
     const whole = await load("parallel");
     const padded = await load("parallel", tokenizer);
     expect(padded.tokenizer.has(3)).toBe(false);
