@@ -12,73 +12,71 @@
  *
  * @module
  */
-export { SparseProbe, K_SCHEDULE } from "./probes/sparse-probe.ts";
-export type { EvaluateOptions, FitOptions, ProbeLabels, ProbeLabelSets } from "./probes/sparse-probe.ts";
 export type {
   ActivationBlocks,
   ActivationSource,
   FitColumns,
   ForeignActivations,
 } from "./probes/activation-source.ts";
+export type { AdaptiveOptions } from "./probes/adaptive-thresholding.ts";
+export type { EnumerateOptions, NeuronMetrics, NeuronRow } from "./probes/enumerate-by-f1.ts";
+export { enumerateNeurons } from "./probes/enumerate-neurons.ts";
+export type { LassoOptions } from "./probes/fit-lasso.ts";
 export { candidateNeurons, selectSupports } from "./probes/fit-supports.ts";
 export type { ProbeFailure, ProbeOrigin, SelectedSupport } from "./probes/fit-supports.ts";
-export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-options.ts";
-export { probeNeurons } from "./probes/probe-neurons.ts";
+export type { MulticlassJson, MulticlassProbes, UnfittedClass } from "./probes/fitted-multiclass.ts";
+export { MulticlassProbe } from "./probes/multiclass-probe.ts";
 export type { NeuronOrder, NeuronProbe, NeuronProbes, ProbeNeuronsOptions } from "./probes/neuron-probes.ts";
+export { probeNeurons } from "./probes/probe-neurons.ts";
+export type { ClassWeight, ProbeOptions, ProbeSettings } from "./probes/probe-options.ts";
 export type { ProbeJson, ProbeProvenance, ProbeRecord } from "./probes/probe-record.ts";
-export { loadModelFromHub, openHubModel } from "./hub/load-from-hub.ts";
-export type { HubModel, HubOptions, HubStage, LoadFromHubOptions } from "./hub/hub-options.ts";
-export { estimateModelMemory } from "./model/estimate-model-memory.ts";
-export type { MemoryLimits, ModelFiles, ModelMemory } from "./model/model-files.ts";
-export { HubError } from "./errors.ts";
-export type { HubFailure } from "./errors.ts";
-export { captureLosses, measureAblation } from "./interventions/interventions.ts";
-export type {
-  AblationControlOptions,
-  AblationDraw,
-  AblationEffect,
-  AblationKind,
-  AblationOptions,
-  AblationRow,
-  ControlComparison,
-  LogitEffect,
-} from "./interventions/ablation-effect.ts";
-export type { CaptureLossesOptions, TokenLosses } from "./interventions/capture-losses.ts";
-export type { LossTextsOptions, TextIntervention, TextPositions } from "./interventions/text-passes.ts";
-export type { ActivationChange, Intervention } from "./backends/backend.ts";
+export type { PruneOptions, PruneStep, SingleNeuronF1 } from "./probes/prune-by-f1.ts";
+export { pruneNeurons } from "./probes/prune-neurons.ts";
+export type { RotateOptions } from "./probes/random-rotation.ts";
 export { rankActivations } from "./probes/rank-activations.ts";
 export type { RankActivationsOptions } from "./probes/rank-source.ts";
+export { rotateActivations } from "./probes/rotate-activations.ts";
+export { K_SCHEDULE, SparseProbe } from "./probes/sparse-probe.ts";
+export type { EvaluateOptions, FitOptions, ProbeLabels, ProbeLabelSets } from "./probes/sparse-probe.ts";
+
+export { rankNeurons } from "./ranking/ranking.ts";
 export type {
   ColumnRankingName,
   MomentRankingFunction,
   MomentRankingName,
   OwnRanking,
+  Ranking,
   RankingChoice,
   RankingContext,
+  RankingFunction,
+  RankingName,
   RankingOptions,
   RankingParameters,
 } from "./ranking/ranking.ts";
-export type { AdaptiveOptions } from "./probes/adaptive-thresholding.ts";
-export type { LassoOptions } from "./probes/fit-lasso.ts";
-export { enumerateNeurons } from "./probes/enumerate-neurons.ts";
-export type { EnumerateOptions, NeuronMetrics, NeuronRow } from "./probes/enumerate-by-f1.ts";
-export { pruneNeurons } from "./probes/prune-neurons.ts";
-export type { PruneOptions, PruneStep, SingleNeuronF1 } from "./probes/prune-by-f1.ts";
-export { rotateActivations } from "./probes/rotate-activations.ts";
-export type { RotateOptions } from "./probes/random-rotation.ts";
+export type { RegressionRankingFunction } from "./ranking/regression-ranking.ts";
+
+export type { RegressionFailure, RegressionProbes } from "./regression/fit-regression.ts";
+export type {
+  FitRegressionOptions,
+  RegressionOptions,
+  RegressionPenalty,
+  RegressionRankingName,
+  RegressionSettings,
+} from "./regression/regression-options.ts";
+export { RegressionProbe } from "./regression/regression-probe.ts";
+export type { RegressionJson, RegressionRecord } from "./regression/regression-record.ts";
+export type { RegressionConvergence } from "./regression/solution.ts";
+
+export { findOptimalSupports } from "./optimal/find-optimal-supports.ts";
+export type {
+  HeuristicSupport,
+  OptimalScope,
+  OptimalSupport,
+  OptimalSupportsOptions,
+  OptimalSupportsProgress,
+} from "./optimal/optimal-support.ts";
+
 export { benjaminiHochberg } from "./statistics/benjamini-hochberg.ts";
-export {
-  bootstrapMetrics,
-  bootstrapProbe,
-  bootstrapRows,
-  compareSelections,
-  crossValidate,
-  permutationTest,
-  permutationTestScore,
-  probeControls,
-  selectAndTest,
-  supportStability,
-} from "./statistics/statistics.ts";
 export type { BootstrapProbeOptions } from "./statistics/bootstrap-probe.ts";
 export type { BootstrapRowsOptions, BootstrapRowsResult, Measured } from "./statistics/bootstrap-rows.ts";
 export type {
@@ -129,104 +127,60 @@ export type {
   SupportStabilityOptions,
   SupportStabilityRow,
 } from "./statistics/stability.ts";
+export {
+  bootstrapMetrics,
+  bootstrapProbe,
+  bootstrapRows,
+  compareSelections,
+  crossValidate,
+  permutationTest,
+  permutationTestScore,
+  probeControls,
+  selectAndTest,
+  supportStability,
+} from "./statistics/statistics.ts";
 export type { FoldRows, StatisticsOptions, StudyOptions } from "./statistics/study.ts";
-export { splitFolds } from "./data/splits.ts";
-export type { Fold, FoldOptions } from "./data/splits.ts";
-export { MulticlassProbe } from "./probes/multiclass-probe.ts";
-export type { MulticlassJson, MulticlassProbes, UnfittedClass } from "./probes/fitted-multiclass.ts";
-export type { ClassMetrics, MulticlassMetricName, MulticlassMetrics } from "./metrics/multiclass.ts";
-export { RegressionProbe } from "./regression/regression-probe.ts";
-export type { RegressionFailure, RegressionProbes } from "./regression/fit-regression.ts";
-export type {
-  FitRegressionOptions,
-  RegressionOptions,
-  RegressionPenalty,
-  RegressionRankingName,
-  RegressionSettings,
-} from "./regression/regression-options.ts";
-export type { RegressionJson, RegressionRecord } from "./regression/regression-record.ts";
-export type { RegressionConvergence } from "./regression/solution.ts";
-export type { RegressionRankingFunction } from "./ranking/regression-ranking.ts";
-export type { RegressionMetricName, RegressionMetrics } from "./metrics/regression.ts";
-export type { TargetMoments } from "./data/target-moments.ts";
-export type { TargetSets, TargetsInput } from "./data/targets.ts";
-export { findOptimalSupports } from "./optimal/find-optimal-supports.ts";
-export type {
-  HeuristicSupport,
-  OptimalScope,
-  OptimalSupport,
-  OptimalSupportsOptions,
-  OptimalSupportsProgress,
-} from "./optimal/optimal-support.ts";
-export type {
-  Architecture,
-  AttentionLayer,
-  HookName,
-  MlpActivation,
-  RotaryScaling,
-  RotarySpec,
-} from "./backends/backend.ts";
-export type { EncodeOptions } from "./model/tokenizer.ts";
 
-export { createBackend } from "./backends/create-backend.ts";
-export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";
-export type { SpawnWorker, WorkerThread } from "./backends/cpu/wasm/worker-thread.ts";
 export type {
-  Aggregation,
-  Backend,
-  BackendInfo,
-  CallOptions,
-  ClassMomentsOptions,
-  Convergence,
-  DeviceActivations,
-  ForeignBuffer,
-  ForwardRequest,
-  ForwardResult,
-  HookPoint,
-  L1Convergence,
-  L1Fit,
-  L1Options,
-  L1Problem,
-  L1Start,
-  LoadTransformerOptions,
-  LogisticFit,
-  LogisticOptions,
-  LogisticProblem,
-  NeuronRoc,
-  RowSegments,
-  SingleNeuronFits,
-  SingleNeuronOptions,
-  TokenBatch,
-  Transformer,
-  TransformerSpec,
-} from "./backends/backend.ts";
-
-export { Activations } from "./data/activations.ts";
+  ActivationExample,
+  ClassActivations,
+  NeuronEvidence,
+  NeuronEvidenceOptions,
+  NeuronEvidenceResult,
+  TokenDisambiguation,
+} from "./evidence/collect-evidence.ts";
+export { logitEffects, neuronEvidence, weightStatistics } from "./evidence/evidence.ts";
+export type { NeuronPlace, ResolvedNeuron } from "./evidence/neuron-places.ts";
 export type {
-  ActivationsInput,
-  ActivationsOptions,
-  AffineCode,
-  GroupId,
-  Provenance,
-  StorageType,
-} from "./data/activations.ts";
-export { emptyClassMoments, mergeClassMoments, pooledMoments } from "./data/class-moments.ts";
-export type { ClassMoments, MomentSquares, PerClassMoments } from "./data/class-moments.ts";
-export { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from "./data/float16.ts";
-export { LabelMatrix, readLabels, readLabelSets, UNLABELLED } from "./data/labels.ts";
-export type { ClassValue, LabelSets, LabelsInput, RowSelection } from "./data/labels.ts";
-export { splitRows, THREE_PARTS } from "./data/splits.ts";
-export type { SplitOptions } from "./data/splits.ts";
-export type { Standardisation } from "./data/standardisation.ts";
-export type { Tensor, TensorInfo, TensorSource, TensorType } from "./data/tensor.ts";
+  LogitEffect,
+  LogitEffectsOptions,
+  NeuronLogitEffect,
+  TokenEffect,
+} from "./evidence/read-logit-effects.ts";
+export type {
+  InputStatistics,
+  LayerWeightStatistics,
+  NeuronValues,
+  NeuronWeightStatistics,
+  WeightStatisticsOptions,
+  WeightSummaries,
+  WeightSummary,
+} from "./evidence/read-weight-statistics.ts";
+export type { SharedToken, WithinTokens } from "./evidence/token-table.ts";
 
-export { rankNeurons } from "./ranking/ranking.ts";
-export type { Ranking, RankingFunction, RankingName } from "./ranking/ranking.ts";
-
-export { evaluateBinary, METRIC_NAMES } from "./metrics/evaluate.ts";
-export type { MetricName, Metrics } from "./metrics/evaluate.ts";
-export { precisionRecallCurve } from "./metrics/precision-recall.ts";
-export type { PrecisionRecallCurve } from "./metrics/precision-recall.ts";
+export type {
+  AblationControlOptions,
+  AblationDraw,
+  AblationEffect,
+  AblationKind,
+  AblationOptions,
+  AblationRow,
+  ControlComparison,
+  LogitChange,
+} from "./interventions/ablation-effect.ts";
+export type { CaptureLossesOptions, TokenLosses } from "./interventions/capture-losses.ts";
+export { captureLosses, measureAblation } from "./interventions/interventions.ts";
+export type { LossTextsOptions, TextIntervention, TextPositions } from "./interventions/text-passes.ts";
 
 export { captureActivations } from "./capture/capture-activations.ts";
 export type { CaptureOptions } from "./capture/capture-activations.ts";
@@ -244,11 +198,87 @@ export type {
 export { TokenRows } from "./capture/token-rows.ts";
 export type { TokenRowsOptions } from "./capture/token-rows.ts";
 export type { CaptureInput, PassOptions } from "./capture/visit-batches.ts";
+
 export { readLabelledTexts } from "./datasets/texts.ts";
 export type { LabelledTexts } from "./datasets/texts.ts";
+
+export { estimateModelMemory } from "./model/estimate-model-memory.ts";
 export { loadModel } from "./model/language-model.ts";
 export type { LanguageModel, LoadModelOptions } from "./model/language-model.ts";
-export type { LocatedTokens, Tokenizer } from "./model/tokenizer.ts";
+export type { MemoryLimits, ModelFiles, ModelMemory, ReopenedWeights } from "./model/model-files.ts";
+export type { EncodeOptions, LocatedTokens, Tokenizer } from "./model/tokenizer.ts";
+
+export type { HubModel, HubOptions, HubStage, LoadFromHubOptions } from "./hub/hub-options.ts";
+export { loadModelFromHub, openHubModel } from "./hub/load-from-hub.ts";
+
+export type {
+  ActivationChange,
+  Aggregation,
+  Architecture,
+  AttentionLayer,
+  Backend,
+  BackendInfo,
+  CallOptions,
+  ClassMomentsOptions,
+  Convergence,
+  DeviceActivations,
+  ForeignBuffer,
+  ForwardRequest,
+  ForwardResult,
+  HookName,
+  HookPoint,
+  Intervention,
+  L1Convergence,
+  L1Fit,
+  L1Options,
+  L1Problem,
+  L1Start,
+  LoadTransformerOptions,
+  LogisticFit,
+  LogisticOptions,
+  LogisticProblem,
+  MlpActivation,
+  NeuronRoc,
+  RotaryScaling,
+  RotarySpec,
+  RowSegments,
+  SingleNeuronFits,
+  SingleNeuronOptions,
+  TokenBatch,
+  Transformer,
+  TransformerSpec,
+} from "./backends/backend.ts";
+export type { SpawnWorker, WorkerThread } from "./backends/cpu/wasm/worker-thread.ts";
+export { createBackend } from "./backends/create-backend.ts";
+export type { BackendKind, CreateBackendOptions } from "./backends/create-backend.ts";
+
+export { Activations } from "./data/activations.ts";
+export type {
+  ActivationsInput,
+  ActivationsOptions,
+  AffineCode,
+  GroupId,
+  Provenance,
+  StorageType,
+} from "./data/activations.ts";
+export { emptyClassMoments, mergeClassMoments, pooledMoments } from "./data/class-moments.ts";
+export type { ClassMoments, MomentSquares, PerClassMoments } from "./data/class-moments.ts";
+export { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from "./data/float16.ts";
+export { LabelMatrix, readLabels, readLabelSets, UNLABELLED } from "./data/labels.ts";
+export type { ClassValue, LabelSets, LabelsInput, RowSelection } from "./data/labels.ts";
+export { splitFolds, splitRows, THREE_PARTS } from "./data/splits.ts";
+export type { Fold, FoldOptions, SplitOptions } from "./data/splits.ts";
+export type { Standardisation } from "./data/standardisation.ts";
+export type { TargetMoments } from "./data/target-moments.ts";
+export type { TargetSets, TargetsInput } from "./data/targets.ts";
+export type { Tensor, TensorInfo, TensorSource, TensorType } from "./data/tensor.ts";
+
+export { evaluateBinary, METRIC_NAMES } from "./metrics/evaluate.ts";
+export type { MetricName, Metrics } from "./metrics/evaluate.ts";
+export type { ClassMetrics, MulticlassMetricName, MulticlassMetrics } from "./metrics/multiclass.ts";
+export { precisionRecallCurve } from "./metrics/precision-recall.ts";
+export type { PrecisionRecallCurve } from "./metrics/precision-recall.ts";
+export type { RegressionMetricName, RegressionMetrics } from "./metrics/regression.ts";
 
 export {
   activationBlocks,
@@ -264,17 +294,18 @@ export type {
 } from "./io/activations-file.ts";
 export { blobSource, bytesSource } from "./io/byte-source.ts";
 export type { ByteSource, ReadOptions } from "./io/byte-source.ts";
-export { httpSource } from "./io/http-source.ts";
 export type { HttpSourceOptions } from "./io/http-ranges.ts";
+export { httpSource } from "./io/http-source.ts";
 export { readNpy, writeNpy } from "./io/npy.ts";
-export { readNpz, writeNpz } from "./io/npz.ts";
 export type { NpzArrays, ReadNpzOptions } from "./io/npz-archive.ts";
+export { readNpz, writeNpz } from "./io/npz.ts";
 export type { Named, RawArray, RawTensor } from "./io/raw-tensor.ts";
 export { openSafetensors, SafetensorsWriter, writeSafetensors } from "./io/safetensors.ts";
 export type { ByteSink, SafetensorsFile } from "./io/safetensors.ts";
 export { openShardedSafetensors } from "./io/sharded-safetensors.ts";
 
 export { Random } from "./random.ts";
+
 export {
   BackendUnavailableError,
   ContextLengthError,
@@ -283,6 +314,7 @@ export {
   DisposedError,
   EmptyDataError,
   FormatError,
+  HubError,
   LabelError,
   MissingTensorError,
   NonFiniteError,
@@ -294,4 +326,4 @@ export {
   SupportSizeError,
   UnsupportedModelError,
 } from "./errors.ts";
-export type { ErrorCode } from "./errors.ts";
+export type { ErrorCode, HubFailure } from "./errors.ts";

@@ -29,6 +29,8 @@ export interface TokenRowsOptions {
 /** Some whole texts, laid out for one forward pass. */
 export interface RowBatch {
   readonly tokens: TokenBatch;
+  /** Index of each sequence's text in the list that was tokenised. */
+  readonly texts: Uint32Array;
   readonly segments: RowSegments;
   /** The output rows [firstRow, firstRow + rows). */
   readonly firstRow: number;
@@ -75,6 +77,8 @@ export class TokenRows {
   /**
    * Tokenises texts.
    *
+   * @param options with `onEmpty`: called with the index of a text without a token that counts, which is then left out.
+   * Default: such a text is an error
    * @throws EmptyDataError when there are no texts, or a text has no token that counts
    * @throws ContextLengthError naming the first text that is too long, unless `truncate`
    * @throws OptionError when `skipFirst` is not a whole number, the aggregation is unknown or a text is no string
@@ -83,10 +87,10 @@ export class TokenRows {
   static async tokenise(
     model: LanguageModel,
     texts: readonly string[],
-    options: TokenRowsOptions & CallOptions = {},
+    options: TokenRowsOptions & CallOptions & { readonly onEmpty?: (text: number) => void } = {},
   ): Promise<TokenRows> {
     const { aggregation = "token", skipFirst = 0, positions, truncate = false, groups, signal } = options;
-    const { specialTokens } = options;
+    const { specialTokens, onEmpty } = options;
     assertAggregation(aggregation);
     if (!Number.isInteger(skipFirst) || skipFirst < 0) {
       throw new OptionError(`skipFirst is ${skipFirst}.`, "Give a whole number from 0.");
@@ -110,6 +114,10 @@ export class TokenRows {
       }
       let tokens = model.tokenizer.encode(content, { specialTokens });
       if (tokens.length === 0) {
+        if (onEmpty) {
+          onEmpty(text);
+          continue;
+        }
         throw new EmptyDataError(
           content === "" ? `Text ${text} is empty.` : `The tokenizer makes no tokens of text ${text}.`,
           "Leave it out, and its label.",
@@ -128,6 +136,10 @@ export class TokenRows {
         ? checkedPositions(positions(tokens, text), tokens.length, text)
         : Uint32Array.from({ length: Math.max(0, tokens.length - skipFirst) }, (_, i) => skipFirst + i);
       if (counting.length === 0) {
+        if (onEmpty) {
+          onEmpty(text);
+          continue;
+        }
         throw new EmptyDataError(
           `Text ${text} has ${tokens.length} tokens and none of them counts.`,
           "Leave it out, and its label, or choose other positions (skipFirst, positions).",
@@ -135,6 +147,9 @@ export class TokenRows {
       }
       tokenised.push({ text, tokens, positions: counting });
       if (pacer.due) await pacer.turn();
+    }
+    if (tokenised.length === 0) {
+      throw new EmptyDataError("No text has a token that counts.", "Give texts with tokens.");
     }
     return new TokenRows(tokenised, aggregation, groups);
   }
@@ -168,7 +183,12 @@ export class TokenRows {
 
   /** Document of each row. */
   groups(): GroupId[] {
-    return Array.from(this.textOfRow(), (text) => (this.#groups ? this.#groups[text] : text));
+    return Array.from(this.textOfRow(), (text) => this.groupOf(text));
+  }
+
+  /** Document of a text. */
+  groupOf(text: number): GroupId {
+    return this.#groups ? this.#groups[text] : text;
   }
 
   /**
@@ -235,6 +255,7 @@ export class TokenRows {
     const single = this.aggregation === "token";
     return {
       tokens: { tokens, offsets },
+      texts: Uint32Array.from(texts, ({ text }) => text),
       segments: { rows, offsets: single ? Uint32Array.from({ length: counting + 1 }, (_, i) => i) : ends },
       firstRow,
       rows: single ? counting : texts.length,

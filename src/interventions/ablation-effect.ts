@@ -75,7 +75,7 @@ export interface ControlComparison {
 }
 
 /** What happens to the logit of one entry of the vocabulary. */
-export interface LogitEffect {
+export interface LogitChange {
   readonly token: number;
   readonly before: number | null;
   readonly after: number | null;
@@ -94,7 +94,7 @@ export interface AblationRow {
   readonly effect: MetricInterval;
   /** The effect on this class less that on all others; null where there are no others. */
   readonly contrast: MetricInterval | null;
-  readonly logits: readonly LogitEffect[];
+  readonly logits: readonly LogitChange[];
   /** Null without controls. */
   readonly controls: {
     readonly effect: ControlComparison;

@@ -1,7 +1,7 @@
 /** A language model ready to run: its shape, its tokenizer and its transformer on a backend. */
 import type { Backend, CallOptions, Transformer, TransformerSpec } from "../backends/backend.ts";
 import type { TensorSource } from "../data/tensor.ts";
-import type { MemoryLimits, ModelFiles } from "./model-files.ts";
+import type { MemoryLimits, ModelFiles, ReopenedWeights } from "./model-files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface LoadModelOptions extends CallOptions, MemoryLimits {
@@ -18,18 +18,22 @@ export class LanguageModel {
   readonly tokenizer: Tokenizer;
   readonly transformer: Transformer;
   readonly backend: Backend;
+  /** Opens the checkpoint that the model was loaded from once more; close what it gives. */
+  readonly reopenWeights: (options?: CallOptions) => Promise<ReopenedWeights>;
 
   constructor(parts: {
     readonly name: string | undefined;
     readonly tokenizer: Tokenizer;
     readonly transformer: Transformer;
     readonly backend: Backend;
+    readonly reopenWeights: (options?: CallOptions) => Promise<ReopenedWeights>;
   }) {
     this.name = parts.name;
     this.spec = parts.transformer.spec;
     this.tokenizer = parts.tokenizer;
     this.transformer = parts.transformer;
     this.backend = parts.backend;
+    this.reopenWeights = parts.reopenWeights;
   }
 
   dispose(): void {
@@ -76,5 +80,9 @@ export async function loadModel(
   const transformer = await backend.loadTransformer(spec, weights, { signal, onProgress });
   const saved = (config as Record<string, unknown>)["_name_or_path"];
   const name = options.name ?? (typeof saved === "string" && saved !== "" ? saved : undefined);
-  return new LanguageModel({ name, tokenizer, transformer, backend });
+  const reopenWeights = async (again?: CallOptions): Promise<ReopenedWeights> => {
+    const source: ReopenedWeights = await (files.reopen ? files.reopen(again) : files.tensors(again));
+    return { ...checked(source), close: async () => source.close?.() };
+  };
+  return new LanguageModel({ name, tokenizer, transformer, backend, reopenWeights });
 }

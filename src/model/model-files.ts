@@ -11,9 +11,17 @@ export interface ModelFiles {
   json(name: string, options?: CallOptions): Promise<unknown>;
   /** The weights. Called once, after config and tokenizer have been read. */
   tensors(options?: CallOptions): Promise<TensorSource>;
+  /**
+   * The weights again, later, for what reads them from the checkpoint (`weightStatistics`, `logitEffects`). Default:
+   * `tensors()`, which must then work more than once.
+   */
+  reopen?(options?: CallOptions): Promise<ReopenedWeights>;
   /** Types and shapes of the tensors, where they can be had for less than `tensors()`: before a download. */
   headers?(options?: CallOptions): Promise<ReadonlyMap<string, TensorInfo>>;
 }
+
+/** Weights to be read after a model has been loaded. */
+export type ReopenedWeights = TensorSource & { close?(): Promise<void> };
 
 /** Memory that there is, in bytes, as far as it is known. */
 export interface MemoryLimits {

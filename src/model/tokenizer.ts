@@ -121,6 +121,11 @@ export class Tokenizer {
     return text;
   }
 
+  /** Whether there is a token of this id: embeddings are often padded beyond the last one. */
+  has(id: number): boolean {
+    return this.#inner.id_to_token(id) !== undefined;
+  }
+
   /**
    * The token as the vocabulary spells it, e.g. "Ġthe".
    * @throws ShapeError when the vocabulary has no such id

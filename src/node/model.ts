@@ -47,6 +47,7 @@ export async function openModelFolder(folder: string): Promise<ModelFiles & Clos
   return {
     json: (name) => readJson(join(folder, name), name !== "tokenizer_config.json"),
     tensors: () => (weights ??= openTensorFolder(folder)),
+    reopen: () => openTensorFolder(folder),
     close: async () => {
       const opened = await weights?.catch(() => undefined);
       await opened?.close();

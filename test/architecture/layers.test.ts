@@ -22,6 +22,7 @@ const LAYERS: Record<string, number> = {
   model: 4,
   capture: 5,
   hub: 5,
+  evidence: 5,
   statistics: 5,
   interventions: 5,
   node: 6,

@@ -80,6 +80,17 @@ describe("examples", () => {
     expect(await readFile(picture, "utf8")).toMatch(/linear-svm[\s\S]*<\/svg>/);
   });
 
+  it("neuron-evidence shows that the French neuron responds to French, not to French tokens", async () => {
+    const { stdout } = await example("neuron-evidence");
+    for (const language of ["de", "en", "es", "fr", "it", "pt", "ru"]) {
+      expect(stdout).toMatch(new RegExp(`^${language}: L\\d N\\d+; held-out F1 0\\.\\d\\d, AUC 0`, "m"));
+    }
+    expect(stdout).toMatch(/^fr: L4 N765[\s\S]*?on the same token: 9\d % of the difference remains/m);
+    expect(stdout).toMatch(/‖W_in‖·b_in -\d/);
+    expect(stdout).toMatch(/^ {2}raises \(kurtosis \d/m);
+    expect(stdout).not.toMatch(/NaN|undefined/);
+  });
+
   it("find-neurons gives the same neurons and scores on both backends", async () => {
     const data = await fewTexts();
     const reports = await Promise.all(

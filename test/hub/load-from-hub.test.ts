@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { FormatError, HubError, MissingTensorError, OutOfMemoryError } from "../../src/errors.ts";
 import type { LoadFromHubOptions } from "../../src/hub/hub-options.ts";
+import { logitEffects } from "../../src/evidence/evidence.ts";
 import { bytesSource } from "../../src/io/byte-source.ts";
 import type { RawTensor } from "../../src/io/raw-tensor.ts";
 import { openSafetensors, writeSafetensors } from "../../src/io/safetensors.ts";
@@ -108,6 +109,20 @@ describe("loadModelFromHub", () => {
     model.dispose();
     await expectTheModel();
     expect(hub.bodies(sha256(weights()))).toHaveLength(2);
+  });
+
+  it("reads the weights again for what needs them, of the same commit and from the cache", async () => {
+    const model = await load();
+    const local = await loadModelFolder(modelPath, createCpuBackend());
+    const asked = hub.requests.length;
+    const [got, want] = await Promise.all([
+      logitEffects(model, [{ layer: 4, neuron: 765 }]),
+      logitEffects(local, [{ layer: 4, neuron: 765 }]),
+    ]);
+    expect(got).toEqual(want);
+    expect(hub.requests.length).toBe(asked);
+    model.dispose();
+    local.dispose();
   });
 
   it("keeps files as huggingface_hub does", async () => {
