@@ -81,12 +81,14 @@ describe("examples", () => {
   });
 
   it("neuron-evidence shows that the French neuron responds to French, not to French tokens", async () => {
-    const { stdout } = await example("neuron-evidence");
+    const { stdout } = await example("neuron-evidence", "--controls", "3");
     for (const language of ["de", "en", "es", "fr", "it", "pt", "ru"]) {
       expect(stdout).toMatch(new RegExp(`^${language}: L\\d N\\d+; held-out F1 0\\.\\d\\d, AUC 0`, "m"));
     }
     expect(stdout).toMatch(/^fr: L4 N765[\s\S]*?on the same token: 9\d % of the difference remains/m);
     expect(stdout).toMatch(/‖W_in‖·b_in -\d/);
+    // Ablating it costs its own language something, and the interval of that excludes nothing at all.
+    expect(stdout).toMatch(/^fr L4 N765 +\+0\.\d{4} \(\+0\.\d{4} … \+0\.\d{4}\) +[+-]0\.000\d /m);
     expect(stdout).toMatch(/^ {2}raises \(kurtosis \d/m);
     expect(stdout).not.toMatch(/NaN|undefined/);
   });
