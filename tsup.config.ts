@@ -5,6 +5,8 @@ import { defineConfig, type Options } from "tsup";
 
 const SRC = resolve(import.meta.dirname, "src");
 const CORE = join(SRC, "index.ts");
+/** Entries that build on the whole core. */
+const UPON_CORE = ["datasets", "sweeps", "reports", "cli"];
 
 /**
  * Keeps the core in one file. What is loaded only when it is called shares much with the core, each piece something else, and
@@ -15,10 +17,11 @@ const oneCore: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "one-core",
   setup(build) {
     const later = loadedLater();
+    for (const name of UPON_CORE) later.add(join(SRC, `${name}.ts`));
     build.onResolve({ filter: /^core:all$/ }, () => ({ path: CORE, sideEffects: true }));
     build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, async ({ path }) => {
       if (!later.has(path)) return undefined;
-      return { contents: `import "core:all";\n${await readFile(path, "utf8")}`, loader: "ts" };
+      return { contents: `${await readFile(path, "utf8")}\nimport "core:all";`, loader: "ts" };
     });
   },
 };
@@ -37,7 +40,7 @@ function loadedLater(): Set<string> {
 }
 
 export default defineConfig({
-  entry: { index: "src/index.ts", node: "src/node.ts", gpujs: "src/gpujs.ts" },
+  entry: Object.fromEntries(["index", "node", "gpujs", ...UPON_CORE].map((name) => [name, `src/${name}.ts`])),
   format: ["esm", "cjs"],
   target: "es2022",
   platform: "neutral",
@@ -48,7 +51,7 @@ export default defineConfig({
   sourcemap: true,
   treeshake: true,
   loader: { ".wgsl": "text" },
-  external: ["webgpu", "gpu.js", /^node:/],
+  external: ["webgpu", "gpu.js", "vega", "vega-lite", "hyparquet-writer", /^@resvg\//, /^node:/],
   esbuildPlugins: [oneCore],
   dts: { compilerOptions: { ignoreDeprecations: "6.0" } },
 });

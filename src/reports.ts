@@ -1,0 +1,6 @@
+/**
+ * Pictures, tables and a page of what was found.
+ *
+ * @module
+ */
+export type {} from "./sweeps/sweep-row.ts";
