@@ -1,5 +1,6 @@
 /** Every family on a GPU: against torch, and in parts. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { WeightStorage } from "../../src/backends/backend.ts";
 import { loadCpuTransformer } from "../../src/backends/cpu/transformer/transformer.ts";
 import { WebGpuBackend } from "../../src/backends/webgpu/webgpu-backend.ts";
 import { openTensorFolder } from "../../src/node/files.ts";
@@ -22,20 +23,25 @@ afterAll(() => {
   backend.dispose();
 });
 
-async function load(family: Family, on: WebGpuBackend) {
-  const weights = await openTensorFolder(familyPath(family));
+async function load(family: Family, on: WebGpuBackend, weights?: WeightStorage) {
+  const source = await openTensorFolder(familyPath(family));
   try {
-    return await on.loadTransformer(familySpec(family), weights);
+    return await on.loadTransformer(familySpec(family), source, { weights });
   } finally {
-    await weights.close();
+    await source.close();
   }
 }
 
 describe.each(FAMILIES)("%s on a GPU", (family) => {
   it("gives torch's hook points and logits, whole and in parts", async () => {
     const { batch, points, logits } = await familyGolden(family);
-    for (const on of [backend, cut]) {
-      const model = await load(family, on);
+    const ways = [
+      [backend, "auto"],
+      [cut, "auto"],
+      [backend, "float32"],
+    ] as const;
+    for (const [on, kept] of ways) {
+      const model = await load(family, on, kept);
       const result = await model.forward(batch, { hookPoints: [...points.keys()], logits: "all" });
       const shares: [string, number][] = [["logits", worstShare(result.logits!, logits)]];
       for (const [point, rows] of result.activations) {

@@ -52,12 +52,13 @@ import {
 import {
   loadTransformerWeights,
   vectorsOf,
+  weightTypes,
   type LinearMap,
-  type MatrixPart,
   type NormWeights,
   type TransformerWeights,
 } from "./transformer-weights.ts";
 import { allocateActivations, type WebGpuActivations } from "./webgpu-activations.ts";
+import { floatMatrix, rowBytes, WEIGHT_CODE, type Matrix } from "./weight-matrix.ts";
 
 /** Bytes of working memory: more sequences than fit go through the layers in groups. */
 const WORK_BYTES = 256 * 2 ** 20;
@@ -76,6 +77,10 @@ const LAYERS_AHEAD = 4;
 const FIRST_TURNS = 256;
 /** More keys than any sequence has. */
 const NO_WINDOW = 2 ** 30;
+
+/** What the linear kernel does with the values that its results take the place of. */
+const Combine = { overwrite: 0, add: 1, multiply: 2 } as const;
+type Combine = (typeof Combine)[keyof typeof Combine];
 
 /** Working memory of a group of sequences; one row per token. */
 interface Workspace {
@@ -132,7 +137,7 @@ export interface WebGpuTransformerOptions extends LoadTransformerOptions {
 }
 
 /**
- * Loads a model onto a GPU, float32, tensor by tensor.
+ * Loads a model onto a GPU, tensor by tensor.
  *
  * @param source tensors by Hugging Face's names
  * @throws MissingTensorError when tensors are missing or misshapen; nothing has been read then
@@ -267,8 +272,13 @@ class WebGpuModel implements Transformer {
     const losses = request.losses ? new Float32Array(tokens) : null;
     const logitsOf = chosen && new Float32Array(tokens * chosen.length);
 
-    const extras = { interventions: interventions.size > 0, losses: losses !== null };
-    await device.prepare(transformerVariants(spec, device.gpu.limits, extras));
+    const extras = {
+      interventions: interventions.size > 0,
+      losses: losses !== null,
+      chosen: chosen !== null,
+    };
+    const types = weightTypes(this.#loaded());
+    await device.prepare(transformerVariants(spec, device.gpu.limits, types, extras));
     const changes = new Map<HookPoint, DeviceChange[]>();
     for (const [point, list] of interventions) {
       changes.set(point, await Promise.all(list.map((change) => this.#deviceChange(change, scope, signal))));
@@ -504,7 +514,7 @@ class WebGpuModel implements Transformer {
       name?: HookName,
     ): void => {
       if (!postNorm && !(name && apart(name))) {
-        if (adds) this.#linear(commands, x, map, residual, rows, dModel, { accumulate: 1 });
+        if (adds) this.#linear(commands, x, map, residual, rows, dModel, { combine: Combine.add });
         return;
       }
       // Queries, keys and values are done with.
@@ -570,19 +580,20 @@ class WebGpuModel implements Transformer {
     signal: AbortSignal | undefined,
   ): Promise<LinearMap> {
     const { unembedding } = this.#loaded();
-    const { inputVectors } = unembedding;
+    const { inputs } = unembedding;
+    const stride = 4 * vectorsOf(inputs);
     const outputs = chosen.length;
     const [indices, weight, bias] = await together([
       scope.allocateFrom("chosen tokens", chosen, signal),
-      scope.allocate("chosen unembeddings", 16 * inputVectors * outputs),
+      scope.allocate("chosen unembeddings", 4 * stride * outputs),
       scope.allocate("chosen biases", 4 * outputs),
     ]);
     const commands = this.#device.batch("chosen unembeddings");
-    this.#gatherRows(commands, unembedding.weight, indices, weight, outputs, { width: 4 * inputVectors });
-    const biases = [{ firstRow: 0, rows: unembedding.outputs, buffer: unembedding.bias }];
+    this.#gatherRows(commands, unembedding.weight, indices, weight, outputs, { width: stride });
+    const biases = floatMatrix(unembedding.bias, unembedding.outputs, 1);
     this.#gatherRows(commands, biases, indices, bias, outputs, { width: 1 });
     commands.submit();
-    return { outputs, inputVectors, weight: [{ firstRow: 0, rows: outputs, buffer: weight }], bias };
+    return { outputs, inputs, weight: floatMatrix(weight, outputs, stride), bias };
   }
 
   /** Losses of a group's tokens, each from the residual stream of the token before. */
@@ -619,14 +630,17 @@ class WebGpuModel implements Transformer {
           block.map((i) => group.tokens[i + 1]),
         );
         const commands = this.#device.batch("losses");
-        const table = [{ firstRow: 0, rows: residual.byteLength / 4 / dModel, buffer: residual }];
+        const table = floatMatrix(residual, residual.byteLength / 4 / dModel, dModel);
         this.#gatherRows(commands, table, indices, picked, rows);
         this.#norm(commands, picked, finalNorm, normed, rows);
-        for (const part of unembedding.weight) {
+        for (const part of unembedding.weight.parts) {
           for (let at = 0; at < part.rows; at += columns) {
             const width = Math.min(columns, part.rows - at);
             const first = part.firstRow + at;
-            const weight = [{ ...part, firstRow: first, rows: width, skip: at }];
+            const weight = {
+              ...unembedding.weight,
+              parts: [{ ...part, firstRow: first, rows: width, skip: at }],
+            };
             this.#linear(commands, normed, { ...unembedding, weight }, logits, rows, width, {
               firstColumn: 0,
             });
@@ -672,7 +686,7 @@ class WebGpuModel implements Transformer {
         const block = rows.subarray(start, start + step);
         this.#device.write(indices, block);
         const commands = this.#device.batch("logits");
-        const table = [{ firstRow: 0, rows: residual.byteLength / 4 / dModel, buffer: residual }];
+        const table = floatMatrix(residual, residual.byteLength / 4 / dModel, dModel);
         this.#gatherRows(commands, table, indices, picked, block.length);
         this.#norm(commands, picked, finalNorm, normed, block.length);
         this.#linear(commands, normed, map, logits, block.length, vocabulary);
@@ -688,7 +702,7 @@ class WebGpuModel implements Transformer {
 
   #gatherRows(
     commands: CommandBatch,
-    table: readonly MatrixPart[],
+    table: Matrix,
     indices: ComputeBuffer,
     out: ComputeBuffer,
     rows: number,
@@ -698,10 +712,12 @@ class WebGpuModel implements Transformer {
       width = this.spec.dModel,
     }: { scale?: number; accumulate?: number; width?: number } = {},
   ): void {
-    for (const { buffer, firstRow, rows: tableRows } of table) {
+    const { type, stride, parts } = table;
+    for (const { buffer, firstRow, rows: tableRows } of parts) {
       commands.dispatch(gatherRowsKernel, {
         bindings: { table: buffer, indices, out },
-        params: { rows, width, first_row: firstRow, table_rows: tableRows, scale, accumulate },
+        params: { rows, width, stride, first_row: firstRow, table_rows: tableRows, scale, accumulate },
+        overrides: { weight_type: WEIGHT_CODE[type] },
         workgroups: Math.ceil((rows * width) / gatherRowsKernel.overrides.workgroup_size),
       });
     }
@@ -734,27 +750,28 @@ class WebGpuModel implements Transformer {
     stride: number,
     {
       activation = 0,
-      accumulate = 0,
+      combine = Combine.overwrite,
       firstColumn,
-    }: { activation?: number; accumulate?: number; firstColumn?: number } = {},
+    }: { activation?: number; combine?: Combine; firstColumn?: number } = {},
   ): void {
     const tile = linearTile(rows);
-    for (const { buffer, firstRow, rows: outputs, skip = 0 } of map.weight) {
-      const rowBytes = 16 * map.inputVectors;
-      const weight = { buffer, offset: skip * rowBytes, byteLength: outputs * rowBytes };
+    const { weight: matrix } = map;
+    const bytes = rowBytes(matrix);
+    for (const { buffer, firstRow, rows: outputs, skip = 0 } of matrix.parts) {
+      const weight = { buffer, offset: skip * bytes, byteLength: outputs * bytes };
       commands.dispatch(linearKernel, {
         bindings: { x, weight, bias: map.bias, y },
         params: {
           rows,
-          inputs: map.inputVectors,
+          inputs: vectorsOf(map.inputs),
           outputs,
           first_output: firstRow,
           first_column: firstColumn ?? firstRow,
           y_stride: stride,
           activation,
-          accumulate,
+          combine,
         },
-        overrides: tile.overrides,
+        overrides: { ...tile.overrides, weight_type: WEIGHT_CODE[matrix.type] },
         workgroups: [Math.ceil(outputs / tile.columns), Math.ceil(rows / tile.rows), 1],
       });
     }
