@@ -16,6 +16,11 @@ const PER_WORD: Readonly<Record<WeightType, number>> = { f32: 4, f16: 8, bf16: 8
 /** Bytes that are packed and uploaded at a time. */
 const PIECE = 2 * 2 ** 20;
 
+/** Bits of float32: the smallest number that is normal in binary16, the first beyond it, and what their exponents differ by. */
+const SMALLEST_NORMAL = 0x38800000;
+const BEYOND = 0x47800000;
+const HALF_BIAS = 0x38000000;
+
 /** Rows [firstRow, firstRow + rows) of a matrix. */
 export interface MatrixPart {
   readonly firstRow: number;
@@ -123,21 +128,27 @@ function pack(
     return true;
   }
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const half = halfTable();
-  let kept = true;
+  let lost = 0;
   for (let at = 0, to = 0; at < values.length; at += width, to += stride) {
+    if (type === "bf16") {
+      for (let i = 0; i < width; i++) {
+        out[to + i] = bits[at + i] >>> 16;
+        lost |= bits[at + i] & 0xffff;
+      }
+      continue;
+    }
     for (let i = 0; i < width; i++) {
-      const place = at + i;
-      if (type === "bf16") {
-        out[to + i] = bits[place] >>> 16;
-        kept &&= (bits[place] & 0xffff) === 0;
+      const own = bits[at + i];
+      const magnitude = own & 0x7fffffff;
+      if (!round && magnitude >= SMALLEST_NORMAL && magnitude < BEYOND) {
+        out[to + i] = ((own >>> 16) & 0x8000) | ((magnitude - HALF_BIAS) >>> 13);
+        lost |= own & 0x1fff;
       } else {
-        const packed = halfOfBits(bits[place]);
-        out[to + i] = packed;
-        kept &&= round ? (packed & 0x7c00) !== 0x7c00 : half[packed] === values[place];
+        const half = halfOfBits(own);
+        out[to + i] = half;
+        if (round ? (half & 0x7c00) === 0x7c00 : halfTable()[half] !== values[at + i]) lost = 1;
       }
     }
-    if (!kept) return false;
   }
-  return true;
+  return lost === 0;
 }
