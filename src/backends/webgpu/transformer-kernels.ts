@@ -341,15 +341,22 @@ export const transformerKernels: readonly Kernel[] = [
   tokenLossesKernel,
 ];
 
-/**
- * Every variant that a forward pass of a model can run, whose weights are kept in these ways; those for interventions and
- * losses where it has them.
- */
+/** What a pass does that not every pass does. */
+export interface PassExtras {
+  /** Values before the non-linearity are read or changed. */
+  readonly preApart: boolean;
+  readonly interventions: boolean;
+  readonly losses: boolean;
+  /** Logits of chosen tokens. */
+  readonly chosen: boolean;
+}
+
+/** Every variant that a forward pass of a model can run, whose weights are kept in these ways. */
 export function transformerVariants(
   { dHead, attention, mlp, unembedding }: TransformerSpec,
   limits: Parameters<typeof attentionTile>[1],
   types: ReadonlySet<WeightType>,
-  { interventions, losses, chosen }: { interventions: boolean; losses: boolean; chosen: boolean },
+  { preApart, interventions, losses, chosen }: PassExtras,
 ): (readonly [kernel: Kernel, overrides?: Overrides])[] {
   const when = (used: boolean, kernel: Kernel): [Kernel][] => (used ? [[kernel]] : []);
   const codes = (...others: readonly WeightType[]): number[] =>
@@ -369,7 +376,7 @@ export function transformerVariants(
     ),
     [causalAttentionKernel, attentionTile(dHead, limits).overrides],
     [addKernel],
-    [mlp.gated ? gateKernel : activateKernel],
+    ...when(preApart, mlp.gated ? gateKernel : activateKernel),
     ...when(unembedding.softcap !== null, softcapKernel),
     ...when(interventions, interveneKernel),
     ...when(losses, tokenLossesKernel),

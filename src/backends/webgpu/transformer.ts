@@ -93,7 +93,7 @@ interface Workspace {
   readonly mixed: ComputeBuffer;
   /** Rows of whole vectors. */
   readonly neurons: ComputeBuffer;
-  /** What a gate multiplies, rows as those of the neurons; null without gates. */
+  /** What a gate multiplies, rows as those of the neurons; null where that is computed in their place. */
   readonly linear: ComputeBuffer | null;
 }
 
@@ -272,7 +272,10 @@ class WebGpuModel implements Transformer {
     const losses = request.losses ? new Float32Array(tokens) : null;
     const logitsOf = chosen && new Float32Array(tokens * chosen.length);
 
+    const points = [...request.hookPoints, ...interventions.keys()];
+    const preApart = points.some((point) => point.endsWith(".mlp.hook_pre"));
     const extras = {
+      preApart,
       interventions: interventions.size > 0,
       losses: losses !== null,
       chosen: chosen !== null,
@@ -287,8 +290,10 @@ class WebGpuModel implements Transformer {
     let longest = 0;
     for (let s = 0; s < sequences; s++) longest = Math.max(longest, batch.offsets[s + 1] - batch.offsets[s]);
     await this.prepareTurns(longest);
-    const groups = this.#groups(batch);
-    const work = await this.#workspace(Math.max(...groups.map((group) => group.tokens.length)), scope);
+    const widths = this.#widths(spec.mlp.gated && preApart);
+    const groups = this.#groups(batch, widths);
+    const most = Math.max(...groups.map((group) => group.tokens.length));
+    const work = await this.#workspace(most, widths, scope);
     const ahead: Promise<void>[] = [];
     for (const group of groups) {
       const tables = device.scope();
@@ -357,9 +362,9 @@ class WebGpuModel implements Transformer {
     throw new DisposedError("This model was disposed of.", "Load it again.");
   }
 
-  /** Length of a token's row in each working matrix. */
-  get #widths(): Record<keyof Workspace, number> {
-    const { dModel, dMlp, dHead, heads, mlp } = this.spec;
+  /** Length of a token's row in each working matrix; whether a layer's gate is read or changed by itself. */
+  #widths(gateApart: boolean): Record<keyof Workspace, number> {
+    const { dModel, dMlp, dHead, heads } = this.spec;
     const neurons = 4 * vectorsOf(dMlp);
     return {
       residual: dModel,
@@ -367,7 +372,7 @@ class WebGpuModel implements Transformer {
       qkv: Math.max(this.#qkvWidth, dModel),
       mixed: 4 * vectorsOf(heads * dHead),
       neurons,
-      linear: mlp.gated ? neurons : 0,
+      linear: gateApart ? neurons : 0,
     };
   }
 
@@ -377,14 +382,14 @@ class WebGpuModel implements Transformer {
   }
 
   /** Packs sequences in order into groups that fit the working memory; a long sequence may go alone. */
-  #groups({ tokens, offsets }: TokenBatch): Group[] {
-    const widths = Object.values(this.#widths);
-    const together = this.#workBytes / 4 / widths.reduce((sum, width) => sum + width);
+  #groups({ tokens, offsets }: TokenBatch, widths: Record<keyof Workspace, number>): Group[] {
+    const lengths = Object.values(widths);
+    const together = this.#workBytes / 4 / lengths.reduce((sum, width) => sum + width);
     const { dModel, dMlp, dHead, heads, mlp } = this.spec;
     const perToken = dModel * (this.#qkvWidth + heads * dHead + (mlp.gated ? 3 : 2) * dMlp);
     const room = Math.min(
       together,
-      this.#maxBindingBytes / 4 / Math.max(...widths),
+      this.#maxBindingBytes / 4 / Math.max(...lengths),
       MOST_OPERATIONS / perToken,
     );
     const groups: Group[] = [];
@@ -402,8 +407,11 @@ class WebGpuModel implements Transformer {
     return groups;
   }
 
-  async #workspace(tokens: number, scope: BufferScope): Promise<Workspace> {
-    const widths = this.#widths;
+  async #workspace(
+    tokens: number,
+    widths: Record<keyof Workspace, number>,
+    scope: BufferScope,
+  ): Promise<Workspace> {
     const widest = tokens * Math.max(...Object.values(widths)) * 4;
     if (widest > this.#maxBindingBytes) {
       throw new OutOfMemoryError(
@@ -420,7 +428,7 @@ class WebGpuModel implements Transformer {
       matrix("qkv"),
       matrix("mixed"),
       matrix("neurons"),
-      this.spec.mlp.gated ? matrix("linear") : Promise.resolve(null),
+      widths.linear > 0 ? matrix("linear") : Promise.resolve(null),
     ]);
     return { residual, normed, qkv, mixed, neurons, linear };
   }
@@ -542,19 +550,24 @@ class WebGpuModel implements Transformer {
     if (!entersMlp) return;
     if (!parallel) this.#norm(commands, residual, layer.mlpNorm, normed, rows);
     const activation = ACTIVATION_CODE[spec.mlp.activation];
-    const unfused = linear !== null || apart("mlp.hook_pre");
-    if (linear && (post || hooks.has("mlp.hook_pre_linear"))) {
-      this.#linear(commands, normed, layer.mlpIn, linear, rows, neuronStride);
-      reached("mlp.hook_pre_linear", linear, neuronStride);
+    const gateApart = apart("mlp.hook_pre");
+    if (layer.gate && (post || hooks.has("mlp.hook_pre_linear"))) {
+      // Where nobody looks at the gate, it multiplies this in its place.
+      const factor = gateApart ? linear! : neurons;
+      this.#linear(commands, normed, layer.mlpIn, factor, rows, neuronStride);
+      reached("mlp.hook_pre_linear", factor, neuronStride);
     }
     if (!pre) return;
     this.#linear(commands, normed, layer.gate ?? layer.mlpIn, neurons, rows, neuronStride, {
-      activation: unfused ? 0 : activation,
+      activation: gateApart ? 0 : activation,
+      combine: layer.gate && !gateApart ? Combine.multiply : Combine.overwrite,
     });
-    if (unfused) reached("mlp.hook_pre", neurons, neuronStride);
+    if (gateApart) reached("mlp.hook_pre", neurons, neuronStride);
     if (!post) return;
-    if (linear) gate(commands, linear, neurons, rows * neuronStride, activation);
-    else if (unfused) activate(commands, neurons, rows * neuronStride, activation);
+    if (gateApart) {
+      if (layer.gate) gate(commands, linear!, neurons, rows * neuronStride, activation);
+      else activate(commands, neurons, rows * neuronStride, activation);
+    }
     reached("mlp.hook_post", neurons, neuronStride);
     if (!output) return;
     addOutput(neurons, layer.mlpOut, layer.mlpPostNorm, true);
