@@ -341,8 +341,12 @@ export const transformerKernels: readonly Kernel[] = [
   tokenLossesKernel,
 ];
 
-/** What a pass does that not every pass does. */
-export interface PassExtras {
+/** What decides which kernels a pass runs, beside the model's shape. */
+export interface PassNeeds {
+  /** Ways in which the model's weights are kept. */
+  readonly types: ReadonlySet<WeightType>;
+  /** Numbers of rows that go through linear maps together, as far as they are known. */
+  readonly rows: readonly number[];
   /** Values before the non-linearity are read or changed. */
   readonly preApart: boolean;
   readonly interventions: boolean;
@@ -351,12 +355,11 @@ export interface PassExtras {
   readonly chosen: boolean;
 }
 
-/** Every variant that a forward pass of a model can run, whose weights are kept in these ways. */
+/** Every variant that a forward pass of a model is known to run. */
 export function transformerVariants(
   { dHead, attention, mlp, unembedding }: TransformerSpec,
   limits: Parameters<typeof attentionTile>[1],
-  types: ReadonlySet<WeightType>,
-  { preApart, interventions, losses, chosen }: PassExtras,
+  { types, rows, preApart, interventions, losses, chosen }: PassNeeds,
 ): (readonly [kernel: Kernel, overrides?: Overrides])[] {
   const when = (used: boolean, kernel: Kernel): [Kernel][] => (used ? [[kernel]] : []);
   const codes = (...others: readonly WeightType[]): number[] =>
@@ -366,9 +369,9 @@ export function transformerVariants(
     ...codes("f32").map((weight_type) => [gatherRowsKernel, { weight_type }] as const),
     [layerNormKernel],
     ...when(attention.headNorms, headNormKernel),
-    // One row, few and many: see linearTile. Unembeddings of chosen tokens are gathered as float32.
+    // Unembeddings of chosen tokens are gathered as float32.
     ...codes(...(chosen ? (["f32"] as const) : [])).flatMap((weight_type) =>
-      [1, 64, 1024].map((rows) => [linearKernel, { ...linearTile(rows).overrides, weight_type }] as const),
+      rows.map((count) => [linearKernel, { ...linearTile(count).overrides, weight_type }] as const),
     ),
     ...when(
       attention.layers.some(({ rotary }) => rotary !== null),

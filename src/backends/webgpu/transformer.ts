@@ -274,14 +274,22 @@ class WebGpuModel implements Transformer {
 
     const points = [...request.hookPoints, ...interventions.keys()];
     const preApart = points.some((point) => point.endsWith(".mlp.hook_pre"));
-    const extras = {
+    const widths = this.#widths(spec.mlp.gated && preApart);
+    const groups = this.#groups(batch, widths);
+    const most = Math.max(...groups.map((group) => group.tokens.length));
+    const work = await this.#workspace(most, widths, scope);
+    const rows = groups.map((group) => group.tokens.length);
+    if (wanted === "last") rows.push(...groups.map((group) => group.offsets.length - 1));
+    if (losses) rows.push(Math.min(LOSS_ROWS, most));
+    const variants = transformerVariants(spec, device.gpu.limits, {
+      types: weightTypes(this.#loaded()),
+      rows,
       preApart,
       interventions: interventions.size > 0,
       losses: losses !== null,
       chosen: chosen !== null,
-    };
-    const types = weightTypes(this.#loaded());
-    await device.prepare(transformerVariants(spec, device.gpu.limits, types, extras));
+    });
+    await device.prepare(variants);
     const changes = new Map<HookPoint, DeviceChange[]>();
     for (const [point, list] of interventions) {
       changes.set(point, await Promise.all(list.map((change) => this.#deviceChange(change, scope, signal))));
@@ -290,10 +298,6 @@ class WebGpuModel implements Transformer {
     let longest = 0;
     for (let s = 0; s < sequences; s++) longest = Math.max(longest, batch.offsets[s + 1] - batch.offsets[s]);
     await this.prepareTurns(longest);
-    const widths = this.#widths(spec.mlp.gated && preApart);
-    const groups = this.#groups(batch, widths);
-    const most = Math.max(...groups.map((group) => group.tokens.length));
-    const work = await this.#workspace(most, widths, scope);
     const ahead: Promise<void>[] = [];
     for (const group of groups) {
       const tables = device.scope();
