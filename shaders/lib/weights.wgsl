@@ -12,8 +12,8 @@ fn weight_values(words: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(bits << vec4<u32>(16u));
   }
   let magnitude = bits & vec4<u32>(0x7fffu);
-  let normal = bitcast<vec4<f32>>((magnitude << vec4<u32>(13u)) + vec4<u32>(0x38000000u));
-  let small = vec4<f32>(magnitude) * 5.9604644775390625e-8;
-  let value = select(normal, small, magnitude < vec4<u32>(0x400u));
+  // The exponent is one too large: half of it is the number, or what is left without the leading one that it does not have.
+  let twice = bitcast<vec4<f32>>(magnitude * 8192u + vec4<u32>(0x38800000u));
+  let value = select(0.5 * twice, twice - 6.103515625e-5, magnitude < vec4<u32>(0x400u));
   return bitcast<vec4<f32>>(bitcast<vec4<u32>>(value) | ((bits & vec4<u32>(0x8000u)) << vec4<u32>(16u)));
 }
