@@ -108,6 +108,26 @@ it("keeps a matrix in float32 where 16 bits do not hold one of its values", asyn
   expect(large.logits.every((value) => Number.isFinite(value))).toBe(true);
 });
 
+it("keeps a matrix in float32 whose parts are stored in several types", async () => {
+  const stored = await openTensorFolder(familyPath("mistral"));
+  const tensors = new Map(stored.tensors);
+  const mixed = "model.layers.0.self_attn.k_proj.weight";
+  tensors.set(mixed, { ...tensors.get(mixed)!, dtype: "F32" });
+  const spec = familySpec("mistral");
+  const { batch, logits } = await familyGolden("mistral");
+  const plain = await backend.loadTransformer(spec, stored);
+  const before = backend.device.liveBytes;
+  const model = await backend.loadTransformer(spec, { tensors, read: (name) => stored.read(name) });
+  const { heads, kvHeads, dHead, dModel } = spec;
+  expect(dModel % 8).toBe(0);
+  expect(backend.device.liveBytes - before).toBe(before + 2 * (heads + 2 * kvHeads) * dHead * dModel);
+  const got = await model.forward(batch, { hookPoints: [], logits: "all" });
+  expect(worstShare(got.logits!, logits)).toBeLessThan(1);
+  model.dispose();
+  plain.dispose();
+  await stored.close();
+});
+
 it("refuses a storage that does not exist", async () => {
   const before = backend.device.liveBytes;
   await expect(changed("gpt2", "int4" as WeightStorage)).rejects.toThrow(OptionError);
