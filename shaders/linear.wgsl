@@ -1,6 +1,7 @@
-// A linear map of some rows, with what follows it: the non-linearity, or the addition to the residual stream.
+// A linear map of some rows, with what follows it: the non-linearity, the addition to the residual stream, the product with
+// what a gate lets through.
 //
-//   y[m, first_column + n] = activated(Σ_k x[m, k]·weight[n, k] + bias[first_output + n])   (+ its old value)
+//   y[m, first_column + n] = activated(Σ_k x[m, k]·weight[n, k] + bias[first_output + n])   (+ or · its old value)
 //
 // A weight in several parts takes one dispatch per part. A workgroup computes a tile of y: the rows and outputs that
 // thread (row, column) owns, rows_per_thread and four of them, are apart by the workgroup's height and width, so that
@@ -9,12 +10,12 @@
 // neighbouring threads in different banks.
 //
 // x       [rows × inputs] vectors of four values
-// weight  [outputs × inputs] vectors of four values
+// weight  [outputs × words] of 16 bytes: four values, or eight of 16 bits (lib/weights.wgsl)
 // bias    [all outputs]
 // y       [rows × y_stride]
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
@@ -31,8 +32,8 @@ struct Params {
   y_stride: u32,
   // Number of the non-linearity, see lib/mlp-activation.wgsl.
   activation: u32,
-  // 1: add to y.
-  accumulate: u32,
+  // 0: overwrite y; 1: add to it; 2: multiply it.
+  combine: u32,
 }
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -41,7 +42,7 @@ override workgroup_size: u32 = 256u;
 override workgroup_columns: u32 = 16u;
 // 1, 4 or 8.
 override rows_per_thread: u32 = 4u;
-// Vectors of inputs that a tile holds.
+// Vectors of inputs that a tile holds; an even number where weights have 16 bits.
 override tile_inputs: u32 = 4u;
 
 var<workgroup> x_tile: array<
@@ -66,8 +67,10 @@ fn finish(sums: vec4<f32>, row: u32, column: u32, apart: u32) {
     if (n < params.outputs) {
       let place = row * params.y_stride + params.first_column + n;
       var value = activated(sums[j] + bias[params.first_output + n], params.activation);
-      if (params.accumulate == 1u) {
+      if (params.combine == 1u) {
         value += y[place];
+      } else if (params.combine == 2u) {
+        value *= y[place];
       }
       y[place] = value;
     }
@@ -87,6 +90,10 @@ fn linear(
   let first_row = group.y * tile_rows;
   let first_column = group.x * tile_columns;
   let stride = tile_inputs + 1u;
+  // Vectors of inputs in a word of weights; words in a row, and in a row of the tile.
+  let per_word = select(2u, 1u, weight_type == 0u);
+  let words = (params.inputs + per_word - 1u) / per_word;
+  let tile_words = tile_inputs / per_word;
 
   var sums_0 = vec4<f32>();
   var sums_1 = vec4<f32>();
@@ -106,14 +113,19 @@ fn linear(
       }
       x_tile[m * stride + k] = value;
     }
-    for (var e = lane; e < tile_columns * tile_inputs; e += workgroup_size) {
-      let n = e / tile_inputs;
-      let k = e % tile_inputs;
-      var value = vec4<f32>();
-      if (first_column + n < params.outputs && start + k < params.inputs) {
-        value = weight[(first_column + n) * params.inputs + start + k];
+    for (var e = lane; e < tile_columns * tile_words; e += workgroup_size) {
+      let n = e / tile_words;
+      let k = e % tile_words;
+      var word = vec4<u32>();
+      if (first_column + n < params.outputs && start / per_word + k < words) {
+        word = weight[(first_column + n) * words + start / per_word + k];
       }
-      weight_tile[n * stride + k] = value;
+      if (weight_type == 0u) {
+        weight_tile[n * stride + k] = bitcast<vec4<f32>>(word);
+      } else {
+        weight_tile[n * stride + 2u * k] = weight_values(word.xy);
+        weight_tile[n * stride + 2u * k + 1u] = weight_values(word.zw);
+      }
     }
     workgroupBarrier();
     for (var k = 0u; k < tile_inputs; k++) {

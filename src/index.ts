@@ -247,6 +247,7 @@ export type {
   TokenBatch,
   Transformer,
   TransformerSpec,
+  WeightStorage,
 } from "./backends/backend.ts";
 export type { SpawnWorker, WorkerThread } from "./backends/cpu/wasm/worker-thread.ts";
 export { createBackend } from "./backends/create-backend.ts";

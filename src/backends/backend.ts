@@ -425,7 +425,19 @@ export interface Transformer {
   dispose(): void;
 }
 
+/**
+ * How a GPU keeps a model's matrices; sums are in float32 all the same.
+ *
+ * - `"auto"`: F16 and BF16 in their own 16 bits, which loses nothing, everything else in float32
+ * - `"float32"`: all of them in float32
+ * - `"float16"`: as `"auto"`, and everything else rounded to the nearest binary16, unless a value of the matrix is beyond
+ *   its range of ±65504
+ */
+export type WeightStorage = "auto" | "float32" | "float16";
+
 export interface LoadTransformerOptions extends CallOptions {
+  /** Of the webgpu backend; the cpu backend keeps float32. Default "auto". */
+  readonly weights?: WeightStorage | undefined;
   /** Called after each tensor. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }

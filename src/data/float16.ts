@@ -42,7 +42,11 @@ function oddBits(value: number): number {
 
 /** Nearest binary16 to a value, ties to even; every NaN becomes the quiet one of its sign. */
 export function toHalf(value: number): number {
-  const bits = oddBits(value);
+  return halfOfBits(oddBits(value));
+}
+
+/** {@link toHalf} of the float32 with these bits. */
+export function halfOfBits(bits: number): number {
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;

@@ -1,10 +1,18 @@
 /** A language model ready to run: its shape, its tokenizer and its transformer on a backend. */
-import type { Backend, CallOptions, Transformer, TransformerSpec } from "../backends/backend.ts";
+import type {
+  Backend,
+  CallOptions,
+  Transformer,
+  TransformerSpec,
+  WeightStorage,
+} from "../backends/backend.ts";
 import type { TensorSource } from "../data/tensor.ts";
 import type { MemoryLimits, ModelFiles, ReopenedWeights } from "./model-files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface LoadModelOptions extends CallOptions, MemoryLimits {
+  /** How a GPU keeps the matrices; the cpu backend keeps float32. Default "auto": in 16 bits where the checkpoint has these. */
+  readonly weights?: WeightStorage | undefined;
   /** Recorded with activations as where they came from. Default: `_name_or_path` of the config, if it says so. */
   readonly name?: string | undefined;
   /** Called after each tensor. */
@@ -77,7 +85,11 @@ export async function loadModel(
   const stored = await files.tensors({ signal });
   if (!files.headers) await assertFits(stored.tensors);
   const weights = checked(stored);
-  const transformer = await backend.loadTransformer(spec, weights, { signal, onProgress });
+  const transformer = await backend.loadTransformer(spec, weights, {
+    signal,
+    onProgress,
+    weights: options.weights,
+  });
   const saved = (config as Record<string, unknown>)["_name_or_path"];
   const name = options.name ?? (typeof saved === "string" && saved !== "" ? saved : undefined);
   const reopenWeights = async (again?: CallOptions): Promise<ReopenedWeights> => {

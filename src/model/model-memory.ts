@@ -1,5 +1,5 @@
 /** How much memory a model takes, from its config and the headers of its weights; the work of `estimateModelMemory`. */
-import type { BackendInfo, CallOptions, TransformerSpec } from "../backends/backend.ts";
+import type { BackendInfo, CallOptions, TransformerSpec, WeightStorage } from "../backends/backend.ts";
 import type { TensorInfo } from "../data/tensor.ts";
 import { OutOfMemoryError } from "../errors.ts";
 import { readModelConfig } from "./config.ts";
@@ -11,18 +11,23 @@ type MemoryShape = Pick<
   "dModel" | "dMlp" | "vocabulary" | "heads" | "kvHeads" | "dHead" | "unembedding"
 >;
 
-/** Both backends keep weights as float32. */
+/** Of float32. */
 const BYTES_PER_VALUE = 4;
+/** Of a GPU's matrices that are kept in 16 bits. */
+const BYTES_PER_HALF = 2;
 /** What 32-bit WebAssembly can address. */
 const WASM_BYTES = 2 ** 32;
 /** Tokens that the cpu backend takes through the layers together, and rows of logits that it computes at a time. */
 const WORKING_TOKENS = 2048;
 const WORKING_LOGITS = 96;
 
+/** Memory that there is, and how a GPU is to keep the weights. */
+type MemoryOptions = MemoryLimits & { readonly weights?: WeightStorage | undefined };
+
 export async function estimateMemory(
   files: ModelFiles,
   kind: BackendInfo["kind"],
-  options: CallOptions & MemoryLimits,
+  options: CallOptions & MemoryOptions,
 ): Promise<ModelMemory> {
   const { signal } = options;
   const { spec } = readModelConfig(await files.json("config.json", { signal }));
@@ -35,9 +40,11 @@ export function modelMemory(
   spec: MemoryShape,
   tensors: ReadonlyMap<string, TensorInfo>,
   kind: BackendInfo["kind"],
-  limits: MemoryLimits,
+  options: MemoryOptions,
 ): ModelMemory {
+  const { weights: storage = "auto" } = options;
   let parameters = 0;
+  let gpu = 0;
   let largest = 0;
   for (const { dtype, shape } of tensors.values()) {
     // Old checkpoints keep constants beside the weights: masks of integers, or of four dimensions.
@@ -45,6 +52,9 @@ export function modelMemory(
     const count = shape.reduce((product, length) => product * length, 1);
     parameters += count;
     largest = Math.max(largest, count);
+    const halved =
+      shape.length === 2 && (storage === "float16" || (storage === "auto" && /^B?F16$/.test(dtype)));
+    gpu += count * (halved ? BYTES_PER_HALF : BYTES_PER_VALUE);
   }
   // Both backends keep a tied embedding once, for both of its ends.
   const weights = parameters * BYTES_PER_VALUE;
@@ -56,9 +66,9 @@ export function modelMemory(
     largestTensor,
     host,
     hostPeak: host + largestTensor,
-    gpu: onGpu ? weights : 0,
+    gpu: onGpu ? gpu : 0,
   };
-  return Object.freeze({ ...estimate, problem: problemOf(estimate, spec, kind, limits) });
+  return Object.freeze({ ...estimate, problem: problemOf(estimate, spec, kind, options) });
 }
 
 function problemOf(
@@ -88,11 +98,11 @@ function problemOf(
 export function assertFits(memory: ModelMemory, kind: BackendInfo["kind"]): void {
   if (memory.problem === null) return;
   throw new OutOfMemoryError(
-    `The model does not fit: it has ${(memory.parameters / 1e6).toFixed(0)} million parameters, kept as float32. ` +
-      memory.problem,
+    `The model does not fit: it has ${(memory.parameters / 1e6).toFixed(0)} million parameters` +
+      `${kind === "cpu" ? ", kept as float32" : ""}. ${memory.problem}`,
     kind === "cpu"
       ? 'Use a GPU (`createBackend("webgpu")`) or a smaller model of the family.'
-      : "Use a smaller model of the family.",
+      : 'Use a smaller model of the family; `weights: "float16"` keeps matrices in 16 bits, whatever the checkpoint has.',
   );
 }
 

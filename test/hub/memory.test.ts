@@ -2,7 +2,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import type { Backend, Transformer, TransformerSpec } from "../../src/backends/backend.ts";
+import type { Backend, Transformer, TransformerSpec, WeightStorage } from "../../src/backends/backend.ts";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { requiredTensors, transformerTensors } from "../../src/backends/transformer-tensors.ts";
 import { bfloatsToFloats } from "../../src/data/float16.ts";
@@ -155,13 +155,13 @@ describe("estimateModelMemory", () => {
   const estimate = (
     config: object,
     kind: "cpu" | "webgpu",
-    limits: { hostMemory?: number; gpuMemory?: number } = {},
+    options: { hostMemory?: number; gpuMemory?: number; weights?: WeightStorage } = {},
   ): ReturnType<typeof estimateModelMemory> => {
     const { source } = checkpoint(readModelConfig(config).spec, "F16");
     return estimateModelMemory(
       files(config, () => openSafetensors(source)),
       kind,
-      limits,
+      options,
     );
   };
   // The shapes of Pythia 1B and 1.4B.
@@ -173,7 +173,10 @@ describe("estimateModelMemory", () => {
     expect(await estimate(ONE, "cpu")).toMatchObject({ parameters: 1_011_781_632, gpu: 0 });
     const memory = await estimate(MORE, "webgpu");
     expect(memory).toMatchObject({ parameters: 1_414_647_808, host: 0, problem: null });
-    expect(memory.gpu).toBe(4 * 1_414_647_808);
+    // Biases and norms: 13·dModel in each layer, 2·dModel at the end.
+    const vectors = (24 * 13 + 2) * 2048;
+    expect(memory.gpu).toBe(2 * (1_414_647_808 - vectors) + 4 * vectors);
+    expect((await estimate(MORE, "webgpu", { weights: "float32" })).gpu).toBe(4 * 1_414_647_808);
     expect(memory.hostPeak).toBe(4 * 50_304 * 2048);
   });
 
@@ -184,8 +187,10 @@ describe("estimateModelMemory", () => {
 
   it("compares with the memory that is said to be there", async () => {
     expect((await estimate(ONE, "cpu", { hostMemory: 4e9 })).problem).toMatch(/host's memory.* 4\.00 GB/);
-    expect((await estimate(ONE, "webgpu", { gpuMemory: 4e9 })).problem).toMatch(/GPU's memory.* 4\.00 GB/);
-    expect((await estimate(ONE, "webgpu", { gpuMemory: 5e9, hostMemory: 1e9 })).problem).toBeNull();
+    expect((await estimate(ONE, "webgpu", { gpuMemory: 2e9 })).problem).toMatch(/GPU's memory.* 2\.00 GB/);
+    expect((await estimate(ONE, "webgpu", { gpuMemory: 3e9, hostMemory: 1e9 })).problem).toBeNull();
+    const whole = await estimate(ONE, "webgpu", { gpuMemory: 4e9, weights: "float32" });
+    expect(whole.problem).toMatch(/GPU's memory.* 4\.00 GB/);
   });
 
   it("counts a tied embedding once, and no masks", async () => {
@@ -198,6 +203,10 @@ describe("estimateModelMemory", () => {
     const memory = await estimateModelMemory({ ...tied, headers: () => Promise.resolve(stored) }, "webgpu");
     expect(memory.parameters).toBe(1_011_781_632 - 50_304 * 2048);
     expect(memory.gpu).toBe(4 * memory.parameters);
+    const rounded = await estimateModelMemory({ ...tied, headers: () => Promise.resolve(stored) }, "webgpu", {
+      weights: "float16",
+    });
+    expect(rounded.gpu).toBeLessThan(2.01 * memory.parameters);
   });
 
   it("stops a load before a tensor is read", async () => {

@@ -13,6 +13,7 @@ import {
   ProblemWord,
 } from "../../src/backends/webgpu/logistic-layout.ts";
 import { paramBytes, type Kernel } from "../../src/backends/webgpu/kernel.ts";
+import { WEIGHT_CODE } from "../../src/backends/webgpu/weight-matrix.ts";
 import { openNullDevice } from "../support/gpu.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -111,11 +112,20 @@ describe("compilation by Dawn with WebGPU's default limits", () => {
     nullDevice = await openNullDevice();
   });
 
-  const variants = kernels.flatMap((kernel) =>
-    "workgroup_size" in kernel.overrides
-      ? WORKGROUP_SIZES.map((size) => [kernel, { ...kernel.overrides, workgroup_size: size }] as const)
-      : [[kernel, kernel.overrides] as const],
-  );
+  const variants = kernels.flatMap((kernel) => {
+    const types = "weight_type" in kernel.overrides ? Object.values(WEIGHT_CODE) : [undefined];
+    const sizes = "workgroup_size" in kernel.overrides ? WORKGROUP_SIZES : [undefined];
+    return types.flatMap((weight_type) =>
+      sizes.map((workgroup_size) => {
+        const overrides: Record<string, number> = {
+          ...kernel.overrides,
+          ...(weight_type !== undefined && { weight_type }),
+          ...(workgroup_size !== undefined && { workgroup_size }),
+        };
+        return [kernel, overrides] as const;
+      }),
+    );
+  });
 
   it.each(
     variants.map(

@@ -22,6 +22,8 @@ import {
   type AttentionTile,
 } from "../../src/backends/webgpu/transformer-kernels.ts";
 import { vectorsOf } from "../../src/backends/webgpu/transformer-weights.ts";
+import { WEIGHT_CODE, type WeightType } from "../../src/backends/webgpu/weight-matrix.ts";
+import { bfloatsToFloats, floatsToBfloats, floatsToHalves, halvesToFloats } from "../../src/data/float16.ts";
 import { expectClose } from "../support/expect-close.ts";
 import { openTestDevice } from "../support/gpu.ts";
 import {
@@ -65,6 +67,22 @@ function expectWithin(got: Float32Array, { want, bound }: Expected): void {
   expectClose(got, want, (i) => bound[i]);
 }
 
+/** Rows of 16-bit values, each filled up with zeros to whole words of eight. */
+function packed(values: Float32Array, width: number, type: "f16" | "bf16"): Uint16Array {
+  const stride = 8 * Math.ceil(width / 8);
+  const bits = type === "f16" ? floatsToHalves(values) : floatsToBfloats(values);
+  const out = new Uint16Array((values.length / width) * stride);
+  for (let r = 0; r < values.length / width; r++)
+    out.set(bits.subarray(r * width, (r + 1) * width), r * stride);
+  return out;
+}
+
+/** The values that 16 bits keep of these. */
+function kept(values: Float32Array, type: WeightType): Float32Array {
+  if (type === "f32") return values;
+  return type === "f16" ? halvesToFloats(floatsToHalves(values)) : bfloatsToFloats(floatsToBfloats(values));
+}
+
 interface LinearCase {
   readonly rows: number;
   readonly inputs: number;
@@ -74,7 +92,12 @@ interface LinearCase {
 
 async function runLinear(
   { rows, inputs, outputs, overrides = {} }: LinearCase,
-  { accumulate = 0, activation = 0, firstColumn = 2 } = {},
+  {
+    combine = 0,
+    activation = 0,
+    firstColumn = 2,
+    type = "f32",
+  }: { combine?: number; activation?: number; firstColumn?: number; type?: WeightType } = {},
 ): Promise<{
   x: Float32Array;
   weight: Float32Array;
@@ -83,11 +106,11 @@ async function runLinear(
   before: Float32Array;
 }> {
   const x = randomFloats(rows * inputs, "x");
-  const weight = randomFloats(outputs * inputs, "weight");
+  const weight = kept(randomFloats(outputs * inputs, "weight"), type);
   // The part of the weight starts at output 2 of 2 + outputs + 1.
   const bias = randomFloats(outputs + 3, "bias");
   const stride = outputs + 3;
-  const before = accumulate
+  const before = combine
     ? randomFloats(rows * stride, "before")
     : new Float32Array(rows * stride).fill(SENTINEL);
   const scope = device.scope();
@@ -100,7 +123,10 @@ async function runLinear(
       .dispatch(linearKernel, {
         bindings: {
           x: await scope.allocateFrom("x", inVectors(x, inputs)),
-          weight: await scope.allocateFrom("weight", inVectors(weight, inputs)),
+          weight: await scope.allocateFrom(
+            "weight",
+            type === "f32" ? inVectors(weight, inputs) : packed(weight, inputs, type),
+          ),
           bias: await scope.allocateFrom("bias", bias),
           y,
         },
@@ -112,9 +138,9 @@ async function runLinear(
           first_column: firstColumn,
           y_stride: stride,
           activation,
-          accumulate,
+          combine,
         },
-        overrides: settings,
+        overrides: { ...settings, weight_type: WEIGHT_CODE[type] },
         workgroups: [
           Math.ceil(outputs / (4 * settings.workgroup_columns)),
           Math.ceil(rows / (settings.rows_per_thread * height)),
@@ -137,7 +163,7 @@ describe("linear", () => {
       expect(columnsOf(y, 10, first, 1)).toEqual(new Float32Array(5).fill(SENTINEL));
   });
 
-  it.each<LinearCase>([
+  const sizes: LinearCase[] = [
     { rows: 1, inputs: 1, outputs: 1 },
     { rows: 5, inputs: 3, outputs: 7 },
     { rows: 16, inputs: 16, outputs: 64 },
@@ -150,20 +176,40 @@ describe("linear", () => {
       rows: 21,
       inputs: 37,
       outputs: 35,
-      overrides: { workgroup_size: 64, workgroup_columns: 8, rows_per_thread: 8, tile_inputs: 1 },
+      overrides: { workgroup_size: 64, workgroup_columns: 8, rows_per_thread: 8, tile_inputs: 2 },
     },
-  ])("$rows × $inputs to $outputs", async (size) => {
-    const { x, weight, bias, y } = await runLinear(size);
-    const stride = size.outputs + 3;
-    const expected = linearOracle(x, weight, bias, size.inputs);
-    expectWithin(columnsOf(y, stride, 2, size.outputs), expected);
-    expect(columnsOf(y, stride, 0, 2).every((value) => value === SENTINEL)).toBe(true);
-    expect(columnsOf(y, stride, stride - 1, 1).every((value) => value === SENTINEL)).toBe(true);
+  ];
+  const types: WeightType[] = ["f32", "f16", "bf16"];
+  it.each(sizes.flatMap((size) => types.map((type) => ({ ...size, type }))))(
+    "$rows × $inputs to $outputs, $type",
+    async ({ type, ...size }) => {
+      const { x, weight, bias, y } = await runLinear(size, { type });
+      const stride = size.outputs + 3;
+      const expected = linearOracle(x, weight, bias, size.inputs);
+      expectWithin(columnsOf(y, stride, 2, size.outputs), expected);
+      expect(columnsOf(y, stride, 0, 2).every((value) => value === SENTINEL)).toBe(true);
+      expect(columnsOf(y, stride, stride - 1, 1).every((value) => value === SENTINEL)).toBe(true);
+    },
+  );
+
+  it("multiplies what is there", async () => {
+    const size = { rows: 5, inputs: 6, outputs: 9 };
+    const { x, weight, bias, y, before } = await runLinear(size, {
+      combine: 2,
+      activation: ACTIVATION_CODE.relu,
+    });
+    const { want, bound } = linearOracle(x, weight, bias, size.inputs);
+    const old = columnsOf(before, size.outputs + 3, 2, size.outputs);
+    const expected = {
+      want: want.map((value, i) => Math.max(value, 0) * old[i]),
+      bound: bound.map((value, i) => (value * (1 + UNIT) + UNIT * Math.abs(want[i])) * Math.abs(old[i])),
+    };
+    expectWithin(columnsOf(y, size.outputs + 3, 2, size.outputs), expected);
   });
 
   it("adds to what is there", async () => {
     const size = { rows: 5, inputs: 6, outputs: 9 };
-    const { x, weight, bias, y, before } = await runLinear(size, { accumulate: 1 });
+    const { x, weight, bias, y, before } = await runLinear(size, { combine: 1 });
     const { want, bound } = linearOracle(x, weight, bias, size.inputs);
     const old = columnsOf(before, size.outputs + 3, 2, size.outputs);
     const expected = {
@@ -507,6 +553,7 @@ describe("gather rows", () => {
           params: {
             rows: indices.length,
             width,
+            stride: width,
             first_row: first,
             table_rows: count,
             scale,
@@ -522,6 +569,37 @@ describe("gather rows", () => {
         ),
       );
       expect([...(await device.readFloats(out))]).toEqual([...want, SENTINEL]);
+    } finally {
+      scope.dispose();
+    }
+  });
+});
+
+describe("weights of 16 bits", () => {
+  it.each(["f16", "bf16"] as const)("are unpacked to the bit, whatever they are: %s", async (type) => {
+    // All finite numbers; of bfloat16 those that a float32 unit may take for zero are left out.
+    const [first, end] = type === "f16" ? [0, 0x7c00] : [0x80, 0x7f80];
+    const width = 2 * (end - first);
+    const bits = Uint16Array.from({ length: width }, (_, i) => first + (i >> 1) + 0x8000 * (i & 1));
+    const want = type === "f16" ? halvesToFloats(bits) : bfloatsToFloats(bits);
+    const scope = device.scope();
+    try {
+      const out = await scope.allocate("out", 4 * width);
+      device
+        .batch("test")
+        .dispatch(gatherRowsKernel, {
+          bindings: {
+            table: await scope.allocateFrom("table", bits),
+            indices: await scope.allocateFrom("indices", Uint32Array.of(0)),
+            out,
+          },
+          params: { rows: 1, width, stride: width, first_row: 0, table_rows: 1, scale: 1, accumulate: 0 },
+          overrides: { weight_type: WEIGHT_CODE[type] },
+          workgroups: Math.ceil(width / 64),
+        })
+        .submit();
+      const got = await device.readFloats(out);
+      expect(Buffer.compare(Buffer.from(got.buffer), Buffer.from(want.buffer, 0, want.byteLength))).toBe(0);
     } finally {
       scope.dispose();
     }

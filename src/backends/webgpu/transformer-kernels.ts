@@ -11,6 +11,7 @@ import gridSource from "#shaders/lib/grid.wgsl";
 import mlpActivationSource from "#shaders/lib/mlp-activation.wgsl";
 import reduceSource from "#shaders/lib/reduce.wgsl";
 import cappedSource from "#shaders/lib/softcap.wgsl";
+import weightsSource from "#shaders/lib/weights.wgsl";
 import linearSource from "#shaders/linear.wgsl";
 import rotarySource from "#shaders/rotary.wgsl";
 import softcapSource from "#shaders/softcap.wgsl";
@@ -18,14 +19,23 @@ import tokenLossesSource from "#shaders/token-losses.wgsl";
 import { UnsupportedModelError } from "../../errors.ts";
 import type { MlpActivation, TransformerSpec } from "../backend.ts";
 import { defineKernel, type Kernel, type Overrides } from "./kernel.ts";
+import { WEIGHT_CODE, type WeightType } from "./weight-matrix.ts";
 
 export const gatherRowsKernel: Kernel<
   { table: "storage-read"; indices: "storage-read"; out: "storage-read-write"; params: "uniform" },
-  { rows: "u32"; width: "u32"; first_row: "u32"; table_rows: "u32"; scale: "f32"; accumulate: "u32" },
-  { workgroup_size: number }
+  {
+    rows: "u32";
+    width: "u32";
+    stride: "u32";
+    first_row: "u32";
+    table_rows: "u32";
+    scale: "f32";
+    accumulate: "u32";
+  },
+  { weight_type: number; workgroup_size: number }
 > = defineKernel({
   label: "gather-rows",
-  source: gridSource + gatherRowsSource,
+  source: gridSource + weightsSource + gatherRowsSource,
   entryPoint: "gather_rows",
   bindings: {
     table: "storage-read",
@@ -36,12 +46,13 @@ export const gatherRowsKernel: Kernel<
   params: {
     rows: "u32",
     width: "u32",
+    stride: "u32",
     first_row: "u32",
     table_rows: "u32",
     scale: "f32",
     accumulate: "u32",
   },
-  overrides: { workgroup_size: 64 },
+  overrides: { weight_type: 0, workgroup_size: 64 },
 });
 
 export const layerNormKernel: Kernel<
@@ -112,9 +123,10 @@ export const linearKernel: Kernel<
     first_column: "u32";
     y_stride: "u32";
     activation: "u32";
-    accumulate: "u32";
+    combine: "u32";
   },
   {
+    weight_type: number;
     workgroup_size: number;
     workgroup_columns: number;
     rows_per_thread: number;
@@ -122,7 +134,7 @@ export const linearKernel: Kernel<
   }
 > = defineKernel({
   label: "linear",
-  source: mlpActivationSource + linearSource,
+  source: mlpActivationSource + weightsSource + linearSource,
   entryPoint: "linear",
   bindings: {
     x: "storage-read",
@@ -139,9 +151,10 @@ export const linearKernel: Kernel<
     first_column: "u32",
     y_stride: "u32",
     activation: "u32",
-    accumulate: "u32",
+    combine: "u32",
   },
   overrides: {
+    weight_type: 0,
     workgroup_size: 256,
     workgroup_columns: 16,
     rows_per_thread: 4,
@@ -328,26 +341,45 @@ export const transformerKernels: readonly Kernel[] = [
   tokenLossesKernel,
 ];
 
-/** Every variant that a forward pass of a model can run; those for interventions and losses where it has them. */
+/** What decides which kernels a pass runs, beside the model's shape. */
+export interface PassNeeds {
+  /** Ways in which the model's weights are kept. */
+  readonly types: ReadonlySet<WeightType>;
+  /** Numbers of rows that go through linear maps together, as far as they are known. */
+  readonly rows: readonly number[];
+  /** Values before the non-linearity are read or changed. */
+  readonly preApart: boolean;
+  readonly interventions: boolean;
+  readonly losses: boolean;
+  /** Logits of chosen tokens. */
+  readonly chosen: boolean;
+}
+
+/** Every variant that a forward pass of a model is known to run. */
 export function transformerVariants(
   { dHead, attention, mlp, unembedding }: TransformerSpec,
   limits: Parameters<typeof attentionTile>[1],
-  { interventions, losses }: { interventions: boolean; losses: boolean },
+  { types, rows, preApart, interventions, losses, chosen }: PassNeeds,
 ): (readonly [kernel: Kernel, overrides?: Overrides])[] {
   const when = (used: boolean, kernel: Kernel): [Kernel][] => (used ? [[kernel]] : []);
+  const codes = (...others: readonly WeightType[]): number[] =>
+    [...new Set([...types, ...others])].map((type) => WEIGHT_CODE[type]);
   return [
-    [gatherRowsKernel],
+    // The residual stream is float32.
+    ...codes("f32").map((weight_type) => [gatherRowsKernel, { weight_type }] as const),
     [layerNormKernel],
     ...when(attention.headNorms, headNormKernel),
-    // One row, few and many: see linearTile.
-    ...[1, 64, 1024].map((rows) => [linearKernel, linearTile(rows).overrides] as const),
+    // Unembeddings of chosen tokens are gathered as float32.
+    ...codes(...(chosen ? (["f32"] as const) : [])).flatMap((weight_type) =>
+      rows.map((count) => [linearKernel, { ...linearTile(count).overrides, weight_type }] as const),
+    ),
     ...when(
       attention.layers.some(({ rotary }) => rotary !== null),
       rotaryKernel,
     ),
     [causalAttentionKernel, attentionTile(dHead, limits).overrides],
     [addKernel],
-    [mlp.gated ? gateKernel : activateKernel],
+    ...when(preApart, mlp.gated ? gateKernel : activateKernel),
     ...when(unembedding.softcap !== null, softcapKernel),
     ...when(interventions, interveneKernel),
     ...when(losses, tokenLossesKernel),

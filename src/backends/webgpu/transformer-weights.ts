@@ -1,27 +1,18 @@
-/** A transformer's weights on a GPU, float32. */
+/** A transformer's weights on a GPU: matrices in 16 or 32 bits, vectors in float32. */
 import type { TensorSource } from "../../data/tensor.ts";
+import { OptionError } from "../../errors.ts";
 import type { LoadTransformerOptions, TransformerSpec } from "../backend.ts";
 import type { LinearTensors, NormTensors } from "../transformer-tensors.ts";
 import { TransformerWeightReader } from "../transformer-weights.ts";
 import type { BufferScope, ComputeBuffer, ComputeDevice } from "./device.ts";
-import { rowChunks } from "./webgpu-activations.ts";
-
-/** Rows [firstRow, firstRow + rows) of a matrix. */
-export interface MatrixPart {
-  readonly firstRow: number;
-  readonly rows: number;
-  readonly buffer: ComputeBuffer;
-  /** Rows of the buffer before them; 0 when left out. */
-  readonly skip?: number;
-}
+import { uploadMatrix, type Matrix, type WeightType } from "./weight-matrix.ts";
 
 /** x·Wᵀ + bias. */
 export interface LinearMap {
   readonly outputs: number;
-  /** Vectors of four inputs; weights of the last one's missing inputs are zero. */
-  readonly inputVectors: number;
-  /** The weight [outputs × 4·inputVectors], in as many parts as bindings of the device need. */
-  readonly weight: readonly MatrixPart[];
+  readonly inputs: number;
+  /** [outputs × inputs] */
+  readonly weight: Matrix;
   /** [outputs] */
   readonly bias: ComputeBuffer;
 }
@@ -51,9 +42,9 @@ export interface LayerWeights {
 
 export interface TransformerWeights {
   /** [vocabulary × dModel] */
-  readonly embedding: readonly MatrixPart[];
+  readonly embedding: Matrix;
   /** [context × dModel]; null where positions are rotations. */
-  readonly positions: readonly MatrixPart[] | null;
+  readonly positions: Matrix | null;
   readonly layers: readonly LayerWeights[];
   readonly finalNorm: NormWeights;
   readonly unembedding: LinearMap;
@@ -64,9 +55,25 @@ export function vectorsOf(width: number): number {
   return Math.ceil(width / 4);
 }
 
+/** Every way in which matrices of a model are kept. */
+export function weightTypes(weights: TransformerWeights): ReadonlySet<WeightType> {
+  const { embedding, positions, layers, unembedding } = weights;
+  const maps = layers.flatMap(({ qkv, attentionOut, gate, mlpIn, mlpOut }) => [
+    ...[qkv, attentionOut, mlpIn, mlpOut],
+    ...(gate ? [gate] : []),
+  ]);
+  const matrices = [
+    embedding,
+    ...(positions ? [positions] : []),
+    ...[...maps, unembedding].map((map) => map.weight),
+  ];
+  return new Set(matrices.map(({ type }) => type));
+}
+
 /**
  * Reads and uploads the model tensor by tensor; at most one tensor is on the host at a time. The scope owns the buffers.
  *
+ * @throws OptionError when `weights` is none of the ways in which they can be kept
  * @throws MissingTensorError when tensors are missing or misshapen; nothing has been read then
  * @throws OutOfMemoryError when the weights do not fit the device
  */
@@ -85,15 +92,28 @@ export async function loadTransformerWeights(
   const noBias = await scope.allocate("no bias", 4 * widest);
   const vector = (name: string, data: Float32Array): Promise<ComputeBuffer> =>
     scope.allocateFrom(name, data, signal);
-  const matrix = async (name: string, data: Float32Array, rows: number): Promise<MatrixPart[]> => {
-    const width = data.length / rows;
-    const parts: MatrixPart[] = [];
-    for (const part of rowChunks(rows, width * 4, maxBindingBytes)) {
-      const values = data.subarray(part.firstRow * width, (part.firstRow + part.rows) * width);
-      parts.push({ ...part, buffer: await scope.allocateFrom(name, values, signal) });
-    }
-    return parts;
+  const storage = options.weights ?? "auto";
+  if (!["auto", "float32", "float16"].includes(storage)) {
+    throw new OptionError(
+      `Weights cannot be kept as ${JSON.stringify(storage)}.`,
+      'Use "auto", "float32" or "float16".',
+    );
+  }
+  const round = storage === "float16";
+  /** How tensors that make up a matrix together are kept. */
+  const typeOf = (names: readonly string[]): WeightType => {
+    if (storage === "float32") return "f32";
+    const stored = new Set(names.map((name) => source.tensors.get(name)!.dtype));
+    if (stored.size === 1 && stored.has("BF16")) return "bf16";
+    return round || (stored.size === 1 && stored.has("F16")) ? "f16" : "f32";
   };
+  const matrix = async (names: readonly string[], data: Float32Array, rows: number): Promise<Matrix> =>
+    uploadMatrix(device, scope, names[0], data, rows, {
+      type: typeOf(names),
+      round,
+      maxBindingBytes,
+      signal,
+    });
   const norm = async (tensors: NormTensors): Promise<NormWeights> => {
     const { gain, bias } = await reader.norm(tensors);
     const { name } = tensors;
@@ -101,42 +121,23 @@ export async function loadTransformerWeights(
   };
   const optional = async (tensors: NormTensors | null): Promise<NormWeights | null> =>
     tensors && norm(tensors);
-  const map = async (
-    name: string,
-    weight: Float32Array,
-    bias: Float32Array | null,
-    outputs: number,
-  ): Promise<LinearMap> => {
-    const data = filledUp(weight, outputs);
+  const linear = async (map: LinearTensors): Promise<LinearMap> => {
+    const { outputs, inputs, name, pieces } = map;
+    const { weight, bias } = await reader.linear(map);
+    const names = pieces.map((piece) => `${piece.name}.weight`);
     return {
       outputs,
-      inputVectors: data.length / outputs / 4,
-      weight: await matrix(name, data, outputs),
+      inputs,
+      weight: await matrix(names, weight, outputs),
       bias: bias ? await vector(name, bias) : noBias,
     };
   };
-  const linear = async (tensors: LinearTensors): Promise<LinearMap> => {
-    const { weight, bias } = await reader.linear(tensors);
-    return map(tensors.name, weight, bias, tensors.outputs);
-  };
 
   const { tensors } = reader;
-  const embed = async (): Promise<Pick<TransformerWeights, "embedding"> & { tied?: LinearMap }> => {
-    const data = await reader.tensor(tensors.embedding);
-    const embedding = await matrix(tensors.embedding, data, vocabulary);
-    if (!spec.unembedding.tied) return { embedding };
-    // Where rows are whole vectors, the two are the same bytes.
-    const tied =
-      dModel % 4 === 0
-        ? { outputs: vocabulary, inputVectors: dModel / 4, weight: embedding, bias: noBias }
-        : await map(tensors.embedding, data, null, vocabulary);
-    return { embedding, tied };
-  };
-  const { embedding, tied } = await embed();
-  const positions =
-    tensors.positions === null
-      ? null
-      : await matrix(tensors.positions, await reader.tensor(tensors.positions), context);
+  const table = async (name: string, rows: number): Promise<Matrix> =>
+    matrix([name], await reader.tensor(name), rows);
+  const embedding = await table(tensors.embedding, vocabulary);
+  const positions = tensors.positions === null ? null : await table(tensors.positions, context);
   const layers: LayerWeights[] = [];
   for (let i = 0; i < spec.layers; i++) {
     const names = tensors.layer(i);
@@ -156,17 +157,9 @@ export async function loadTransformerWeights(
     });
   }
   const finalNorm = await norm(tensors.finalNorm);
-  const unembedding = tied ?? (await linear(tensors.unembedding));
+  const unembedding = spec.unembedding.tied
+    ? { outputs: vocabulary, inputs: dModel, weight: embedding, bias: noBias }
+    : await linear(tensors.unembedding);
   await device.idle();
   return { embedding, positions, layers, finalNorm, unembedding };
-}
-
-/** Rows of whole vectors: the data itself when the width is a multiple of four. */
-function filledUp(data: Float32Array, rows: number): Float32Array {
-  const width = data.length / rows;
-  const filled = 4 * vectorsOf(width);
-  if (filled === width) return data;
-  const out = new Float32Array(rows * filled);
-  for (let r = 0; r < rows; r++) out.set(data.subarray(r * width, (r + 1) * width), r * filled);
-  return out;
 }

@@ -52,12 +52,13 @@ import {
 import {
   loadTransformerWeights,
   vectorsOf,
+  weightTypes,
   type LinearMap,
-  type MatrixPart,
   type NormWeights,
   type TransformerWeights,
 } from "./transformer-weights.ts";
 import { allocateActivations, type WebGpuActivations } from "./webgpu-activations.ts";
+import { floatMatrix, rowBytes, WEIGHT_CODE, type Matrix } from "./weight-matrix.ts";
 
 /** Bytes of working memory: more sequences than fit go through the layers in groups. */
 const WORK_BYTES = 256 * 2 ** 20;
@@ -77,6 +78,10 @@ const FIRST_TURNS = 256;
 /** More keys than any sequence has. */
 const NO_WINDOW = 2 ** 30;
 
+/** What the linear kernel does with the values that its results take the place of. */
+const Combine = { overwrite: 0, add: 1, multiply: 2 } as const;
+type Combine = (typeof Combine)[keyof typeof Combine];
+
 /** Working memory of a group of sequences; one row per token. */
 interface Workspace {
   readonly residual: ComputeBuffer;
@@ -88,7 +93,7 @@ interface Workspace {
   readonly mixed: ComputeBuffer;
   /** Rows of whole vectors. */
   readonly neurons: ComputeBuffer;
-  /** What a gate multiplies, rows as those of the neurons; null without gates. */
+  /** What a gate multiplies, rows as those of the neurons; null where that is computed in their place. */
   readonly linear: ComputeBuffer | null;
 }
 
@@ -132,7 +137,7 @@ export interface WebGpuTransformerOptions extends LoadTransformerOptions {
 }
 
 /**
- * Loads a model onto a GPU, float32, tensor by tensor.
+ * Loads a model onto a GPU, tensor by tensor.
  *
  * @param source tensors by Hugging Face's names
  * @throws MissingTensorError when tensors are missing or misshapen; nothing has been read then
@@ -267,8 +272,24 @@ class WebGpuModel implements Transformer {
     const losses = request.losses ? new Float32Array(tokens) : null;
     const logitsOf = chosen && new Float32Array(tokens * chosen.length);
 
-    const extras = { interventions: interventions.size > 0, losses: losses !== null };
-    await device.prepare(transformerVariants(spec, device.gpu.limits, extras));
+    const points = [...request.hookPoints, ...interventions.keys()];
+    const preApart = points.some((point) => point.endsWith(".mlp.hook_pre"));
+    const widths = this.#widths(spec.mlp.gated && preApart);
+    const groups = this.#groups(batch, widths);
+    const most = Math.max(...groups.map((group) => group.tokens.length));
+    const work = await this.#workspace(most, widths, scope);
+    const rows = groups.map((group) => group.tokens.length);
+    if (wanted === "last") rows.push(...groups.map((group) => group.offsets.length - 1));
+    if (losses) rows.push(Math.min(LOSS_ROWS, most));
+    const variants = transformerVariants(spec, device.gpu.limits, {
+      types: weightTypes(this.#loaded()),
+      rows,
+      preApart,
+      interventions: interventions.size > 0,
+      losses: losses !== null,
+      chosen: chosen !== null,
+    });
+    await device.prepare(variants);
     const changes = new Map<HookPoint, DeviceChange[]>();
     for (const [point, list] of interventions) {
       changes.set(point, await Promise.all(list.map((change) => this.#deviceChange(change, scope, signal))));
@@ -277,8 +298,6 @@ class WebGpuModel implements Transformer {
     let longest = 0;
     for (let s = 0; s < sequences; s++) longest = Math.max(longest, batch.offsets[s + 1] - batch.offsets[s]);
     await this.prepareTurns(longest);
-    const groups = this.#groups(batch);
-    const work = await this.#workspace(Math.max(...groups.map((group) => group.tokens.length)), scope);
     const ahead: Promise<void>[] = [];
     for (const group of groups) {
       const tables = device.scope();
@@ -347,9 +366,9 @@ class WebGpuModel implements Transformer {
     throw new DisposedError("This model was disposed of.", "Load it again.");
   }
 
-  /** Length of a token's row in each working matrix. */
-  get #widths(): Record<keyof Workspace, number> {
-    const { dModel, dMlp, dHead, heads, mlp } = this.spec;
+  /** Length of a token's row in each working matrix; whether a layer's gate is read or changed by itself. */
+  #widths(gateApart: boolean): Record<keyof Workspace, number> {
+    const { dModel, dMlp, dHead, heads } = this.spec;
     const neurons = 4 * vectorsOf(dMlp);
     return {
       residual: dModel,
@@ -357,7 +376,7 @@ class WebGpuModel implements Transformer {
       qkv: Math.max(this.#qkvWidth, dModel),
       mixed: 4 * vectorsOf(heads * dHead),
       neurons,
-      linear: mlp.gated ? neurons : 0,
+      linear: gateApart ? neurons : 0,
     };
   }
 
@@ -367,14 +386,14 @@ class WebGpuModel implements Transformer {
   }
 
   /** Packs sequences in order into groups that fit the working memory; a long sequence may go alone. */
-  #groups({ tokens, offsets }: TokenBatch): Group[] {
-    const widths = Object.values(this.#widths);
-    const together = this.#workBytes / 4 / widths.reduce((sum, width) => sum + width);
+  #groups({ tokens, offsets }: TokenBatch, widths: Record<keyof Workspace, number>): Group[] {
+    const lengths = Object.values(widths);
+    const together = this.#workBytes / 4 / lengths.reduce((sum, width) => sum + width);
     const { dModel, dMlp, dHead, heads, mlp } = this.spec;
     const perToken = dModel * (this.#qkvWidth + heads * dHead + (mlp.gated ? 3 : 2) * dMlp);
     const room = Math.min(
       together,
-      this.#maxBindingBytes / 4 / Math.max(...widths),
+      this.#maxBindingBytes / 4 / Math.max(...lengths),
       MOST_OPERATIONS / perToken,
     );
     const groups: Group[] = [];
@@ -392,8 +411,11 @@ class WebGpuModel implements Transformer {
     return groups;
   }
 
-  async #workspace(tokens: number, scope: BufferScope): Promise<Workspace> {
-    const widths = this.#widths;
+  async #workspace(
+    tokens: number,
+    widths: Record<keyof Workspace, number>,
+    scope: BufferScope,
+  ): Promise<Workspace> {
     const widest = tokens * Math.max(...Object.values(widths)) * 4;
     if (widest > this.#maxBindingBytes) {
       throw new OutOfMemoryError(
@@ -410,7 +432,7 @@ class WebGpuModel implements Transformer {
       matrix("qkv"),
       matrix("mixed"),
       matrix("neurons"),
-      this.spec.mlp.gated ? matrix("linear") : Promise.resolve(null),
+      widths.linear > 0 ? matrix("linear") : Promise.resolve(null),
     ]);
     return { residual, normed, qkv, mixed, neurons, linear };
   }
@@ -504,7 +526,7 @@ class WebGpuModel implements Transformer {
       name?: HookName,
     ): void => {
       if (!postNorm && !(name && apart(name))) {
-        if (adds) this.#linear(commands, x, map, residual, rows, dModel, { accumulate: 1 });
+        if (adds) this.#linear(commands, x, map, residual, rows, dModel, { combine: Combine.add });
         return;
       }
       // Queries, keys and values are done with.
@@ -532,19 +554,24 @@ class WebGpuModel implements Transformer {
     if (!entersMlp) return;
     if (!parallel) this.#norm(commands, residual, layer.mlpNorm, normed, rows);
     const activation = ACTIVATION_CODE[spec.mlp.activation];
-    const unfused = linear !== null || apart("mlp.hook_pre");
-    if (linear && (post || hooks.has("mlp.hook_pre_linear"))) {
-      this.#linear(commands, normed, layer.mlpIn, linear, rows, neuronStride);
-      reached("mlp.hook_pre_linear", linear, neuronStride);
+    const gateApart = apart("mlp.hook_pre");
+    if (layer.gate && (post || hooks.has("mlp.hook_pre_linear"))) {
+      // Where nobody looks at the gate, it multiplies this in its place.
+      const factor = gateApart ? linear! : neurons;
+      this.#linear(commands, normed, layer.mlpIn, factor, rows, neuronStride);
+      reached("mlp.hook_pre_linear", factor, neuronStride);
     }
     if (!pre) return;
     this.#linear(commands, normed, layer.gate ?? layer.mlpIn, neurons, rows, neuronStride, {
-      activation: unfused ? 0 : activation,
+      activation: gateApart ? 0 : activation,
+      combine: layer.gate && !gateApart ? Combine.multiply : Combine.overwrite,
     });
-    if (unfused) reached("mlp.hook_pre", neurons, neuronStride);
+    if (gateApart) reached("mlp.hook_pre", neurons, neuronStride);
     if (!post) return;
-    if (linear) gate(commands, linear, neurons, rows * neuronStride, activation);
-    else if (unfused) activate(commands, neurons, rows * neuronStride, activation);
+    if (gateApart) {
+      if (layer.gate) gate(commands, linear!, neurons, rows * neuronStride, activation);
+      else activate(commands, neurons, rows * neuronStride, activation);
+    }
     reached("mlp.hook_post", neurons, neuronStride);
     if (!output) return;
     addOutput(neurons, layer.mlpOut, layer.mlpPostNorm, true);
@@ -570,19 +597,20 @@ class WebGpuModel implements Transformer {
     signal: AbortSignal | undefined,
   ): Promise<LinearMap> {
     const { unembedding } = this.#loaded();
-    const { inputVectors } = unembedding;
+    const { inputs } = unembedding;
+    const stride = 4 * vectorsOf(inputs);
     const outputs = chosen.length;
     const [indices, weight, bias] = await together([
       scope.allocateFrom("chosen tokens", chosen, signal),
-      scope.allocate("chosen unembeddings", 16 * inputVectors * outputs),
+      scope.allocate("chosen unembeddings", 4 * stride * outputs),
       scope.allocate("chosen biases", 4 * outputs),
     ]);
     const commands = this.#device.batch("chosen unembeddings");
-    this.#gatherRows(commands, unembedding.weight, indices, weight, outputs, { width: 4 * inputVectors });
-    const biases = [{ firstRow: 0, rows: unembedding.outputs, buffer: unembedding.bias }];
+    this.#gatherRows(commands, unembedding.weight, indices, weight, outputs, { width: stride });
+    const biases = floatMatrix(unembedding.bias, unembedding.outputs, 1);
     this.#gatherRows(commands, biases, indices, bias, outputs, { width: 1 });
     commands.submit();
-    return { outputs, inputVectors, weight: [{ firstRow: 0, rows: outputs, buffer: weight }], bias };
+    return { outputs, inputs, weight: floatMatrix(weight, outputs, stride), bias };
   }
 
   /** Losses of a group's tokens, each from the residual stream of the token before. */
@@ -619,14 +647,17 @@ class WebGpuModel implements Transformer {
           block.map((i) => group.tokens[i + 1]),
         );
         const commands = this.#device.batch("losses");
-        const table = [{ firstRow: 0, rows: residual.byteLength / 4 / dModel, buffer: residual }];
+        const table = floatMatrix(residual, residual.byteLength / 4 / dModel, dModel);
         this.#gatherRows(commands, table, indices, picked, rows);
         this.#norm(commands, picked, finalNorm, normed, rows);
-        for (const part of unembedding.weight) {
+        for (const part of unembedding.weight.parts) {
           for (let at = 0; at < part.rows; at += columns) {
             const width = Math.min(columns, part.rows - at);
             const first = part.firstRow + at;
-            const weight = [{ ...part, firstRow: first, rows: width, skip: at }];
+            const weight = {
+              ...unembedding.weight,
+              parts: [{ ...part, firstRow: first, rows: width, skip: at }],
+            };
             this.#linear(commands, normed, { ...unembedding, weight }, logits, rows, width, {
               firstColumn: 0,
             });
@@ -672,7 +703,7 @@ class WebGpuModel implements Transformer {
         const block = rows.subarray(start, start + step);
         this.#device.write(indices, block);
         const commands = this.#device.batch("logits");
-        const table = [{ firstRow: 0, rows: residual.byteLength / 4 / dModel, buffer: residual }];
+        const table = floatMatrix(residual, residual.byteLength / 4 / dModel, dModel);
         this.#gatherRows(commands, table, indices, picked, block.length);
         this.#norm(commands, picked, finalNorm, normed, block.length);
         this.#linear(commands, normed, map, logits, block.length, vocabulary);
@@ -688,7 +719,7 @@ class WebGpuModel implements Transformer {
 
   #gatherRows(
     commands: CommandBatch,
-    table: readonly MatrixPart[],
+    table: Matrix,
     indices: ComputeBuffer,
     out: ComputeBuffer,
     rows: number,
@@ -698,10 +729,12 @@ class WebGpuModel implements Transformer {
       width = this.spec.dModel,
     }: { scale?: number; accumulate?: number; width?: number } = {},
   ): void {
-    for (const { buffer, firstRow, rows: tableRows } of table) {
+    const { type, stride, parts } = table;
+    for (const { buffer, firstRow, rows: tableRows } of parts) {
       commands.dispatch(gatherRowsKernel, {
         bindings: { table: buffer, indices, out },
-        params: { rows, width, first_row: firstRow, table_rows: tableRows, scale, accumulate },
+        params: { rows, width, stride, first_row: firstRow, table_rows: tableRows, scale, accumulate },
+        overrides: { weight_type: WEIGHT_CODE[type] },
         workgroups: Math.ceil((rows * width) / gatherRowsKernel.overrides.workgroup_size),
       });
     }
@@ -734,27 +767,28 @@ class WebGpuModel implements Transformer {
     stride: number,
     {
       activation = 0,
-      accumulate = 0,
+      combine = Combine.overwrite,
       firstColumn,
-    }: { activation?: number; accumulate?: number; firstColumn?: number } = {},
+    }: { activation?: number; combine?: Combine; firstColumn?: number } = {},
   ): void {
     const tile = linearTile(rows);
-    for (const { buffer, firstRow, rows: outputs, skip = 0 } of map.weight) {
-      const rowBytes = 16 * map.inputVectors;
-      const weight = { buffer, offset: skip * rowBytes, byteLength: outputs * rowBytes };
+    const { weight: matrix } = map;
+    const bytes = rowBytes(matrix);
+    for (const { buffer, firstRow, rows: outputs, skip = 0 } of matrix.parts) {
+      const weight = { buffer, offset: skip * bytes, byteLength: outputs * bytes };
       commands.dispatch(linearKernel, {
         bindings: { x, weight, bias: map.bias, y },
         params: {
           rows,
-          inputs: map.inputVectors,
+          inputs: vectorsOf(map.inputs),
           outputs,
           first_output: firstRow,
           first_column: firstColumn ?? firstRow,
           y_stride: stride,
           activation,
-          accumulate,
+          combine,
         },
-        overrides: tile.overrides,
+        overrides: { ...tile.overrides, weight_type: WEIGHT_CODE[matrix.type] },
         workgroups: [Math.ceil(outputs / tile.columns), Math.ceil(rows / tile.rows), 1],
       });
     }
