@@ -8,7 +8,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { build } from "tsup";
-import { compileLimits } from "./assembly/build.mjs";
+import { compileLimits, LIMITS, type LimitsName } from "./assembly/build.mjs";
 
 const ROOT = resolve(import.meta.dirname, "..");
 const OUT = join(ROOT, "out/bench");
@@ -47,7 +47,9 @@ await build({
   removeNodeProtocol: false,
   external: ["sparseprobe", "sparseprobe/node", "assemblyscript", "assemblyscript/asc"],
 });
-writeFileSync(join(OUT, "bench/limits.wasm"), await compileLimits());
+for (const name of Object.keys(LIMITS) as LimitsName[]) {
+  writeFileSync(join(OUT, "bench", name), await compileLimits(name));
+}
 for (const name of ["rivals", "quick-floors.json"]) {
   cpSync(join(import.meta.dirname, name), join(OUT, "bench", name), {
     recursive: true,

@@ -36,6 +36,8 @@ export interface Contender {
     readonly why: string;
   };
   readonly note?: string;
+  /** Its own limit of multiply-adds, where it uses wider vectors than the machine's limits were measured with. */
+  readonly gigaflopsPerSecond?: number;
   /** Says how far its results are from the truth. @throws WrongAnswerError when that is too far, SkippedError */
   verify(): Promise<string>;
   /** Does `items` of the task's items. */
@@ -123,11 +125,11 @@ export async function compare(task: Task, options: CompareOptions): Promise<Task
     }
     if (round > 0 && performance.now() - start > 10_000 * options.runSeconds) break;
   }
-  const entries = judged.map(({ entry, timedItems, runs }): Entry => {
+  const entries = judged.map(({ contender, entry, timedItems, runs }): Entry => {
     if (runs.length > 0) {
       if (options.softwareGpu && entry.side === "ours")
         return { ...entry, status: "verified", note: SOFTWARE_GPU };
-      return withTimes(entry, task, options, items, timedItems, runs);
+      return withTimes(entry, task, options, contender, timedItems, runs);
     }
     if (!refused || entry.status !== "timed") return entry;
     return { ...entry, status: "skipped", note: "our own answer is wrong" };
@@ -181,10 +183,11 @@ function withTimes(
   entry: Entry,
   task: Task,
   { limits, gpuLimits }: CompareOptions,
-  items: number,
+  { gigaflopsPerSecond: ownLimit }: Contender,
   timedItems: number,
   runs: readonly Run[],
 ): Entry {
+  const { items = 1 } = task;
   const seconds = runs.map((run) => (run.seconds * items) / timedItems).sort((a, b) => a - b);
   const middle = seconds.length >> 1;
   const median = seconds.length % 2 === 1 ? seconds[middle] : (seconds[middle - 1] + seconds[middle]) / 2;
@@ -193,10 +196,11 @@ function withTimes(
   const limit = entry.on ? gpuLimits : limits.find(({ threads }) => threads === entry.threads);
   const bytes = task.bytes === undefined ? undefined : task.bytes / minimum / 1e9;
   const flops = task.flops === undefined ? undefined : task.flops / minimum / 1e9;
+  const most = ownLimit ?? limit?.gigaflopsPerSecond;
   const share =
     task.boundBy === "reading"
       ? limit && bytes !== undefined && bytes / limit.gigabytesPerSecond
-      : limit?.gigaflopsPerSecond !== undefined && flops !== undefined && flops / limit.gigaflopsPerSecond;
+      : most !== undefined && flops !== undefined && flops / most;
   return {
     ...entry,
     seconds: { minimum, median, runs: runs.length },

@@ -40,7 +40,7 @@ export function generator(seed: number): () => number {
 }
 
 /** Sum of four uniform numbers, standardised: close to a Gaussian, at two words each. */
-function normalFrom(next: () => number): () => number {
+export function normalFrom(next: () => number): () => number {
   const scale = Math.sqrt(3) / 65536;
   return () => {
     const u = next();

@@ -120,13 +120,16 @@ export function rivalContenders(
     readonly packages: readonly string[];
     readonly on?: "gpu";
     readonly once?: boolean;
+    readonly whole?: boolean;
     readonly note?: string;
+    readonly gigaflopsPerSecond?: (process: Rival) => number | undefined;
     verify(process: Rival): Promise<string>;
     run(process: Rival, items: number): Promise<Run>;
   },
 ): Contender[] {
   return rivals.map((process) => {
     const unavailable = process.unavailable(...rival.packages);
+    const limit = rival.gigaflopsPerSecond?.(process);
     let verified: Run | undefined;
     return {
       name: rival.name,
@@ -135,8 +138,10 @@ export function rivalContenders(
       threads: process.threads,
       ...(rival.on && { on: rival.on }),
       ...(rival.once && { once: true }),
+      ...(rival.whole && { whole: true }),
       ...(unavailable && { unavailable }),
       ...(rival.note !== undefined && { note: rival.note }),
+      ...(limit !== undefined && { gigaflopsPerSecond: limit }),
       verify: async () => {
         const said = await rival.verify(process);
         verified = process.last;
@@ -152,16 +157,23 @@ export function torchContenders(
   context: Pick<JobContext, "rivals" | "kind">,
   rival: {
     readonly name: string;
+    /** Besides PyTorch. */
+    readonly packages?: readonly string[];
+    readonly whole?: boolean;
     readonly note?: string;
+    /** Of the host's processor. */
+    readonly gigaflopsPerSecond?: (process: Rival) => number | undefined;
     verify(process: Rival, device: string): Promise<string>;
     run(process: Rival, items: number, device: string): Promise<Run>;
   },
 ): Contender[] {
   const of = (device: "cpu" | "cuda"): Contender[] =>
     rivalContenders(context, {
-      ...rival,
       name: torchName(rival.name, device),
-      packages: device === "cuda" ? ["torch", "CUDA"] : ["torch"],
+      ...(rival.whole && { whole: true }),
+      ...(rival.note !== undefined && { note: rival.note }),
+      ...(device === "cpu" && rival.gigaflopsPerSecond && { gigaflopsPerSecond: rival.gigaflopsPerSecond }),
+      packages: ["torch", ...(rival.packages ?? []), ...(device === "cuda" ? ["CUDA"] : [])],
       ...(device === "cuda" && { on: "gpu" as const }),
       verify: (process) => rival.verify(process, device),
       run: (process, items) => rival.run(process, items, device),

@@ -1,4 +1,5 @@
 /** One job in a process of its own, so that its peak memory is its own. Started by run.ts, which tells it what to do. */
+import { captureSpeed } from "./capture.bench.ts";
 import { classMomentsManyFeatures, classMomentsOneFeature } from "./class-moments.bench.ts";
 import type { DataFiles } from "./data.ts";
 import { denseProbe } from "./dense-probe.bench.ts";
@@ -13,7 +14,7 @@ import { scaling } from "./scaling.bench.ts";
 import { singleNeuronProbes } from "./single-neuron-probes.bench.ts";
 import { textsToProbes } from "./texts-to-probes.bench.ts";
 
-export type JobName = "J1" | "J1b" | "J2" | "J3" | "J4" | "J5" | "J6";
+export type JobName = "J1" | "J1b" | "J2" | "J3" | "J4" | "J5" | "J6" | "J7";
 
 export interface JobRequest {
   readonly job: JobName;
@@ -43,6 +44,7 @@ const JOBS: Readonly<Record<JobName, Job>> = {
   J4: singleNeuronProbes,
   J5: textsToProbes,
   J6: scaling,
+  J7: captureSpeed,
 };
 
 async function runJob(request: JobRequest): Promise<JobAnswer> {

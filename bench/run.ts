@@ -27,6 +27,7 @@ const HELP = `Times the library beside its rivals, in one run, after verifying e
                         J4   a probe and the AUC of every neuron
                         J5   texts to probes, with the bundled model
                         J6   how time and memory grow
+                        J7   capture, tokens a second: the bundled model, and layers as wide as Pythia-70M's
   --backend KIND      what ours computes on: cpu (default) or webgpu; beside a GPU, rivals get all --threads, and PyTorch
                       runs on the same GPU where it has CUDA. A GPU emulated in software is verified and not timed
   --threads N         threads to compare at: on the cpu beside 1 (default 2), on a GPU alone (default all cores)
@@ -43,9 +44,11 @@ const HELP = `Times the library beside its rivals, in one run, after verifying e
   --help              this text
 `;
 
-const NAMES: readonly JobName[] = ["J1", "J1b", "J2", "J3", "J4", "J5", "J6"];
+const NAMES: readonly JobName[] = ["J1", "J1b", "J2", "J3", "J4", "J5", "J6", "J7"];
 /** Those with goals for a GPU, and the whole path. */
-const GPU_JOBS: ReadonlySet<JobName> = new Set(["J1", "J1b", "J2", "J4", "J5"]);
+const GPU_JOBS: ReadonlySet<JobName> = new Set(["J1", "J1b", "J2", "J4", "J5", "J7"]);
+/** Those that do not read the matrix that is made for the others. */
+const OWN_DATA: ReadonlySet<JobName> = new Set(["J5", "J6", "J7"]);
 const FULL = { rows: 20_000, neurons: 8_192 };
 const here = import.meta.dirname;
 
@@ -129,7 +132,7 @@ async function main(): Promise<void> {
     process.exit(130);
   });
   try {
-    const matrixJobs = jobs.some((job) => job !== "J5" && job !== "J6");
+    const matrixJobs = jobs.some((job) => !OWN_DATA.has(job));
     if (matrixJobs) console.log(`Making ${sizes.rows} × ${sizes.neurons} activations …`);
     const files: DataFiles = matrixJobs
       ? await writeData(folder, sizes)

@@ -17,7 +17,7 @@ export function taskRows(task: TaskResult): string[][] {
       threads,
       duration(seconds.minimum / task.items),
       duration(seconds.median / task.items),
-      rate(entry),
+      rate(entry, task),
       entry.shareOfLimit === undefined ? "" : `${Math.round(100 * entry.shareOfLimit)} %`,
       entry.peakBytes === undefined ? "" : `${Math.round(entry.peakBytes / 2 ** 20)} MiB`,
       ratio === undefined
@@ -222,7 +222,14 @@ function notes(task: TaskResult): string[] {
   return [...new Set(task.note === undefined ? said : [task.note, ...said])];
 }
 
-function rate({ gigabytesPerSecond: bytes, gigaflopsPerSecond: flops }: Entry): string {
+function rate(
+  { gigabytesPerSecond: bytes, gigaflopsPerSecond: flops, seconds }: Entry,
+  { items, itemName }: TaskResult,
+): string {
+  if (itemName === "tokens" && seconds && flops !== undefined) {
+    const tokens = Math.round(items / seconds.minimum).toLocaleString("en");
+    return `${tokens} tokens/s, ${flops.toPrecision(3)} GFLOP/s`;
+  }
   if (bytes !== undefined) return `${bytes.toPrecision(3)} GB/s`;
   return flops === undefined ? "" : `${flops.toPrecision(3)} GFLOP/s`;
 }

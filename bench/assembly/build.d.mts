@@ -1,2 +1,4 @@
-/** The WebAssembly module that measures the machine. */
-export function compileLimits(): Promise<Uint8Array>;
+/** The WebAssembly modules that measure the machine: without and with relaxed SIMD. */
+export type LimitsName = "limits.wasm" | "limits-relaxed.wasm";
+export const LIMITS: Readonly<Record<LimitsName, readonly string[]>>;
+export function compileLimits(name: LimitsName): Promise<Uint8Array>;

@@ -5,8 +5,11 @@
 import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
 
-/** @returns {Promise<Uint8Array>} the WebAssembly module */
-export async function compileLimits() {
+/** What files that hold a module are called, and engine features by name. */
+export const LIMITS = { "limits.wasm": ["simd"], "limits-relaxed.wasm": ["simd", "relaxed-simd"] };
+
+/** @returns {Promise<Uint8Array>} the WebAssembly module of that name */
+export async function compileLimits(name) {
   let binary;
   const { error } = await asc.main(
     [
@@ -15,7 +18,8 @@ export async function compileLimits() {
       fileURLToPath(new URL(".", import.meta.url)),
       "--outFile",
       "limits.wasm",
-      ..."--runtime stub --importMemory --enable simd -O3 --noAssert --use abort=".split(" "),
+      ...LIMITS[name].flatMap((feature) => ["--enable", feature]),
+      ..."--runtime stub --importMemory -O3 --noAssert --use abort=".split(" "),
     ],
     {
       writeFile: (name, contents) => {

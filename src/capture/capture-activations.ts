@@ -1,5 +1,6 @@
 /** Texts in, activation matrices out. */
 import type { HookPoint } from "../backends/backend.ts";
+import { borrow } from "../backends/cpu/cpu-activations.ts";
 import { hookWidths } from "../backends/hook-points.ts";
 import { Activations, assertStorageType, type Provenance, type StorageType } from "../data/activations.ts";
 import { floatsToHalves } from "../data/float16.ts";
@@ -47,7 +48,7 @@ export async function captureActivations(
     stored.set(point, storage === "f16" ? new Uint16Array(length) : new Float32Array(length));
   }
   await visitBatches(model, rows, [...widths.keys()], options, async (point, x, batch) => {
-    const values = (await x.read({ signal: options.signal })).toFloat32();
+    const values = (await borrow(x, { signal: options.signal })).toFloat32();
     const target = stored.get(point)!;
     const at = batch.firstRow * widths.get(point)!;
     target.set(target instanceof Uint16Array ? floatsToHalves(values) : values, at);

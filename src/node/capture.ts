@@ -2,6 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { HookPoint } from "../backends/backend.ts";
+import { borrow } from "../backends/cpu/cpu-activations.ts";
 import { hookWidths } from "../backends/hook-points.ts";
 import { rowProvenance, type CaptureOptions } from "../capture/capture-activations.ts";
 import type { TokenRows } from "../capture/token-rows.ts";
@@ -82,7 +83,7 @@ async function neuronRanges(
   );
   const { batchTokens, signal } = options;
   await visitBatches(model, rows, [...widths.keys()], { batchTokens, signal }, async (point, x) => {
-    const block = await x.read({ signal });
+    const block = await borrow(x, { signal });
     block.assertFinite();
     const values = block.toFloat32();
     const { low, high } = ranges.get(point)!;

@@ -40,7 +40,7 @@ describe("profileCall", () => {
 
   it("names WebAssembly functions as they are exported", async () => {
     const memory = new WebAssembly.Memory({ initial: 1 });
-    const module = await WebAssembly.compile(new Uint8Array(await compileLimits()));
+    const module = await WebAssembly.compile(new Uint8Array(await compileLimits("limits.wasm")));
     const { multiplyAdd } = (await WebAssembly.instantiate(module, { env: { memory } })).exports;
     const { parts } = await profileCall(() =>
       Promise.resolve((multiplyAdd as (...numbers: number[]) => number)(2e7, 0.5, 1)),

@@ -1,14 +1,18 @@
-import { beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Aggregation, HookPoint } from "../../src/backends/backend.ts";
+import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import { captureActivations } from "../../src/capture/capture-activations.ts";
 import { captureClassMoments } from "../../src/capture/capture-class-moments.ts";
 import { captureColumns } from "../../src/capture/capture-columns.ts";
 import { probeTexts } from "../../src/capture/probe-texts.ts";
 import { TokenRows } from "../../src/capture/token-rows.ts";
+import { visitBatches } from "../../src/capture/visit-batches.ts";
 import { LabelMatrix } from "../../src/data/labels.ts";
 import { ContextLengthError, EmptyDataError, OptionError, ShapeError } from "../../src/errors.ts";
 import type { LanguageModel } from "../../src/model/language-model.ts";
-import { loadFixture } from "../model/fixtures.ts";
+import { loadModelFolder } from "../../src/node/model.ts";
+import { spawnWorker } from "../../src/node/spawn-worker.ts";
+import { fixturePath, loadFixture } from "../model/fixtures.ts";
 import { LABELS, TEXTS } from "./texts.ts";
 
 const NEURONS: HookPoint = "blocks.1.mlp.hook_post";
@@ -136,6 +140,58 @@ describe("captureActivations", () => {
     for (const [at, got] of (await Promise.all(together)).entries()) {
       expect(got.get(NEURONS)!.data).toEqual(want[at].get(NEURONS)!.data);
     }
+  });
+
+  describe("while threads compute the next batch", () => {
+    const backend = createCpuBackend({ threads: 2, spawn: spawnWorker });
+    afterAll(() => backend.dispose());
+
+    /** Passes that have ended, how many of their results are held, and the most at any time. */
+    const counted = (threaded: LanguageModel): { passes: number; held: number; most: number } => {
+      const count = { passes: 0, held: 0, most: 0 };
+      const { transformer } = threaded;
+      const forward = transformer.forward.bind(transformer);
+      vi.spyOn(transformer, "forward").mockImplementation(async (batch, request) => {
+        const result = await forward(batch, request);
+        count.passes++;
+        for (const x of result.activations.values()) {
+          count.most = Math.max(count.most, ++count.held);
+          const dispose = x.dispose.bind(x);
+          x.dispose = () => {
+            count.held--;
+            dispose();
+          };
+        }
+        return result;
+      });
+      return count;
+    };
+
+    it("gives the same bits, and holds two batches at most", async () => {
+      const threaded = await loadModelFolder(fixturePath("parallel"), backend);
+      const count = counted(threaded);
+      const options = { hookPoints: [NEURONS, RESIDUAL], batchTokens: 20 };
+      const want = await captureActivations(model, TEXTS, options);
+      const got = await captureActivations(threaded, TEXTS, options);
+      for (const [point, { data }] of want) expect(got.get(point)!.data).toEqual(data);
+      expect(count.held).toBe(0);
+      expect(count.most).toBeLessThanOrEqual(4);
+      threaded.dispose();
+    });
+
+    it("gives everything back when what reads a batch fails", async () => {
+      const threaded = await loadModelFolder(fixturePath("parallel"), backend);
+      const count = counted(threaded);
+      const rows = await TokenRows.tokenise(threaded, TEXTS);
+      const failing = visitBatches(threaded, rows, [NEURONS], { batchTokens: 20 }, () =>
+        Promise.reject(new Error("full")),
+      );
+      await expect(failing).rejects.toThrow("full");
+      // The batch that was under way as well.
+      expect(count.passes).toBe(2);
+      expect(count.held).toBe(0);
+      threaded.dispose();
+    });
   });
 
   it("rejects with the reason of a signal that is aborted already, before the model reads", async () => {

@@ -267,8 +267,8 @@ describe("a forward pass refuses", () => {
       "enough",
     );
     const controller = new AbortController();
-    const tokens = new Array<number>(64 * 400).fill(5);
-    const offsets = Array.from({ length: 401 }, (_, s) => 64 * s);
+    const tokens = new Array<number>(64 * 2000).fill(5);
+    const offsets = Array.from({ length: 2001 }, (_, s) => 64 * s);
     const running = model.forward(batch(tokens, offsets), {
       hookPoints: ["blocks.1.hook_resid_post"],
       signal: controller.signal,

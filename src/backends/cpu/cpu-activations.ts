@@ -52,6 +52,13 @@ function copyOf(x: Activations): Activations {
   });
 }
 
+/** The matrix on the host, valid until `dispose()`: read back only where it does not lie there. */
+export async function borrow(x: DeviceActivations, options: CallOptions = {}): Promise<Activations> {
+  if (!(x instanceof CpuActivations)) return x.read(options);
+  options.signal?.throwIfAborted();
+  return x.host;
+}
+
 /**
  * The host matrix behind a handle.
  * @throws OptionError when the handle belongs to another backend

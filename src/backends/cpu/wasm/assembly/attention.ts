@@ -47,31 +47,43 @@ function unseen(key: i32, query: i32, window: i32): v128 {
 }
 
 /**
- * Softmax over keys, in place, of four queries side by side: of scale·score, keys that a query does not see 0.
- * @param x scores [keys × 8 queries], at the four's column
- * @param query counted from the first key, as keys are
+ * exp(scale·(score − highest score)) in place, of eight queries side by side, keys that a query does not see 0; what each
+ * query's sum is to be multiplied by goes to `inverse`.
+ * @param x scores [keys × 8 queries]
+ * @param query the first, counted from the first key, as keys are
  */
-function softmax(x: usize, keys: i32, query: i32, window: i32, scale: f32): void {
-  // Every query sees itself.
-  let high = splat(-3e38);
+function exponentials(x: usize, keys: i32, query: i32, window: i32, scale: f32, inverse: usize): void {
+  // Every query sees itself, and all of them the keys from `from` to `to`.
+  const from = min(max(0, query + 8 - window), keys), to = max(from, min(query + 1, keys));
+  let h0 = splat(-3e38), h1 = h0;
   let p = x;
   for (let key: i32 = 0; key < keys; key++, p += 32) {
-    const v = v128.load(p);
-    high = v128.bitselect(high, f32x4.max(high, v), unseen(key, query, window));
+    const v = v128.load(p), w = v128.load(p, 16);
+    if (key >= from && key < to) {
+      h0 = f32x4.pmax(h0, v);
+      h1 = f32x4.pmax(h1, w);
+    } else {
+      h0 = v128.bitselect(h0, f32x4.pmax(h0, v), unseen(key, query, window));
+      h1 = v128.bitselect(h1, f32x4.pmax(h1, w), unseen(key, query + 4, window));
+    }
   }
   const factor = splat(scale);
   let s0 = splat(0), s1 = s0;
   p = x;
   for (let key: i32 = 0; key < keys; key++, p += 32) {
-    const e = exp4(f32x4.mul(f32x4.sub(v128.load(p), high), factor));
-    const v = v128.andnot(e, unseen(key, query, window));
+    let v = exp4(f32x4.mul(f32x4.sub(v128.load(p), h0), factor));
+    let w = exp4(f32x4.mul(f32x4.sub(v128.load(p, 16), h1), factor));
+    if (key < from || key >= to) {
+      v = v128.andnot(v, unseen(key, query, window));
+      w = v128.andnot(w, unseen(key, query + 4, window));
+    }
     v128.store(p, v);
-    if (key & 1) s1 = f32x4.add(s1, v);
-    else s0 = f32x4.add(s0, v);
+    v128.store(p, w, 16);
+    s0 = f32x4.add(s0, v);
+    s1 = f32x4.add(s1, w);
   }
-  const inverse = f32x4.div(splat(1), f32x4.add(s0, s1));
-  p = x;
-  for (let key: i32 = 0; key < keys; key++, p += 32) v128.store(p, f32x4.mul(v128.load(p), inverse));
+  v128.store(inverse, f32x4.div(splat(1), s0));
+  v128.store(inverse, f32x4.div(splat(1), s1), 16);
 }
 
 /** Scores s, all keys of 8 queries, become cap·tanh(scale·s/cap). */
@@ -87,7 +99,7 @@ function limit(x: usize, keys: i32, scale: f32, cap: f32): void {
  * multiple of 8), queries' end, unused; 3 heads, 4 dHead, 5 rotated dimensions, 6 turns, 7 zeros f32[8], 8 kvHeads, 9 scale
  * (f32), 10 limit of scores (f32, 0: none), 11 keys that a query sees, 12 scratch, 13 scratch bytes of a thread. Scratch
  * floats, with t8 and d8 the most tokens and dHead rounded up to 8: keys t8·dHead, values t8·d8, queries 8·dHead, scores 8·t8,
- * edge 64.
+ * edge 64, of which the last 8 hold what sums of exponentials are divided by.
  */
 export function attendHeads(item: i32, a: usize, thread: i32): void {
   const part = <usize>load<u32>(a, 8) + <usize>item * 24;
@@ -116,6 +128,7 @@ export function attendHeads(item: i32, a: usize, thread: i32): void {
   const queries = values + ((<usize>(t8 * panels)) << 5);
   const scores = queries + 8 * head;
   const edge = scores + (<usize>t8 << 5);
+  const inverse = edge + 224;
   const turn = <usize>dims << 2;
   const row = <usize>load<u32>(a) + token * step;
   // Keys and values are packed for all heads of queries that they serve.
@@ -173,8 +186,7 @@ export function attendHeads(item: i32, a: usize, thread: i32): void {
         limit(from, seen, scale, cap);
         factor = 1;
       }
-      softmax(from, seen, query - first, window, factor);
-      softmax(from + 16, seen, query + 4 - first, window, factor);
+      exponentials(from, seen, query - first, window, factor, inverse);
       for (let p: i32 = 0; p < panels; p++) {
         const panel = values + ((<usize>(p * t8 + first)) << 5);
         const columns = min(8, dHead - (p << 3));
@@ -188,6 +200,14 @@ export function attendHeads(item: i32, a: usize, thread: i32): void {
             memory.copy(out + <usize>i * zStep, edge + (<usize>i << 5), <usize>columns << 2);
           }
         }
+      }
+      // Normalised here rather than key by key.
+      for (let i: i32 = 0; i < count; i++) {
+        const factor = load<f32>(inverse + (<usize>i << 2));
+        let to = z + <usize>(query + i) * zStep;
+        const stop = to + head;
+        for (; to + 16 <= stop; to += 16) v128.store(to, f32x4.mul(v128.load(to), splat(factor)));
+        for (; to < stop; to += 4) store<f32>(to, load<f32>(to) * factor);
       }
     }
   }

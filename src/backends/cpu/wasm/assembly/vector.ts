@@ -22,22 +22,22 @@ export function splat(value: f32): v128 {
 
 /**
  * exp(x) for x ≤ 88, flushed to exp(−87) below −87. x = n·ln 2 + r with |r| ≤ ln 2 / 2 (ln 2 in two parts, so that
- * n·high is exact), then the Taylor series to r⁷: its remainder is below 6e-9 of the value.
+ * n·high is exact), then the Taylor series to r⁷: its remainder is below 6e-9 of the value. Adding 1.5·2²³ leaves n in the
+ * lowest bits; terms are paired, since a chain of them would wait for every one.
  */
 @inline
 export function exp4(x: v128): v128 {
-  const t = f32x4.max(x, splat(-87));
-  const n = f32x4.nearest(f32x4.mul(t, splat(1.44269504)));
+  const t = f32x4.pmax(x, splat(-87));
+  const whole = mulAdd(t, splat(1.44269504), splat(12582912));
+  const n = f32x4.sub(whole, splat(12582912));
   let r = f32x4.sub(t, f32x4.mul(n, splat(0.693359375)));
   r = f32x4.sub(r, f32x4.mul(n, splat(-2.12194440e-4)));
-  let p = mulAdd(splat(1.0 / 5040), r, splat(1.0 / 720));
-  p = mulAdd(p, r, splat(1.0 / 120));
-  p = mulAdd(p, r, splat(1.0 / 24));
-  p = mulAdd(p, r, splat(1.0 / 6));
-  p = mulAdd(p, r, splat(0.5));
-  p = mulAdd(p, r, splat(1));
-  p = mulAdd(p, r, splat(1));
-  return i32x4.add(p, i32x4.shl(i32x4.trunc_sat_f32x4_s(n), 23));
+  const r2 = f32x4.mul(r, r);
+  const p67 = mulAdd(splat(1.0 / 5040), r, splat(1.0 / 720));
+  const p45 = mulAdd(splat(1.0 / 120), r, splat(1.0 / 24));
+  const p23 = mulAdd(splat(1.0 / 6), r, splat(0.5));
+  const p = f32x4.add(mulAdd(mulAdd(mulAdd(p67, r2, p45), r2, p23), r2, r), splat(1));
+  return i32x4.add(p, i32x4.shl(whole, 23));
 }
 
 /**
@@ -47,7 +47,7 @@ export function exp4(x: v128): v128 {
 @inline
 export function tanh4(x: v128): v128 {
   const a = f32x4.abs(x);
-  const e = exp4(f32x4.min(f32x4.add(a, a), splat(80)));
+  const e = exp4(f32x4.pmin(f32x4.add(a, a), splat(80)));
   const far = f32x4.sub(splat(1), f32x4.div(splat(2), f32x4.add(e, splat(1))));
   const square = f32x4.mul(x, x);
   let p = mulAdd(splat(62.0 / 2835), square, splat(-17.0 / 315));
