@@ -64,7 +64,10 @@ function* records(text: string): Generator<CsvRow> {
         field = text.slice(at, end);
         at = end;
         if (field.includes('"')) {
-          throw new FormatError(`Line ${line}: a quote stands inside a field that does not begin with one.`, REMEDY);
+          throw new FormatError(
+            `Line ${line}: a quote stands inside a field that does not begin with one.`,
+            REMEDY,
+          );
         }
       }
       fields.push(field);
@@ -91,7 +94,11 @@ function fieldEnd(text: string, start: number): number {
   return text[end] === "\n" && end > start && text[end - 1] === "\r" ? end - 1 : end;
 }
 
-function quotedField(text: string, start: number, line: number): { field: string; end: number; breaks: number } {
+function quotedField(
+  text: string,
+  start: number,
+  line: number,
+): { field: string; end: number; breaks: number } {
   const parts: string[] = [];
   let from = start + 1;
   for (;;) {

@@ -63,7 +63,10 @@ export async function textFeatureDataset(
     onProgress?.(t + 1, texts.length);
   }
   if (passages.length === 0) {
-    throw new EmptyDataError(`No text has more than ${skipFirst} tokens.`, "Give longer texts, or a smaller skipFirst.");
+    throw new EmptyDataError(
+      `No text has more than ${skipFirst} tokens.`,
+      "Give longer texts, or a smaller skipFirst.",
+    );
   }
   const rows = singleTokens(passage.values(), positions.values());
   const labels = new Map<string, Uint8Array>();
