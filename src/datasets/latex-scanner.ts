@@ -402,7 +402,7 @@ export class LatexScanner {
     const start = this.#at;
     let end = start + 1;
     while (end < source.length && isLetter(source.charCodeAt(end))) end++;
-    if (end === start + 1) this.#controlSymbol(source[end] as string | undefined);
+    if (end === start + 1) this.#controlSymbol(source[end]);
     else this.#named(source.slice(start + 1, end), end);
   }
 
