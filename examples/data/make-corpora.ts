@@ -264,7 +264,6 @@ const people = [
 ];
 
 function mention({ name, female, alive, occupation, sport, party }: Invented): string {
-  const hint = pick(HINTS[sport === "" ? occupation : sport]);
   const life = pick(
     alive
       ? ["As every week these days,", "This year, once more,", "In an interview this morning,"]
