@@ -226,6 +226,18 @@ const HINTS: Readonly<Record<string, readonly string[]>> = {
   musician: ["The orchestra rehearsed the second symphony of", "The concert ended with a song on the guitar by"],
   actor: ["On the stage of the old theatre the leading part was played by", "The film was shot in one summer, with a difficult role for"],
 };
+const TITLES: Readonly<Record<string, readonly string[]>> = {
+  football: ["the goalkeeper", "the footballer"],
+  swimming: ["the swimmer"],
+  tennis: ["the tennis player"],
+  cycling: ["the cyclist", "the racing cyclist"],
+  rowing: ["the rower", "the sculler"],
+  politician: ["the minister", "the senator"],
+  writer: ["the novelist", "the poet"],
+  scientist: ["the physicist", "the botanist"],
+  musician: ["the pianist", "the singer"],
+  actor: ["the actor", "the film star"],
+};
 const BEFORE = [
   "The local paper gave it half a page.", "It was a cold day.", "There were pictures in every window.", "Few had come.",
   "The evening began quietly.", "That was the talk of the town.",
@@ -275,7 +287,11 @@ function mention({ name, female, alive, occupation, sport, party }: Invented): s
       : ["people spoke of his brother", "everybody praised his father", "the gentleman had let his friends know of it"],
   );
   const member = party === "" ? "" : `, and the ${party} was full of hope`;
-  return `${pick(BEFORE)} ${life} ${kin}${member}. ${pick(HINTS[sport === "" ? occupation : sport])} ${name} ${pick(AFTER)}.`;
+  const field = sport === "" ? occupation : sport;
+  const titles = [pick(TITLES[field]), pick(TITLES[field]), female ? "Mrs" : "Mr", ""];
+  if (!alive) titles.push("the late", "the late");
+  const who = `${pick(titles)} ${name}`.trim();
+  return `${pick(BEFORE)} ${life} ${kin}${member}. ${pick(HINTS[field])} ${who} ${pick(AFTER)}.`;
 }
 const mentions = shuffled(people.flatMap((person) => Array.from({ length: 4 }, () => mention(person))));
 const pages: object[] = [];

@@ -37,7 +37,10 @@ describe("readCsv", () => {
   });
 
   it("reads back any table, and nothing else than typed errors come of other text", () => {
-    const field = fc.string({ unit: fc.constantFrom(...'ab,"\n\r é\u{1f600}'), maxLength: 6 });
+    const field = fc.string({
+      unit: fc.constantFrom("a", "b", ",", '"', "\n", "\r", " ", "é", "😀"),
+      maxLength: 6,
+    });
     fc.assert(
       fc.property(
         fc.array(fc.tuple(field, field), { maxLength: 8 }),
