@@ -226,15 +226,24 @@ class SentenceReader {
 
   #word(columns: readonly string[], id: number, line: number): void {
     if (id !== this.#words.length + 1) {
-      throw new FormatError(`Line ${line} is word ${id} after word ${this.#words.length}.`, "Number words from 1.");
+      throw new FormatError(
+        `Line ${line} is word ${id} after word ${this.#words.length}.`,
+        "Number words from 1.",
+      );
     }
     const upos = this.#column(columns[3]);
     if (upos !== null && !(UNIVERSAL_TAGS as readonly string[]).includes(upos)) {
-      throw new FormatError(`The UPOS of line ${line} is ${JSON.stringify(upos)}.`, `Use ${UNIVERSAL_TAGS.join(" ")}.`);
+      throw new FormatError(
+        `The UPOS of line ${line} is ${JSON.stringify(upos)}.`,
+        `Use ${UNIVERSAL_TAGS.join(" ")}.`,
+      );
     }
     const head = columns[6];
     if (head !== "_" && !/^(?:0|[1-9]\d*)$/.test(head)) {
-      throw new FormatError(`The HEAD of line ${line} is ${JSON.stringify(head)}.`, "Give a word's number, 0 or _.");
+      throw new FormatError(
+        `The HEAD of line ${line} is ${JSON.stringify(head)}.`,
+        "Give a word's number, 0 or _.",
+      );
     }
     const deprel = this.#column(columns[7]);
     if (deprel !== null && !/^[a-z]+(?::[\p{Ll}_]+)*$/u.test(deprel)) {
@@ -296,7 +305,8 @@ class SentenceReader {
     if (feats) return feats;
     const parsed: Record<string, readonly string[]> = {};
     for (const pair of column.split("|")) {
-      const match = /^([A-Z][A-Za-z0-9]*(?:\[[a-z0-9]+\])?)=([A-Z0-9][A-Za-z0-9]*(?:,[A-Z0-9][A-Za-z0-9]*)*)$/.exec(pair);
+      const match =
+        /^([A-Z][A-Za-z0-9]*(?:\[[a-z0-9]+\])?)=([A-Z0-9][A-Za-z0-9]*(?:,[A-Z0-9][A-Za-z0-9]*)*)$/.exec(pair);
       if (!match || match[1] in parsed) {
         throw new FormatError(
           `The FEATS of line ${line} have ${JSON.stringify(pair)}${match ? " twice" : ""}.`,
@@ -338,9 +348,9 @@ function place(
     const inside = words.slice(first - 1, last);
     const spelt = inside.reduce((all, word) => all + word.form, "") === form;
     let start = at;
-    for (const { line: _, ...word } of inside) {
-      const own = spelt ? { start, end: start + word.form.length } : { start: at, end };
-      placed.push({ ...word, ...own });
+    for (const { id, form: spelling, lemma, upos, xpos, feats, head, deprel } of inside) {
+      const own = spelt ? { start, end: start + spelling.length } : { start: at, end };
+      placed.push({ id, form: spelling, lemma, upos, xpos, feats, head, deprel, ...own });
       start = own.end;
     }
     at = end;
