@@ -92,7 +92,7 @@ describe("text categories on the bundled model", () => {
     });
     expect(dataset.labels.features).toHaveLength(12);
     for (const count of Object.values(positives(dataset))) expect(count).toBeGreaterThanOrEqual(60);
-    const scores = await probe(dataset, ["frac", "subscript", "math"]);
+    const scores = await probe(dataset, ["frac", "subscript", "superscript"]);
     for (const [feature, score] of Object.entries(scores)) expect(score, feature).toBeGreaterThan(0.25);
   });
 

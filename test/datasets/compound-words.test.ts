@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import {
   COMPOUND_WORDS,
   compoundWordDataset,
+  countCompoundNegatives,
   type CompoundWordOptions,
 } from "../../src/datasets/compound-words.ts";
 import type { FeatureDataset } from "../../src/datasets/feature-dataset.ts";
@@ -156,6 +157,10 @@ describe("compoundWordDataset", () => {
     });
     const { positives, negatives } = dataset.report.features[0];
     expect([positives, negatives]).toEqual([32, 128]);
+    expect(countCompoundNegatives(dataset)).toEqual({
+      "high-school": { missing_first: 64, missing_second: 64 },
+    });
+    expect(() => countCompoundNegatives({ ...dataset, category: "own" })).toThrow(OptionError);
     const rows = labelled(dataset, "high-school", tokenizer).filter(({ label }) => label === 0);
     const missingFirst = rows.filter(({ passage }) => /school$/i.test(passage));
     expect(missingFirst).toHaveLength(64);
