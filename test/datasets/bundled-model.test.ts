@@ -9,6 +9,7 @@ import type { Activations } from "../../src/data/activations.ts";
 import { UNLABELLED } from "../../src/data/labels.ts";
 import { splitRows } from "../../src/data/splits.ts";
 import { compoundWordDataset } from "../../src/datasets/compound-words.ts";
+import { readDataset, writeDataset } from "../../src/datasets/dataset-file.ts";
 import { factDataset } from "../../src/datasets/facts.ts";
 import type { FeatureDataset } from "../../src/datasets/feature-dataset.ts";
 import { latexDataset } from "../../src/datasets/latex.ts";
@@ -57,6 +58,11 @@ async function probe(
   return scores;
 }
 
+/** What a file of the dataset holds. */
+async function reloaded(dataset: FeatureDataset): Promise<FeatureDataset> {
+  return readDataset([...writeDataset(dataset)].join(""));
+}
+
 /** Positives of each feature. */
 const positives = ({ report }: FeatureDataset): Record<string, number> =>
   Object.fromEntries(report.features.map(({ feature, positives: count }) => [feature, count]));
@@ -67,6 +73,7 @@ describe("text categories on the bundled model", () => {
     const { texts, groups } = documents("code-language.jsonl");
     const dataset = await textFeatureDataset(texts, model.tokenizer, { groups, sampling: { maxRows: 600 } });
     for (const count of Object.values(positives(dataset))) expect(count).toBeGreaterThanOrEqual(60);
+    expect(await reloaded(dataset)).toEqual(dataset);
     const scores = await probe(
       dataset,
       ["all_digits", "leading_capital", "is_not_alphanumeric"],
@@ -80,6 +87,7 @@ describe("text categories on the bundled model", () => {
     const bigrams = ["social-security", "blood-pressure", "human-rights"];
     const dataset = await compoundWordDataset(texts, model.tokenizer, { groups, bigrams });
     for (const count of Object.values(positives(dataset))) expect(count).toBeGreaterThanOrEqual(60);
+    expect(await reloaded(dataset)).toEqual(dataset);
     const scores = await probe(dataset, bigrams);
     for (const [feature, score] of Object.entries(scores)) expect(score, feature).toBeGreaterThan(0.25);
   });
@@ -92,6 +100,7 @@ describe("text categories on the bundled model", () => {
     });
     expect(dataset.labels.features).toHaveLength(12);
     for (const count of Object.values(positives(dataset))) expect(count).toBeGreaterThanOrEqual(60);
+    expect(await reloaded(dataset)).toEqual(dataset);
     const scores = await probe(dataset, ["frac", "subscript", "superscript"]);
     for (const [feature, score] of Object.entries(scores)) expect(score, feature).toBeGreaterThan(0.25);
   });
@@ -108,6 +117,7 @@ describe("text categories on the bundled model", () => {
       expect(count, feature).toBeGreaterThanOrEqual(feature.startsWith("sport=") ? 40 : 60);
     }
     // Nobody knows these people: what little there is comes from the words before the name.
+    expect(await reloaded(dataset)).toEqual(dataset);
     const scores = await probe(dataset, ["occupation=athlete"], "blocks.2.mlp.hook_post");
     expect(scores["occupation=athlete"]).toBeGreaterThan(0.15);
   });
