@@ -146,10 +146,12 @@ export async function compoundWordDataset(
     negativeKinds.set(bigrams[p], codes);
     if (pacer.due) await pacer.turn();
   }
-  const rows = singleTokens(
-    Uint32Array.from(passages, (_, row) => row),
-    Uint32Array.from(passages, ({ tokens }) => tokens.length - 1),
-  );
+  const passageOfRow = new Uint32Array(passages.length);
+  const positions = new Uint32Array(passages.length);
+  for (let row = 0; row < passages.length; row++) {
+    passageOfRow[row] = row;
+    positions[row] = passages[row].tokens.length - 1;
+  }
   return assembleDataset(
     {
       name,
@@ -157,7 +159,7 @@ export async function compoundWordDataset(
       tokenizer,
       aggregation: "token",
       passages,
-      candidates: rows,
+      candidates: singleTokens(passageOfRow, positions),
       labels,
       negativeKinds,
       sampling,

@@ -110,15 +110,15 @@ export async function latexDataset(
   const [isPositive, isUnlabelled, isMirrored] = [positive.values(), unlabelled.values(), mirrored.values()];
   for (const [f, feature] of LATEX_FEATURES.entries()) {
     const bit = 1 << f;
-    labels.set(
-      feature,
-      Uint8Array.from(isPositive, (bits, row) => (isUnlabelled[row] & bit ? UNLABELLED : bits & bit ? 1 : 0)),
-    );
-    negativeKinds.set(
-      feature,
-      Uint8Array.from(isMirrored, (bits) => (bits & bit ? MIRROR : ELSEWHERE)),
-    );
-    if (pacer.due) await pacer.turn();
+    const values = new Uint8Array(positive.length);
+    const kinds = new Uint8Array(positive.length);
+    for (let row = 0; row < values.length; row++) {
+      values[row] = isUnlabelled[row] & bit ? UNLABELLED : isPositive[row] & bit ? 1 : 0;
+      kinds[row] = isMirrored[row] & bit ? MIRROR : ELSEWHERE;
+      if (row % 65_536 === 0 && pacer.due) await pacer.turn();
+    }
+    labels.set(feature, values);
+    negativeKinds.set(feature, kinds);
   }
   return assembleDataset(
     {
