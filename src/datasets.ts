@@ -6,8 +6,8 @@
 export type { ConlluSource, WordDatasetOptions } from "./datasets/annotated-words.ts";
 export { assembleDataset } from "./datasets/assemble-dataset.ts";
 export type { CandidateRow, DatasetParts } from "./datasets/assemble-dataset.ts";
-export { COMPOUND_WORDS, compoundWordDataset } from "./datasets/compound-words.ts";
-export type { CompoundWordOptions } from "./datasets/compound-words.ts";
+export { COMPOUND_WORDS, compoundWordDataset, countCompoundNegatives } from "./datasets/compound-words.ts";
+export type { CompoundNegatives, CompoundWordOptions } from "./datasets/compound-words.ts";
 export { readConllu, UNIVERSAL_TAGS } from "./datasets/conllu.ts";
 export type { ConlluSentence, ConlluWord } from "./datasets/conllu.ts";
 export { readDataset, writeDataset } from "./datasets/dataset-file.ts";

@@ -2,7 +2,7 @@
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { GroupId } from "../data/activations.ts";
 import { UNLABELLED } from "../data/labels.ts";
-import { EmptyDataError } from "../errors.ts";
+import { EmptyDataError, OptionError } from "../errors.ts";
 import type { LocatedTokens, Tokenizer } from "../model/tokenizer.ts";
 import { assembleDataset } from "./assemble-dataset.ts";
 import { FIND_KINDS, findBigrams, readBigrams } from "./find-bigrams.ts";
@@ -59,6 +59,8 @@ export interface CompoundWordOptions extends TextDatasetOptions {
  * compared without regard to case ("High School", "HIGH SCHOOL"), so that "schools" is another word than "school". "Right after" is any white space
  * that holds at most one line break. A pair with a hyphen or an empty line between, and the first word before a longer word that begins
  * with the second ("high schools"), are neither positive nor negative.
+ *
+ * `countCompoundNegatives` says how many a dataset has of each kind.
  *
  * All pairs are looked for in one pass; only what is drawn of what they offer is tokenised. The report's `offered` counts the
  * places drawn before they were tokenised: at most `maxRows` of a kind.
@@ -162,6 +164,38 @@ export async function compoundWordDataset(
       dropped: counted({ ...dropped, ...finds.dropped }),
     },
     { signal },
+  );
+}
+
+/** Negatives of a pair, by kind. */
+export interface CompoundNegatives {
+  /** Rows that end with the second word, after something else than the first. */
+  readonly missing_first: number;
+  /** Rows that end with what follows the first word, which is not the second. */
+  readonly missing_second: number;
+}
+
+/**
+ * Counts the kinds of negatives that a dataset of compound words holds, by feature.
+ *
+ * @throws OptionError when the dataset is of another category
+ */
+export function countCompoundNegatives(dataset: FeatureDataset): Record<string, CompoundNegatives> {
+  const { category, labels, passages, rows } = dataset;
+  if (category !== "compound-words") {
+    throw new OptionError(`The dataset "${dataset.name}" is of ${category}.`, "Give one of compound words.");
+  }
+  const lastWords = passages.map(({ text }) => /[\p{L}\p{M}\p{N}]+$/u.exec(text)?.[0].toLowerCase());
+  return Object.fromEntries(
+    labels.features.map((feature, f) => {
+      const second = feature.toLowerCase().split("-")[1];
+      const counts = { missing_first: 0, missing_second: 0 };
+      for (const [row, label] of labels.of(f).entries()) {
+        if (label !== 0) continue;
+        counts[lastWords[rows.passage[row]] === second ? "missing_first" : "missing_second"]++;
+      }
+      return [feature, Object.freeze(counts)];
+    }),
   );
 }
 

@@ -162,7 +162,7 @@ function labelsOf(stretches: readonly LatexStretch[], first: number, end: number
     all &= next.inside;
     some |= next.inside;
     open |= next.open;
-    mirrored |= next.mirrored;
+    mirrored &= next.mirrored;
     skipped ||= next.skipped;
   }
   const crosses = some & ~all;
