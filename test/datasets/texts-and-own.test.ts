@@ -69,9 +69,9 @@ describe("classes of texts", () => {
     // A sixth of the rows is positive: F1 0.29 for always saying "yes".
     for (const probe of probes) {
       const only = new LabelMatrix(
-        [probe.feature!],
+        [probe.feature],
         dataset.labels.rows,
-        dataset.labels.of(dataset.labels.features.indexOf(probe.feature!)),
+        dataset.labels.of(dataset.labels.features.indexOf(probe.feature)),
       );
       expect(probe.evaluate(activations, only).f1).toBeGreaterThan(0.5);
     }
