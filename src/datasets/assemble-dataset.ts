@@ -100,6 +100,7 @@ export async function assembleDataset(
     }
     const [negatives, positives] = byClass(feature, own);
     const offered = { positives: positives.length, negatives: negatives.length };
+    if (pacer.due) await pacer.turn();
     const sizes = keptSizes(offered, sampling);
     const short = tooFew(offered, sizes, sampling.leastRows);
     if (short === undefined) {
@@ -124,6 +125,7 @@ export async function assembleDataset(
     );
   }
 
+  if (pacer.due) await pacer.turn();
   const chosen = await keepRows(candidates, passages, used, pacer);
   const values = new Uint8Array(counts.length * chosen.count).fill(UNLABELLED);
   for (const [f, { feature }] of counts.entries()) {

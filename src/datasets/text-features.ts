@@ -103,9 +103,7 @@ export async function textFeatureDataset(
 
 /** Rows of one token each. */
 export function singleTokens(passage: Uint32Array, positions: Uint32Array): FeatureDataset["rows"] {
-  return {
-    passage,
-    positions,
-    offsets: Uint32Array.from({ length: passage.length + 1 }, (_, row) => row),
-  };
+  const offsets = new Uint32Array(passage.length + 1);
+  for (let row = 0; row < offsets.length; row++) offsets[row] = row;
+  return { passage, positions, offsets };
 }
