@@ -18,6 +18,7 @@ export default defineConfig({
   // Documentation and examples import the package by its name.
   resolve: {
     alias: {
+      "sparseprobe/datasets": new URL("src/datasets.ts", import.meta.url).pathname,
       "sparseprobe/gpujs": new URL("src/gpujs.ts", import.meta.url).pathname,
       "sparseprobe/node": new URL("src/node.ts", import.meta.url).pathname,
       sparseprobe: new URL("src/index.ts", import.meta.url).pathname,

@@ -47,3 +47,4 @@ export type { TextPredicate } from "./datasets/text-feature-predicates.ts";
 export { textFeatureDataset } from "./datasets/text-features.ts";
 export type { TextFeatureOptions } from "./datasets/text-features.ts";
 export type { TextDatasetOptions } from "./datasets/text-options.ts";
+export { Tokenizer } from "./model/tokenizer.ts";

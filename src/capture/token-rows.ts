@@ -158,10 +158,16 @@ export class TokenRows {
   /**
    * The rows of a dataset, in its order; `dataset.labels` are their labels.
    *
+   * @param options with `specialTokens`: let the model read each passage between the tokens that its tokenizer puts around a
+   * text, such as the beginning-of-text token of Llama and Gemma; they make no rows. Default false
    * @throws OptionError when the model's tokenizer is not the one that the dataset was made with
    * @throws ContextLengthError when a passage is longer than the model's context
    */
-  static ofDataset(model: LanguageModel, dataset: FeatureDataset): TokenRows {
+  static ofDataset(
+    model: LanguageModel,
+    dataset: FeatureDataset,
+    options: { readonly specialTokens?: boolean | undefined } = {},
+  ): TokenRows {
     const { name, passages, aggregation } = dataset;
     const { passage, positions, offsets } = dataset.rows;
     if (model.tokenizer.digest !== dataset.tokenizer) {
@@ -170,11 +176,14 @@ export class TokenRows {
         "Build it again from its texts with model.tokenizer.",
       );
     }
+    const special = options.specialTokens ? model.tokenizer.specialTokens() : undefined;
+    const shift = special?.before.length ?? 0;
     const texts: TokenisedText[] = [];
     for (let row = 0; row < passage.length;) {
       const first = row;
       const text = passage[row];
-      const { tokens } = passages[text];
+      const plain = passages[text].tokens;
+      const tokens = special ? Uint32Array.of(...special.before, ...plain, ...special.after) : plain;
       if (tokens.length > model.spec.context) {
         throw new ContextLengthError(
           `Passage ${text} of "${name}" has ${tokens.length} tokens, but the model's context holds ${model.spec.context}.`,
@@ -186,7 +195,7 @@ export class TokenRows {
       texts.push({
         text,
         tokens,
-        positions: positions.subarray(start, offsets[row]),
+        positions: positions.subarray(start, offsets[row]).map((position) => position + shift),
         ends: offsets.subarray(first + 1, row + 1).map((end) => end - start),
       });
     }

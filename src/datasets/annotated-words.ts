@@ -90,12 +90,13 @@ export async function wordDataset(
     );
   }
   const labels = new Map<string, Uint8Array>();
+  const keys = keyOfRow.values();
+  const count = keys.length;
   for (const feature of features) {
     const ofKey = category.labels(feature, examples);
-    labels.set(
-      feature,
-      Uint8Array.from(keyOfRow.values(), (key) => ofKey[key]),
-    );
+    const values = new Uint8Array(count);
+    for (let row = 0; row < count; row++) values[row] = ofKey[keys[row]];
+    labels.set(feature, values);
     if (pacer.due) await pacer.turn();
   }
   return assembleDataset(

@@ -87,7 +87,7 @@ export async function assembleDataset(
   }
 
   const counts: FeatureCounts[] = [];
-  const missing = [...(parts.missing ?? [])];
+  const missing = (parts.missing ?? []).map((feature) => ({ ...feature }));
   const kept: Uint32Array[] = [];
   const used = new Uint8Array(count);
   for (const [feature, own] of labels) {
@@ -100,6 +100,7 @@ export async function assembleDataset(
     }
     const [negatives, positives] = byClass(feature, own);
     const offered = { positives: positives.length, negatives: negatives.length };
+    if (pacer.due) await pacer.turn();
     const sizes = keptSizes(offered, sampling);
     const short = tooFew(offered, sizes, sampling.leastRows);
     if (short === undefined) {
@@ -124,6 +125,7 @@ export async function assembleDataset(
     );
   }
 
+  if (pacer.due) await pacer.turn();
   const chosen = await keepRows(candidates, passages, used, pacer);
   const values = new Uint8Array(counts.length * chosen.count).fill(UNLABELLED);
   for (const [f, { feature }] of counts.entries()) {
@@ -347,7 +349,15 @@ async function keepRows(
     if (!used[i]) continue;
     if (passage[i] !== last) {
       last = passage[i];
-      keptPassages.push(passages[last]);
+      const { tokens, text, group } = passages[last];
+      if (typeof group === "number" && !Number.isFinite(group)) {
+        throw new OptionError(
+          `The group of passage ${last} is ${group}.`,
+          "Name documents by text or finite numbers.",
+        );
+      }
+      // JSON does not keep the sign of 0.
+      keptPassages.push({ tokens, text, group: group === 0 ? 0 : group });
     }
     rows.passage[row] = keptPassages.length - 1;
     rows.positions.set(positions.subarray(offsets[i], offsets[i + 1]), rows.offsets[row]);

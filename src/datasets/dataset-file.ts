@@ -340,8 +340,8 @@ function readReport(line: Line, report: unknown): DatasetReport {
       positives: line.count(positives, "a count"),
       negatives: line.count(negatives, "a count"),
       offered: {
-        positives: line.count((offered as Record<string, unknown>)["positives"], "a count"),
-        negatives: line.count((offered as Record<string, unknown>)["negatives"], "a count"),
+        positives: line.count(offered["positives"], "a count"),
+        negatives: line.count(offered["negatives"], "a count"),
       },
     };
   });

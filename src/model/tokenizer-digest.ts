@@ -26,10 +26,12 @@ export function digestOfTokenizer(json: object, config: object): string {
   if (Array.isArray(vocab)) for (const entry of vocab) hash.add(JSON.stringify(entry));
   else {
     const entries = new Uint32Array(4);
-    for (const [token, id] of Object.entries(vocab as Record<string, number>)) {
-      const entry = new Hash();
+    const entry = new Hash();
+    const ids = vocab as Readonly<Record<string, number>>;
+    for (const token in ids) {
+      entry.reset();
       entry.add(token);
-      entry.addNumber(id);
+      entry.addNumber(ids[token]);
       for (let lane = 0; lane < 4; lane++) entries[lane] += entry.lanes[lane];
     }
     for (const sum of entries) hash.addNumber(sum);
@@ -49,12 +51,23 @@ function canonical(value: unknown): string {
   });
 }
 
+/** The first 128 bits of the fractional part of π. */
+const START = Uint32Array.of(0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344);
+
 /** Four 32-bit lanes of multiply and rotate over UTF-16 code units, each with its own odd factors. */
 class Hash {
-  readonly lanes: Uint32Array = Uint32Array.of(0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344);
+  readonly lanes: Uint32Array = START.slice();
+
+  reset(): void {
+    this.lanes.set(START);
+  }
 
   add(text: string): void {
-    let [a, b, c, d] = this.lanes;
+    const { lanes } = this;
+    let a = lanes[0];
+    let b = lanes[1];
+    let c = lanes[2];
+    let d = lanes[3];
     for (let i = 0; i <= text.length; i++) {
       // The length ends each text: ["ab"] and ["a", "b"] differ.
       const unit = i < text.length ? text.charCodeAt(i) : 0x10000 + text.length;
@@ -67,7 +80,10 @@ class Hash {
       d = Math.imul(d ^ unit ^ b, 0x27d4eb2f);
       d ^= d >>> 14;
     }
-    this.lanes.set([a, b, c, d]);
+    lanes[0] = a;
+    lanes[1] = b;
+    lanes[2] = c;
+    lanes[3] = d;
   }
 
   addNumber(value: number): void {

@@ -81,6 +81,17 @@ export class Tokenizer {
     return Uint32Array.from(this.#inner.encode(text, { add_special_tokens: specialTokens }).ids);
   }
 
+  /** The tokens that `encode` puts around a text with `specialTokens`. */
+  specialTokens(): { readonly before: Uint32Array; readonly after: Uint32Array } {
+    const all = this.encode("a", { specialTokens: true });
+    const plain = this.encode("a");
+    for (let at = 0; at + plain.length <= all.length; at++) {
+      if (!plain.every((id, i) => all[at + i] === id)) continue;
+      return { before: all.slice(0, at), after: all.slice(at + plain.length) };
+    }
+    return { before: new Uint32Array(), after: new Uint32Array() };
+  }
+
   /**
    * Token ids with the place of each token in the text, or null when the tokenizer's normaliser altered the text, so
    * that tokens cannot be traced back to it. A space of the tokenizer's own (Llama begins texts with one) has no width.

@@ -1,6 +1,5 @@
 /** Datasets as files, for Node. */
 import { readFile } from "node:fs/promises";
-import { readDataset, writeDataset } from "../datasets/dataset-file.ts";
 import type { FeatureDataset } from "../datasets/feature-dataset.ts";
 import { FormatError } from "../errors.ts";
 import { openFileSink } from "./files.ts";
@@ -17,6 +16,7 @@ export async function saveDataset(
   dataset: FeatureDataset,
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
+  const { writeDataset } = await import("../datasets/dataset-file.ts");
   const file = await openFileSink(path);
   const encoder = new TextEncoder();
   try {
@@ -59,5 +59,6 @@ export async function loadDataset(
       { cause },
     );
   }
+  const { readDataset } = await import("../datasets/dataset-file.ts");
   return readDataset(text, options);
 }

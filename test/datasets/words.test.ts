@@ -85,7 +85,7 @@ describe("labels of words", () => {
       [
         "morphologyDataset",
         MORPHOLOGY,
-        ([, tag, , features], feature) => {
+        ([, , , features], feature) => {
           const own = features.split(" ");
           if (own.includes(feature)) return 1;
           if (feature === "eos") return 0;
