@@ -20,7 +20,8 @@ export type ErrorCode =
   | "device"
   | "out-of-memory"
   | "disposed"
-  | "hub";
+  | "hub"
+  | "journal";
 
 /** Base of every error that sparseprobe throws on purpose. */
 export abstract class SparseProbeError extends Error {
