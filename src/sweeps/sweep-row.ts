@@ -30,8 +30,8 @@ export interface SweepRow {
   readonly method: string;
   /** Seed of the random rotation of the activations; null: the model's own neurons. */
   readonly rotation: number | null;
-  /** Size of the support. */
-  readonly k: number;
+  /** Size of the support; null for `"dense"` where the number of neurons is not known. */
+  readonly k: number | null;
   /** Seed of split and method. */
   readonly seed: number;
   readonly split: ScoredPart;
