@@ -3,4 +3,23 @@
  *
  * @module
  */
-export type { ScoredPart, SweepInterval, SweepRow } from "./sweeps/sweep-row.ts";
+export { JournalError, MemoryJournal } from "./sweeps/journal.ts";
+export type { JournalFailure, JournalHeader, JournalUnit, SweepJournal } from "./sweeps/journal.ts";
+export { isFitted } from "./sweeps/sweep-row.ts";
+export type { FittedSweepRow, ScoredPart, SweepInterval, SweepRow } from "./sweeps/sweep-row.ts";
+export type {
+  NamedSweepMethod,
+  SweepActivations,
+  SweepDataset,
+  SweepIntervals,
+  SweepMethod,
+  SweepMethodName,
+  SweepMethodOptions,
+  SweepModel,
+  SweepOptions,
+  SweepProgress,
+  SweepStage,
+  SweepStudy,
+  SweepUnit,
+} from "./sweeps/sweep-study.ts";
+export { sweep } from "./sweeps/sweep.ts";

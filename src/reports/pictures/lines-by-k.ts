@@ -1,6 +1,6 @@
 /** Lines of a metric against k, one for each layer or method; intervals stand side by side. */
 import type { JsonObject, Json } from "./picture-spec.ts";
-import { distinct } from "./probe-points.ts";
+import { distinct } from "./row-points.ts";
 import { metricDomain } from "./metric-scale.ts";
 import type { MetricName } from "../../metrics/evaluate.ts";
 

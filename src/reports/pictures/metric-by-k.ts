@@ -2,7 +2,7 @@
 import type { SweepRow } from "../../sweeps/sweep-row.ts";
 import { linesByK } from "./lines-by-k.ts";
 import { pictureSpec, type PictureSpec } from "./picture-spec.ts";
-import { bestPoint, probePoints, spoken, type RowPictureOptions } from "./probe-points.ts";
+import { bestPoint, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
 
 /**
  * A metric against the number of neurons k, one line for each layer, with the intervals that the rows have.
