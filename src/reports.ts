@@ -5,6 +5,9 @@
  */
 export { renderSvg } from "./reports/render-picture.ts";
 export type { SvgOptions } from "./reports/render-picture.ts";
+export { renderPng } from "./reports/render-png.ts";
+export type { PngFiles, PngOptions } from "./reports/render-png.ts";
+export { pictureConfig } from "./reports/picture-config.ts";
 export type { PictureScheme } from "./reports/picture-config.ts";
 export type { Json, JsonObject, PictureSpec } from "./reports/pictures/picture-spec.ts";
 export { metricByKPicture } from "./reports/pictures/metric-by-k.ts";

@@ -1,17 +1,17 @@
 /** The best single neuron of every layer. */
 import type { SweepRow } from "../../sweeps/sweep-row.ts";
 import { OptionError } from "../../errors.ts";
-import { metricDomain } from "./metric-scale.ts";
 import { pictureSpec, type PictureSpec } from "./picture-spec.ts";
 import {
   bestPoint,
   distinct,
+  join,
   probePoints,
   spoken,
   type ProbePoint,
   type RowPictureOptions,
 } from "./row-points.ts";
-import { MOST_SERIES } from "./lines-by-k.ts";
+import { MOST_SERIES, seriesLayers } from "./series-layers.ts";
 
 /**
  * The metric of each layer's best single neuron, that of its probe with k = 1; each feature has a line. The neurons' numbers stand
@@ -38,32 +38,14 @@ export function bestNeuronPicture(rows: readonly SweepRow[], options: RowPicture
   }
   const layers = distinct(points.map(({ layer }) => layer));
   const one = series.length === 1;
-  const intervals = points.some(({ low }) => low !== null);
-  const domain = metricDomain(
-    metric,
-    points.flatMap(({ value, low, high }) => [value, low, high]),
-  );
+  const named = points.map((point) => ({ ...point, series: nameOf(point) }));
+  const { layer, apart, intervals, fieldsOf } = seriesLayers(named, { metric, label, legend: "feature" });
   const best = series.map((name) =>
     bestPoint({ metric, points: points.filter((point) => nameOf(point) === name) }),
   );
-  const form = (
-    legend: boolean,
-  ): { field: string; type: string; title: string; scale: { domain: string[] }; legend?: null } => ({
-    field: "series",
-    type: "nominal",
-    title: "feature",
-    scale: { domain: series },
-    ...(!legend && { legend: null }),
-  });
   return pictureSpec({
     title: `${label} of the best neuron of each layer`,
-    subtitle: [
-      rowsLine,
-      probesLine,
-      [one ? "numbers: neurons" : "", intervals ? "bars: 95 % intervals" : ""]
-        .filter((item) => item !== "")
-        .join(" · "),
-    ],
+    subtitle: [rowsLine, join(probesLine, one && "N: neuron", intervals && "bars: 95 % intervals")],
     description: `${label} of each layer's best single neuron; ${rowsLine}; ${probesLine}. ${best
       .map(
         (point, i) =>
@@ -71,14 +53,7 @@ export function bestNeuronPicture(rows: readonly SweepRow[], options: RowPicture
       )
       .join(" ")}`,
     height: 260,
-    values: points.map((point) => ({
-      layer: point.layer,
-      series: nameOf(point),
-      value: point.value,
-      low: point.low,
-      high: point.high,
-      neuron: neuronOf(point) ?? "",
-    })),
+    values: named.map((point) => ({ layer: point.layer, ...fieldsOf(point), neuron: neuronOf(point) ?? "" })),
     encoding: {
       x: {
         field: "layer",
@@ -87,33 +62,10 @@ export function bestNeuronPicture(rows: readonly SweepRow[], options: RowPicture
         title: "layer",
         axis: { labelAngle: 0, labelOverlap: true, grid: false },
       },
-      ...(!one && { xOffset: { field: "series", scale: { domain: series, padding: 0.4 } } }),
-      color: form(!one),
+      ...apart,
     },
     layer: [
-      ...(intervals
-        ? [
-            {
-              transform: [{ filter: "isValid(datum.low) && isValid(datum.high)" }],
-              mark: { type: "rule", style: "interval" },
-              encoding: {
-                y: { field: "low", type: "quantitative", scale: { domain }, title: label },
-                y2: { field: "high" },
-              },
-            },
-          ]
-        : []),
-      {
-        mark: { type: "line", style: "series" },
-        encoding: {
-          y: { field: "value", type: "quantitative", scale: { domain }, title: label },
-          strokeDash: form(false),
-        },
-      },
-      {
-        mark: { type: "point", style: "series-point" },
-        encoding: { y: { field: "value", type: "quantitative" }, shape: form(!one) },
-      },
+      ...layer,
       ...(one
         ? [
             {
@@ -128,7 +80,6 @@ export function bestNeuronPicture(rows: readonly SweepRow[], options: RowPicture
               encoding: {
                 y: { field: "value", type: "quantitative" },
                 text: { field: "neuron" },
-                color: { value: null },
               },
             },
           ]

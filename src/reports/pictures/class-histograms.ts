@@ -2,7 +2,7 @@
 import type { ClassActivations, NeuronEvidence } from "../../evidence/collect-evidence.ts";
 import type { ClassValue } from "../../data/labels.ts";
 import { EmptyDataError, OptionError } from "../../errors.ts";
-import { MOST_SERIES } from "./lines-by-k.ts";
+import { MOST_SERIES } from "./series-layers.ts";
 import { pictureSpec, type JsonObject, type PictureSpec } from "./picture-spec.ts";
 import { spoken } from "./row-points.ts";
 
@@ -61,7 +61,7 @@ export function classHistogramPicture(
     field: "share",
     type: "quantitative",
     title: `share of the class’s ${rows}`,
-    axis: { format: scale === "log" ? "~g" : "~%", tickCount: 5 },
+    axis: scale === "log" ? { format: "~p", values: powers(floor) } : { format: "~%", tickCount: 5 },
     scale: { type: scale, domain: [floor, scale === "log" ? 1 : Math.max(...shares.flat())] },
   };
   const form = { field: "series", type: "nominal", title: null, scale: { domain: names } };
@@ -82,9 +82,8 @@ export function classHistogramPicture(
         type: "quantitative",
         title: "activation",
         scale: { zero: false, nice: false },
-        axis: { grid: false },
+        axis: { grid: false, tickCount: 8 },
       },
-      order: { field: "order", type: "quantitative" },
       color: { ...form, legend: { orient: "top", direction: "vertical", symbolType: "stroke", offset: 4 } },
     },
     layer: [
@@ -98,10 +97,16 @@ export function classHistogramPicture(
         : []),
       {
         mark: { type: "line", interpolate: "step-after", style: "outline" },
-        encoding: { y: share, strokeDash: form },
+        encoding: { y: share, strokeDash: form, order: { field: "order", type: "quantitative" } },
       },
     ],
   });
+}
+
+/** Powers of ten up to 1. */
+function powers(least: number): number[] {
+  const count = Math.round(-Math.log10(least));
+  return Array.from({ length: count + 1 }, (_, i) => 10 ** (i - count));
 }
 
 interface Group {

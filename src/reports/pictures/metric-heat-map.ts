@@ -1,7 +1,8 @@
 /** A metric as a map of layers and k. */
 import type { SweepRow } from "../../sweeps/sweep-row.ts";
+import { metricScale } from "./metric-scale.ts";
 import { pictureSpec, type JsonObject, type PictureSpec } from "./picture-spec.ts";
-import { bestPoint, distinct, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
+import { bestPoint, distinct, join, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
 
 /** Pixels that a number in a cell needs. */
 const CELL = { width: 34, height: 24 };
@@ -15,7 +16,7 @@ const CELL = { width: 34, height: 24 };
  */
 export function metricHeatMap(rows: readonly SweepRow[], options: RowPictureOptions = {}): PictureSpec {
   const found = probePoints(rows, options, ["layer", "k"]);
-  const { points, label, rowsLine, probesLine } = found;
+  const { points, metric, label, rowsLine, probesLine } = found;
   const ks = distinct(points.map(({ k }) => k));
   const layers = distinct(points.map(({ layer }) => layer));
   const best = bestPoint(found);
@@ -23,6 +24,7 @@ export function metricHeatMap(rows: readonly SweepRow[], options: RowPictureOpti
   // Tenths, so that the legend starts and ends at round numbers.
   const low = Math.floor(Math.min(...values) * 10 + 1e-9) / 10;
   const high = Math.max(Math.ceil(Math.max(...values) * 10 - 1e-9) / 10, low + 0.1);
+  const { falls } = metricScale(metric);
   const middle = (low + high) / 2;
   const height = Math.max(12, Math.min(CELL.height, Math.floor(600 / layers.length)));
   const number = (style: string, test: string): JsonObject => ({
@@ -37,7 +39,7 @@ export function metricHeatMap(rows: readonly SweepRow[], options: RowPictureOpti
   });
   return pictureSpec({
     title: `${label} by layer and k`,
-    subtitle: [rowsLine, probesLine, "frame: the best"],
+    subtitle: [rowsLine, join(probesLine, "frame: the best")],
     description: `Heat map of ${label} by layer and number of neurons k; ${rowsLine}; ${probesLine}. Values from ${spoken(Math.min(...values))} to ${spoken(Math.max(...values))}; the best, ${spoken(best.value)}, in layer ${best.layer} with k = ${best.k}.`,
     height: height * layers.length,
     values: points.map(({ layer, k, value }) => ({
@@ -69,13 +71,16 @@ export function metricHeatMap(rows: readonly SweepRow[], options: RowPictureOpti
           color: {
             field: "value",
             type: "quantitative",
-            scale: { domain: [low, high] },
+            // The best stands out from the page.
+            scale: { domain: [low, high], reverse: falls },
             title: label,
           },
         },
       },
       { transform: [{ filter: "datum.best" }], mark: { type: "rect", style: "frame" } },
-      ...(height >= CELL.height ? [number("cell-text-low", "<="), number("cell-text-high", ">")] : []),
+      ...(height >= CELL.height
+        ? [number("on-pale", falls ? ">=" : "<="), number("on-strong", falls ? "<" : ">")]
+        : []),
     ],
   });
 }

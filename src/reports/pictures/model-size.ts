@@ -2,14 +2,19 @@
 import { OptionError } from "../../errors.ts";
 import type { FittedSweepRow, SweepRow } from "../../sweeps/sweep-row.ts";
 import { isFitted } from "../../sweeps/sweep-row.ts";
-import { metricDomain, metricScale } from "./metric-scale.ts";
-import { pictureSpec, type JsonObject, type PictureSpec } from "./picture-spec.ts";
-import { distinct, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
+import type { MetricName } from "../../metrics/evaluate.ts";
+import { metricScale } from "./metric-scale.ts";
+import { pictureSpec, type PictureSpec } from "./picture-spec.ts";
+import { distinct, join, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
+import { seriesLayers } from "./series-layers.ts";
 
 export interface ModelSizeOptions extends RowPictureOptions {
   /** Number of parameters by the name of the model. */
   readonly parameters: Readonly<Record<string, number>>;
 }
+
+/** Pixels that the name of a model needs. */
+const NAME = 84;
 
 /**
  * The metric of each model's best single neuron and of its best probe, against the number of parameters, as a mean over features. What is
@@ -28,7 +33,9 @@ export function modelSizePicture(rows: readonly SweepRow[], options: ModelSizeOp
   const validation = rows
     .filter(isFitted)
     .filter((row) => row.split === "validation" && row.metrics[metric] !== null);
-  const chosenOn = split === "test" && validation.length > 0 ? validation : shown;
+  const known = new Set(validation.map(taskOf));
+  const honest = split === "test" && shown.every((row) => known.has(taskOf(row)));
+  const candidates = honest ? validation : shown;
   const models = distinct(shown.map(({ model }) => model));
   for (const model of models) {
     if (!(Object.hasOwn(parameters, model) && parameters[model] > 0)) {
@@ -43,135 +50,99 @@ export function modelSizePicture(rows: readonly SweepRow[], options: ModelSizeOp
     { name: "best neuron (k = 1)", pick: (row: FittedSweepRow) => row.k === 1 },
     ...(largest > 1 ? [{ name: `best probe (k ≤ ${largest})`, pick: () => true }] : []),
   ];
-  const values = kinds.flatMap(({ name, pick }) => {
-    const best = bestRows(
-      chosenOn.filter(pick),
-      shown,
-      metricScale(metric).falls,
-      (row) => row.metrics[metric]!,
-    );
-    return models.flatMap((model): JsonObject[] => {
+  const points = kinds.flatMap(({ name, pick }) => {
+    const best = bestRows(candidates.filter(pick), shown, metric);
+    return models.flatMap((model) => {
       const own = best.filter((row) => row.model === model);
       if (own.length === 0) return [];
       const interval = own.length === 1 ? own[0].intervals[metric] : undefined;
       const value = own.reduce((sum, row) => sum + row.metrics[metric]!, 0) / own.length;
-      return [
-        {
-          model,
-          parameters: parameters[model],
-          series: name,
-          value,
-          low: interval?.low ?? null,
-          high: interval?.high ?? null,
-          probes: own.length,
-        },
-      ];
+      return [{ model, series: name, value, low: interval?.low ?? null, high: interval?.high ?? null }];
     });
   });
-  const names = kinds.map(({ name }) => name);
-  const form = { field: "series", type: "nominal", title: null, scale: { domain: names } };
+  const { layer, intervals, fieldsOf, names } = seriesLayers(points, { metric, label, legend: null });
   const sizes = models.map((model) => parameters[model]);
-  // A single size needs an axis too.
-  const spread = Math.max(...sizes) > Math.min(...sizes) ? 1.25 : 2;
-  const domain = metricDomain(
-    metric,
-    values.flatMap(({ value, low, high }) => [value, low, high] as (number | null)[]),
-  );
-  const top = [...values].filter(({ series }) => series === names[names.length - 1]);
-  const intervals = values.some(({ low }) => low !== null);
+  const domain = [Math.min(...sizes) / 1.5, Math.max(...sizes) * 1.5];
   return pictureSpec({
     title: `${label} against model size`,
     subtitle: [
       rowsLine,
       probesLine,
-      `layer and k chosen on ${chosenOn === validation ? "validation rows" : "the rows that are shown"}${intervals ? " · bars: 95 % intervals" : ""}`,
+      join(
+        `layer and k chosen on ${honest ? "validation rows" : "the rows that are shown"}`,
+        intervals && "bars: 95 % intervals",
+      ),
     ],
-    description: `${label} of the best neuron and the best probe of ${models.length} models, against their number of parameters; ${rowsLine}; ${probesLine}. ${values
-      .map(({ model, series, value }) => `${String(model)}, ${String(series)}: ${spoken(Number(value))}.`)
+    description: `${label} of the best neuron and the best probe of ${models.length} models, against their number of parameters; ${rowsLine}; ${probesLine}. ${points
+      .map(({ model, series, value }) => `${model}, ${series}: ${spoken(value)}.`)
       .join(" ")}`,
     height: 280,
-    values,
+    values: points.map((point) => ({
+      model: point.model,
+      parameters: parameters[point.model],
+      ...fieldsOf(point),
+      name: point.series === names.at(-1) ? point.model : null,
+    })),
     encoding: {
       x: {
         field: "parameters",
         type: "quantitative",
         title: "parameters",
-        scale: {
-          type: "log",
-          nice: false,
-          domain: [Math.min(...sizes) / spread, Math.max(...sizes) * spread],
-        },
+        scale: { type: "log", nice: false, domain },
         axis: {
           format: "~s",
           grid: false,
           labelExpr: "replace(datum.label, 'G', 'B')",
-          values: ticks(sizes),
+          values: ticks(domain[0], domain[1]),
         },
       },
-      color: form,
     },
     layer: [
-      ...(intervals
-        ? [
-            {
-              transform: [{ filter: "isValid(datum.low) && isValid(datum.high)" }],
-              mark: { type: "rule", style: "interval" },
-              encoding: { y: { field: "low", type: "quantitative" }, y2: { field: "high" } },
-            },
-          ]
-        : []),
+      ...layer,
       {
-        mark: { type: "line", style: "series" },
-        encoding: {
-          y: { field: "value", type: "quantitative", title: label, scale: { domain } },
-          strokeDash: { ...form, legend: null },
+        transform: [{ filter: "isValid(datum.name)" }],
+        mark: {
+          type: "text",
+          style: "note",
+          dy: -13,
+          // Names that would touch are left out.
+          opacity: { expr: `width < ${NAME * models.length} ? 0 : 1` },
         },
-      },
-      {
-        mark: { type: "point", style: "series-point" },
-        encoding: { y: { field: "value", type: "quantitative" }, shape: form },
-      },
-      {
-        transform: [{ filter: { field: "series", equal: names[names.length - 1] } }],
-        mark: { type: "text", style: "note", dy: -12 },
-        encoding: {
-          y: { field: "value", type: "quantitative" },
-          text: { field: "model" },
-          color: { value: null },
-          opacity: { value: top.length > 8 ? 0 : 1 },
-        },
+        encoding: { y: { field: "value", type: "quantitative" }, text: { field: "name" } },
       },
     ],
   });
+}
+
+/** What a probe is chosen for: a feature of a model, under one seed. */
+function taskOf({ model, dataset, feature, seed, rotation }: FittedSweepRow): string {
+  return JSON.stringify([model, dataset, feature, seed, rotation]);
 }
 
 /** For each model, feature and seed the best of `candidates`, as the row of `shown` with the same place and k. */
 function bestRows(
   candidates: readonly FittedSweepRow[],
   shown: readonly FittedSweepRow[],
-  falls: boolean,
-  valueOf: (row: FittedSweepRow) => number,
+  metric: MetricName,
 ): FittedSweepRow[] {
-  const task = ({ model, dataset, feature, seed, rotation }: FittedSweepRow): string =>
-    JSON.stringify([model, dataset, feature, seed, rotation]);
-  const probe = (row: FittedSweepRow): string => JSON.stringify([task(row), row.hookPoint, row.k]);
-  const there = new Map(shown.map((row) => [probe(row), row]));
+  const probeOf = (row: FittedSweepRow): string => JSON.stringify([taskOf(row), row.hookPoint, row.k]);
+  const there = new Map(shown.map((row) => [probeOf(row), row]));
+  const sign = metricScale(metric).falls ? -1 : 1;
   const best = new Map<string, FittedSweepRow>();
-  const sign = falls ? -1 : 1;
   for (const row of candidates) {
-    const before = best.get(task(row));
-    if (there.has(probe(row)) && (!before || sign * valueOf(row) > sign * valueOf(before)))
-      best.set(task(row), row);
+    if (!there.has(probeOf(row))) continue;
+    const before = best.get(taskOf(row));
+    if (!before || sign * row.metrics[metric]! > sign * before.metrics[metric]!) best.set(taskOf(row), row);
   }
-  return Array.from(best.values(), (row) => there.get(probe(row))!);
+  return Array.from(best.values(), (row) => there.get(probeOf(row))!);
 }
 
-/** Powers of ten and their halves and fifths between the sizes. */
-function ticks(sizes: readonly number[]): number[] {
-  const [low, high] = [Math.min(...sizes) / 2, Math.max(...sizes) * 2];
+/** Powers of ten with their doubles and halves, fewer over many powers. */
+function ticks(low: number, high: number): number[] {
+  const steps = high / low > 2000 ? [1] : [1, 2, 5];
   const all: number[] = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
-    for (const step of high / low > 200 ? [1] : [1, 2, 5]) all.push(step * 10 ** power);
+    for (const step of steps) all.push(step * 10 ** power);
   }
   return all.filter((tick) => tick >= low && tick <= high);
 }

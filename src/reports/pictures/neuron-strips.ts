@@ -70,14 +70,24 @@ export function neuronStripsPicture(
           row: row + (has ? -0.12 : 0.12),
           at: high > low ? (activations[i] - low) / (high - low) : 0.5,
           activation: activations[i],
-          series: has ? "with the feature" : "without",
+          of: has ? "own" : "other",
         });
       }
     }
     row++;
   }
-  const names = ["with the feature", "without"];
-  const form = { field: "series", type: "nominal", title: null, scale: { domain: names } };
+  const points = (of: "own" | "other"): JsonObject => ({
+    transform: [{ filter: `datum.of === '${of}'` }],
+    mark: { type: "point", style: `strip-${of}` },
+    encoding: {
+      x: {
+        field: "at",
+        type: "quantitative",
+        scale: { domain: [0, 1], nice: false, range: [8, { expr: "width - 8" }] },
+        axis: null,
+      },
+    },
+  });
   const column = (field: string, style: string, mark: JsonObject, x: JsonObject): JsonObject => ({
     transform: [{ filter: `isValid(datum.${field})` }],
     mark: { type: "text", style, baseline: "middle", ...mark },
@@ -87,7 +97,8 @@ export function neuronStripsPicture(
   return pictureSpec({
     title,
     subtitle: [
-      `${rows} · each strip runs from the neuron’s least activation to its largest · right: F1 of its probe`,
+      `${rows} with the feature above each line, others below`,
+      "a line runs from the neuron’s least activation to its largest · right: F1 of its probe",
     ],
     description: `Activations of ${strips.length} neurons on ${rows}, with and without their feature. ${strips
       .map(
@@ -111,20 +122,8 @@ export function neuronStripsPicture(
         mark: { type: "rule", style: "strip" },
         encoding: { x: left, x2: { value: "width" } },
       },
-      {
-        transform: [{ filter: "isValid(datum.series)" }],
-        mark: { type: "point", style: "strip-point" },
-        encoding: {
-          x: {
-            field: "at",
-            type: "quantitative",
-            scale: { domain: [0, 1], nice: false, range: [8, { expr: "width - 8" }] },
-            axis: null,
-          },
-          color: { ...form, legend: { orient: "top", offset: 4 } },
-          shape: form,
-        },
-      },
+      points("other"),
+      points("own"),
       column("heading", "heading", { align: "right", dx: -84 }, left),
       column("feature", "label", { align: "right", dx: -84 }, left),
       column("place", "note", { align: "right", dx: -8 }, left),

@@ -104,18 +104,17 @@ export function probePoints(
     points,
     metric,
     label,
-    rowsLine: [
+    rowsLine: join(
       featuresOf(defined),
       `${split} rows`,
       ...means(defined, fields),
       missing === 0 ? "" : `${missing} probes missing`,
-    ]
-      .filter((item) => item !== "")
-      .join(" · "),
-    probesLine: (["model", "site", "method"] as const)
-      .filter((field) => !fields.includes(field))
-      .map((field) => fieldOf(defined[0], field))
-      .join(" · "),
+    ),
+    probesLine: join(
+      ...(["model", "site", "method"] as const)
+        .filter((field) => !fields.includes(field))
+        .map((field) => String(fieldOf(defined[0], field))),
+    ),
   };
 }
 
@@ -123,6 +122,11 @@ export function probePoints(
 export function distinct<T extends string | number>(values: Iterable<T>): T[] {
   const all = [...new Set(values)];
   return all.every((value) => typeof value === "number") ? all.sort((a, b) => Number(a) - Number(b)) : all;
+}
+
+/** Parts of a line of a subtitle, without those that are empty. */
+export function join(...parts: readonly (string | false)[]): string {
+  return parts.filter((part) => part !== false && part !== "").join(" · ");
 }
 
 /** A number as a description says it. */

@@ -6,7 +6,7 @@ import type { SweepRow } from "../../sweeps/sweep-row.ts";
 import { linesByK, type KPoint } from "./lines-by-k.ts";
 import { metricScale } from "./metric-scale.ts";
 import { pictureSpec, type PictureSpec } from "./picture-spec.ts";
-import { distinct, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
+import { distinct, join, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
 
 export interface SelectionPictureOptions extends RowPictureOptions {
   /** What the rows of a comparison are, for the subtitle: model, hook point, dataset. Rows of a sweep say so themselves. */
@@ -36,15 +36,12 @@ export function selectionPicture(
   );
   return pictureSpec({
     title: `${label} against k, by way of choosing neurons`,
-    subtitle: [
-      ...rowsLine,
-      [intervals ? "bars: 95 % intervals" : "", `seconds: ${timed}`].filter((s) => s !== "").join(" · "),
-    ],
+    subtitle: [...rowsLine, join(intervals && "bars: 95 % intervals", `seconds: ${timed}`)],
     description: `Lines of ${label} against the number of neurons k, one for each way of choosing them; ${rowsLine.join("; ")}. ${best
       .map(({ k, series, value }) => `Best with k = ${k}: ${series}, ${spoken(value)}.`)
       .join(" ")}`,
     height: 300,
-    ...linesByK({ points, metric, label, legend: "chosen by", ordered: false }),
+    ...linesByK(points, { metric, label, legend: "chosen by" }),
   });
 }
 
