@@ -78,9 +78,10 @@ export function pageColour(scheme: PictureScheme): string {
  * The `config` that `renderSvg` puts into a specification, for those who show specifications with other tools. The page shows
  * through: there is no background.
  *
- * @param narrow whether legends stand below the plot, as on a phone
+ * @param legendColumns of narrow pictures, as on a phone, whose legends stand below the plot; null: it stands on the right
  */
-export function pictureConfig(scheme: PictureScheme, narrow = false): JsonObject {
+export function pictureConfig(scheme: PictureScheme, legendColumns: number | null = null): JsonObject {
+  const narrow = legendColumns !== null;
   const { page, text, faint, grid, category, ramp, heat, box } = COLOURS[scheme];
   return {
     background: null,
@@ -117,6 +118,7 @@ export function pictureConfig(scheme: PictureScheme, narrow = false): JsonObject
     axisY: { domain: false, ticks: false, labelPadding: 6 },
     legend: {
       orient: narrow ? "bottom" : "right",
+      ...(narrow && { columns: legendColumns }),
       offset: narrow ? 8 : 16,
       labelColor: text,
       labelFontSize: TEXT_SIZE,

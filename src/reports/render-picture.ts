@@ -21,6 +21,9 @@ export interface SvgOptions {
 const NARROW = 520;
 /** Lines that a title, or a line of a subtitle, may take. */
 const MOST_LINES = 3;
+/** Beside the plot, and beside an entry of a legend. */
+const MARGIN = 56;
+const SYMBOL = 32;
 const LEAST_PLOT = 80;
 const MOST_PASSES = 4;
 
@@ -72,7 +75,7 @@ async function draw(
   const inner = width - 12;
   const fitted = {
     ...spec,
-    config: pictureConfig(scheme, width < NARROW),
+    config: pictureConfig(scheme, width < NARROW ? legendColumns(spec, width) : null),
     title: {
       text: wrapText(text, inner, TITLE_SIZE, true, MOST_LINES),
       subtitle: subtitle.flatMap((line) => wrapText(line, inner, TEXT_SIZE, false, MOST_LINES)),
@@ -88,6 +91,15 @@ async function draw(
     svg = await layOut(vega, vegaLite, fitted, plot);
   }
   return svg;
+}
+
+/** How many entries of a legend stand side by side. */
+function legendColumns({ data }: PictureSpec, width: number): number {
+  const entries = data.values.map(({ series }) =>
+    typeof series === "string" ? textWidth(series, TEXT_SIZE) : 0,
+  );
+  const widest = entries.reduce((a, b) => Math.max(a, b), 20);
+  return Math.max(1, Math.floor((width - MARGIN) / (widest + SYMBOL)));
 }
 
 /** What vega lays text out by. Its types leave it out. */

@@ -4,7 +4,7 @@ import type { FittedSweepRow, SweepRow } from "../../sweeps/sweep-row.ts";
 import { isFitted } from "../../sweeps/sweep-row.ts";
 import type { MetricName } from "../../metrics/evaluate.ts";
 import { metricScale } from "./metric-scale.ts";
-import { pictureSpec, type PictureSpec } from "./picture-spec.ts";
+import { pictureSpec, type JsonObject, type PictureSpec } from "./picture-spec.ts";
 import { distinct, join, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
 import { seriesLayers } from "./series-layers.ts";
 
@@ -63,6 +63,23 @@ export function modelSizePicture(rows: readonly SweepRow[], options: ModelSizeOp
   const { layer, intervals, fieldsOf, names } = seriesLayers(points, { metric, label, legend: null });
   const sizes = models.map((model) => parameters[model]);
   const domain = [Math.min(...sizes) / 1.5, Math.max(...sizes) * 1.5];
+  const bySize = [...models].sort((a, b) => parameters[a] - parameters[b]);
+  const placeOf = (model: string): JsonObject => {
+    const rank = bySize.indexOf(model);
+    const before = rank < 2 ? 0 : parameters[bySize[rank - 2]];
+    // Of the axis, to the last name on the same side.
+    const gap = before === 0 ? 1 : Math.log(parameters[model] / before) / Math.log(domain[1] / domain[0]);
+    return { name: model, side: rank % 2, gap };
+  };
+  const nameLayer = (side: number, dy: number): JsonObject => ({
+    transform: [{ filter: `datum.side === ${side}` }],
+    mark: { type: "text", style: "note", dy },
+    encoding: {
+      y: { field: "value", type: "quantitative" },
+      text: { field: "name" },
+      opacity: { condition: { test: `datum.gap * width > ${NAME}`, value: 1 }, value: 0 },
+    },
+  });
   return pictureSpec({
     title: `${label} against model size`,
     subtitle: [
@@ -81,7 +98,7 @@ export function modelSizePicture(rows: readonly SweepRow[], options: ModelSizeOp
       model: point.model,
       parameters: parameters[point.model],
       ...fieldsOf(point),
-      name: point.series === names.at(-1) ? point.model : null,
+      ...(point.series === names.at(-1) && placeOf(point.model)),
     })),
     encoding: {
       x: {
@@ -99,17 +116,9 @@ export function modelSizePicture(rows: readonly SweepRow[], options: ModelSizeOp
     },
     layer: [
       ...layer,
-      {
-        transform: [{ filter: "isValid(datum.name)" }],
-        mark: {
-          type: "text",
-          style: "note",
-          dy: -13,
-          // Names that would touch are left out.
-          opacity: { expr: `width < ${NAME * models.length} ? 0 : 1` },
-        },
-        encoding: { y: { field: "value", type: "quantitative" }, text: { field: "name" } },
-      },
+      // By turns above and below the line; names that would touch are left out.
+      nameLayer(0, -13),
+      nameLayer(1, 17),
     ],
   });
 }

@@ -21,6 +21,8 @@ export interface PictureSpec extends JsonObject {
   /** Of the plot itself, without axes and legends, in pixels. */
   readonly width: number;
   readonly height: number;
+  /** What is drawn. */
+  readonly data: { readonly values: readonly JsonObject[] };
 }
 
 /** What a picture shows, before the fields that all pictures share are put around it. */
