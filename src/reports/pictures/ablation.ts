@@ -74,6 +74,8 @@ export function ablationPicture(effect: AblationEffect, options: AblationPicture
     encoding: { y },
     layer: [
       {
+        // One line, not one for each row.
+        data: { values: [{}] },
         mark: { type: "rule", style: "zero" },
         encoding: { x: { datum: 0 }, y: { value: 0 }, y2: { value: "height" } },
       },

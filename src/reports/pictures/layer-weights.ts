@@ -106,6 +106,8 @@ export function layerWeightsPicture(
     },
     layer: [
       {
+        // One line, not one for each row.
+        data: { values: [{}] },
         mark: { type: "rule", style: "zero" },
         encoding: { x: { value: 0 }, x2: { value: "width" }, y: { datum: 0 } },
       },
