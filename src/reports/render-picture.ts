@@ -107,7 +107,7 @@ function legendColumns({ data }: PictureSpec, width: number): number {
 /** What vega lays text out by. Its types leave it out. */
 interface TextMetrics {
   width: (
-    item: { readonly fontSize?: number; readonly fontWeight?: string | number },
+    item: { readonly fontSize?: number; readonly fontWeight?: string | number; readonly limit?: number },
     value: unknown,
   ) => number;
 }
@@ -130,8 +130,9 @@ async function layOut(
   } as unknown as TopLevelSpec);
   const { textMetrics } = vega as unknown as { textMetrics: TextMetrics };
   const { width: measured } = textMetrics;
-  textMetrics.width = ({ fontSize = TEXT_SIZE, fontWeight }, value) =>
-    textWidth(String(value ?? ""), fontSize, fontWeight === "bold");
+  textMetrics.width = ({ fontSize = TEXT_SIZE, fontWeight, limit }, value) =>
+    // Text that is too long is cut, which vega finds out by this function too.
+    Math.min(textWidth(String(value ?? ""), fontSize, fontWeight === "bold"), limit || Infinity);
   const problems: unknown[] = [];
   const view = new vega.View(vega.parse(compiled), {
     renderer: "none",
@@ -141,7 +142,8 @@ async function layOut(
   try {
     const svg = await view.toSVG();
     if (problems.length > 0) throw asError(problems[0]);
-    return svg;
+    // Vega cuts text within characters.
+    return svg.replace(/\p{Cs}/gu, "");
   } finally {
     textMetrics.width = measured;
     view.finalize();
@@ -150,15 +152,26 @@ async function layOut(
 
 /** A loader that refuses every address: a picture holds all that it shows. */
 function offline(vega: Vega, problems: unknown[]): Loader {
-  const refuse = (uri: string): Promise<never> => {
+  const refuse = (uri: string): OptionError => {
     const error = new OptionError(
       `The picture names ${uri}.`,
       "Put the data into the specification: nothing is loaded.",
     );
     problems.push(error);
-    return Promise.reject(error);
+    return error;
   };
-  return { ...vega.loader(), load: refuse, sanitize: refuse, http: refuse, file: refuse };
+  const load = (uri: string): Promise<never> => Promise.reject(refuse(uri));
+  return {
+    ...vega.loader(),
+    load,
+    http: load,
+    file: load,
+    // Asked for links and images; vega leaves out those without an address.
+    sanitize: (uri) => {
+      refuse(uri);
+      return Promise.resolve({ href: "" });
+    },
+  };
 }
 
 /** Vega logs errors and goes on; here they stop the drawing. */

@@ -174,9 +174,7 @@ describe("what is loaded", () => {
       ...spec,
       layer: [{ mark: { type: "image", url: "https://example.org/x.png", width: 9, height: 9 } }],
     };
-    expect(await renderSvg(image as unknown as PictureSpec, { scheme: "light" })).not.toContain(
-      "example.org",
-    );
+    await expect(renderSvg(image as unknown as PictureSpec)).rejects.toThrow(/example\.org/);
     expect(fetched).not.toHaveBeenCalled();
     fetched.mockRestore();
     // And the next picture is drawn as if nothing had happened.
@@ -258,6 +256,7 @@ describe("in a browser", () => {
       build: {
         write: false,
         minify: false,
+        rollupOptions: { treeshake: false },
         target: "esnext",
         lib: {
           entry: fileURLToPath(new URL("page/main.ts", import.meta.url)),
@@ -364,7 +363,16 @@ function decodePng(png: Uint8Array): Pixels {
       const left = x >= 4 ? out[y * stride + x - 4] : 0;
       const up = y > 0 ? out[(y - 1) * stride + x] : 0;
       const corner = x >= 4 && y > 0 ? out[(y - 1) * stride + x - 4] : 0;
-      const predicted = [0, left, up, (left + up) >> 1, paeth(left, up, corner)][filter];
+      const predicted =
+        filter === 0
+          ? 0
+          : filter === 1
+            ? left
+            : filter === 2
+              ? up
+              : filter === 3
+                ? (left + up) >> 1
+                : paeth(left, up, corner);
       out[y * stride + x] = raw[y * (stride + 1) + 1 + x] + predicted;
     }
   }
@@ -377,7 +385,9 @@ function decodePng(png: Uint8Array): Pixels {
 
 function paeth(left: number, up: number, corner: number): number {
   const estimate = left + up - corner;
-  const [a, b, c] = [left, up, corner].map((value) => Math.abs(estimate - value));
+  const a = Math.abs(estimate - left);
+  const b = Math.abs(estimate - up);
+  const c = Math.abs(estimate - corner);
   if (a <= b && a <= c) return left;
   return b <= c ? up : corner;
 }
