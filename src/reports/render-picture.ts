@@ -1,6 +1,6 @@
 /** Pictures as SVG, without a browser, a canvas, system fonts or the network. */
-import type { Loader, LoggerInterface } from "vega";
-import type { TopLevelSpec } from "vega-lite";
+import type * as Vega from "vega";
+import type * as VegaLite from "vega-lite";
 import { OptionError } from "../errors.ts";
 import { optionalPackage } from "./optional-package.ts";
 import { pictureConfig, TEXT_SIZE, TITLE_SIZE, type PictureScheme } from "./picture-config.ts";
@@ -47,21 +47,18 @@ export async function renderSvg(spec: PictureSpec, options: SvgOptions = {}): Pr
   const drawn = last.then(() => draw({ vega, vegaLite, spec: clean, width }, scheme));
   last = drawn.catch(() => undefined);
   const { text, subtitle } = clean.title;
-  const [first, second] = (await drawn).map((svg) =>
+  const svgs = (await drawn).map((svg) =>
     describeSvg(compactSvg(svg), [text, ...subtitle].join(". "), clean.description),
   );
-  return scopeIds(second === undefined ? first : mergeSchemes(first, second));
+  return scopeIds(svgs.length === 1 ? svgs[0] : mergeSchemes(svgs[0], svgs[1]));
 }
 
 /** A vega whose measuring of text is ours for a while must not lay out two pictures at once. */
 let last: Promise<unknown> = Promise.resolve();
 
-type Vega = typeof import("vega");
-type VegaLite = typeof import("vega-lite");
-
 interface Drawing {
-  readonly vega: Vega;
-  readonly vegaLite: VegaLite;
+  readonly vega: typeof Vega;
+  readonly vegaLite: typeof VegaLite;
   readonly spec: PictureSpec;
   readonly width: number;
 }
@@ -108,7 +105,7 @@ function legendColumns({ data }: PictureSpec, width: number): number {
 interface TextMetrics {
   width: (
     item: { readonly fontSize?: number; readonly fontWeight?: string | number; readonly limit?: number },
-    value: unknown,
+    value: string | number | null,
   ) => number;
 }
 
@@ -127,7 +124,7 @@ async function layOut(
       text: wrapText(text, inner, TITLE_SIZE, true, MOST_LINES),
       subtitle: subtitle.flatMap((line) => wrapText(line, inner, TEXT_SIZE, false, MOST_LINES)),
     },
-  } as unknown as TopLevelSpec);
+  } as unknown as VegaLite.TopLevelSpec);
   const { textMetrics } = vega as unknown as { textMetrics: TextMetrics };
   const { width: measured } = textMetrics;
   textMetrics.width = ({ fontSize = TEXT_SIZE, fontWeight, limit }, value) =>
@@ -151,7 +148,7 @@ async function layOut(
 }
 
 /** A loader that refuses every address: a picture holds all that it shows. */
-function offline(vega: Vega, problems: unknown[]): Loader {
+function offline(vega: typeof Vega, problems: unknown[]): Vega.Loader {
   const refuse = (uri: string): OptionError => {
     const error = new OptionError(
       `The picture names ${uri}.`,
@@ -175,9 +172,9 @@ function offline(vega: Vega, problems: unknown[]): Loader {
 }
 
 /** Vega logs errors and goes on; here they stop the drawing. */
-function problemsTo(problems: unknown[]): LoggerInterface {
+function problemsTo(problems: unknown[]): Vega.LoggerInterface {
   const logger = {
-    level: (_?: number) => logger,
+    level: () => logger,
     error: (...args: readonly unknown[]) => {
       problems.push(args.length === 1 ? args[0] : args.join(" "));
       return logger;
@@ -185,7 +182,7 @@ function problemsTo(problems: unknown[]): LoggerInterface {
     warn: () => logger,
     info: () => logger,
     debug: () => logger,
-  } as unknown as LoggerInterface;
+  } as unknown as Vega.LoggerInterface;
   return logger;
 }
 
@@ -197,7 +194,7 @@ function asError(problem: unknown): Error {
 function wellFormed<T extends Json>(value: T): T;
 function wellFormed(value: Json): Json {
   if (typeof value === "string") {
-    return value.replace(/[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]|\p{Cs}/gu, "\ufffd");
+    return value.replace(/[^\P{Cc}\t\n\r]|[\ufffe\uffff]|\p{Cs}/gu, "\ufffd");
   }
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return (value as readonly Json[]).map((item) => wellFormed(item));

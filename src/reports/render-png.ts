@@ -1,4 +1,5 @@
 /** Pictures as PNG: the same pixels everywhere, since fonts are given and text becomes paths. */
+import type * as ResvgModule from "@resvg/resvg-wasm";
 import { FormatError, OptionError } from "../errors.ts";
 import { optionalPackage } from "./optional-package.ts";
 import { pageColour } from "./picture-config.ts";
@@ -22,7 +23,7 @@ export interface PngOptions extends Omit<SvgOptions, "scheme">, PngFiles {
 
 let started: Promise<Resvg> | undefined;
 
-type Resvg = typeof import("@resvg/resvg-wasm").Resvg;
+type Resvg = typeof ResvgModule.Resvg;
 
 /**
  * Draws a picture as PNG, without system fonts: equal specifications and fonts give equal bytes. Loads the optional packages

@@ -105,7 +105,7 @@ export function neuronStripsPicture(
     description: `Activations of ${strips.length} neurons on ${rows}, with and without their feature. ${strips
       .map(
         ({ feature, layer, neuron, f1 }) =>
-          `${feature}: layer ${layer}, neuron ${neuron}${f1 == null ? "" : `, F1 ${spoken(f1)}`}.`,
+          `${feature}: layer ${layer}, neuron ${neuron}${f1 === undefined || f1 === null ? "" : `, F1 ${spoken(f1)}`}.`,
       )
       .join(" ")}`,
     height: ROW * row,
