@@ -148,7 +148,9 @@ export async function chooseSupports(
         method,
         k,
         neurons: chosen.get(k),
-        reason: chosen.has(k) ? null : (reasons.get(k) ?? reason ?? "The method has no support of this size."),
+        reason: chosen.has(k)
+          ? null
+          : (reasons.get(k) ?? reason ?? "The method has no support of this size."),
         seconds: seconds / ks.length,
       });
     }
@@ -194,7 +196,10 @@ async function choose(
   const chosen = new Map<number, Uint32Array>();
   switch (method.kind) {
     case "dense":
-      return chosen.set(d, Uint32Array.from({ length: d }, (_, j) => j));
+      return chosen.set(
+        d,
+        Uint32Array.from({ length: d }, (_, j) => j),
+      );
     case "ranking": {
       const scores = scoreNeurons(moments, set, method.ranking, { name: feature, seed });
       cut(chosen, ks, scores, data, set, method);

@@ -15,7 +15,13 @@ import {
 } from "../ranking/ranking.ts";
 import type { MomentSquares } from "../data/class-moments.ts";
 import { Random } from "../random.ts";
-import type { SweepIntervals, SweepMethod, SweepMethodOptions, SweepOptions, SweepStudy } from "./sweep-study.ts";
+import type {
+  SweepIntervals,
+  SweepMethod,
+  SweepMethodOptions,
+  SweepOptions,
+  SweepStudy,
+} from "./sweep-study.ts";
 
 /** Largest k of `"optimal"` unless it is told its sizes: its work grows fastest. */
 const OPTIMAL_UP_TO = 8;
@@ -83,7 +89,10 @@ export function planStudy(study: SweepStudy, options: SweepOptions): StudyPlan {
       "Give models and datasets, or activations with labels.",
     );
   }
-  assertNames("model", models.map((model) => model.name ?? ""));
+  assertNames(
+    "model",
+    models.map((model) => model.name ?? ""),
+  );
   assertNames("dataset", [...datasets.map(({ name }) => name), ...activations.map(({ name }) => name)]);
   assertNames("feature", study.features ?? [], study.features !== undefined);
   assertHookPoints(study.hookPoints);
@@ -93,8 +102,12 @@ export function planStudy(study: SweepStudy, options: SweepOptions): StudyPlan {
   assertNumbers("rotations", rotations, 0, true);
   for (const seed of [...seeds, ...rotations]) new Random(seed);
   const methods = (study.methods ?? ["mean-difference"]).map(planMethod);
-  if (methods.length === 0) throw new OptionError("There are no methods.", "Name at least one, or leave them out.");
-  assertNames("method", methods.map(({ name }) => name));
+  if (methods.length === 0)
+    throw new OptionError("There are no methods.", "Name at least one, or leave them out.");
+  assertNames(
+    "method",
+    methods.map(({ name }) => name),
+  );
   const { fractions = THREE_PARTS, leastPerClass = 1, probe = {}, intervals } = study;
   assertFractions(fractions);
   if (!Number.isInteger(leastPerClass) || leastPerClass < 1) {
@@ -144,8 +157,7 @@ export function sizesOf(
 }
 
 function planMethod(given: SweepMethod): PlannedMethod {
-  const { name, method, options = {} } =
-    typeof given === "string" ? { name: given, method: given } : given;
+  const { name, method, options = {} } = typeof given === "string" ? { name: given, method: given } : given;
   const base = { name, options };
   const refuse = (...known: (keyof SweepMethodOptions)[]): void => {
     const unknown = Object.keys(options).find((key) => !(known as string[]).includes(key));
@@ -168,7 +180,8 @@ function planMethod(given: SweepMethod): PlannedMethod {
   if (method === "optimal") {
     refuse("ks", "loss", "gamma", "candidates", "relativeGap", "timeLimit");
     const { timeLimit = OPTIMAL_SECONDS } = options;
-    if (!(timeLimit > 0)) throw new OptionError(`The time limit of ${name} is ${timeLimit}.`, "Give seconds above 0.");
+    if (!(timeLimit > 0))
+      throw new OptionError(`The time limit of ${name} is ${timeLimit}.`, "Give seconds above 0.");
     return { ...base, kind: "optimal", timeLimit };
   }
   const { prefilter, C, neighbours } = options;
@@ -197,7 +210,10 @@ function planMethod(given: SweepMethod): PlannedMethod {
   return { ...base, kind: "ranking", ranking, readsValues: !isMomentRanking(method) };
 }
 
-function squaresOf(methods: readonly PlannedMethod[], probe: NonNullable<SweepStudy["probe"]>): MomentSquares {
+function squaresOf(
+  methods: readonly PlannedMethod[],
+  probe: NonNullable<SweepStudy["probe"]>,
+): MomentSquares {
   const read = methods.map((method) =>
     momentSquares({ ...probe, ranking: method.kind === "ranking" ? method.ranking : "mean-difference" }),
   );
@@ -208,7 +224,9 @@ function planIntervals({ metrics, draws = 1000 }: SweepIntervals): Required<Swee
   const unknown = metrics.find((name) => !METRIC_NAMES.includes(name));
   if (unknown !== undefined || metrics.length === 0) {
     throw new OptionError(
-      unknown === undefined ? "There are no metrics to give intervals of." : `The metric "${unknown}" is not known.`,
+      unknown === undefined
+        ? "There are no metrics to give intervals of."
+        : `The metric "${unknown}" is not known.`,
       `Use some of ${METRIC_NAMES.join(", ")}.`,
     );
   }
@@ -219,7 +237,8 @@ function planIntervals({ metrics, draws = 1000 }: SweepIntervals): Required<Swee
 }
 
 function assertNames(kind: string, names: readonly string[], needed = false): void {
-  if (needed && names.length === 0) throw new OptionError(`There are no ${kind}s.`, "Name at least one, or leave them out.");
+  if (needed && names.length === 0)
+    throw new OptionError(`There are no ${kind}s.`, "Name at least one, or leave them out.");
   if (names.some((name) => typeof name !== "string" || name === "")) {
     throw new OptionError(`A ${kind} has no name.`, "Give it one: rows are told apart by it.");
   }
@@ -230,7 +249,8 @@ function assertNames(kind: string, names: readonly string[], needed = false): vo
 
 function assertHookPoints(points: SweepStudy["hookPoints"]): void {
   if (points === undefined) return;
-  if (points.length === 0) throw new OptionError("There are no hook points.", "Give at least one, or leave them out.");
+  if (points.length === 0)
+    throw new OptionError("There are no hook points.", "Give at least one, or leave them out.");
   const wrong = points.find((point) => splitHookPoint(point) === undefined);
   if (wrong === undefined) return;
   throw new OptionError(
@@ -254,7 +274,8 @@ export function splitHookPoint(point: string): { layer: number | null; name: Hoo
  */
 export function hookPointsOf(study: SweepStudy, layers: number | undefined): HookPoint[] {
   const points = new Set<HookPoint>();
-  const all = study.layers ?? (layers === undefined ? [] : Array.from({ length: layers }, (_, layer) => layer));
+  const all =
+    study.layers ?? (layers === undefined ? [] : Array.from({ length: layers }, (_, layer) => layer));
   for (const given of study.hookPoints ?? ["mlp.hook_post" as const]) {
     const { layer, name } = splitHookPoint(given)!;
     if (layer === null) for (const each of all) points.add(`blocks.${each}.${name}`);
@@ -263,10 +284,18 @@ export function hookPointsOf(study: SweepStudy, layers: number | undefined): Hoo
   return [...points];
 }
 
-function assertNumbers(name: string, values: readonly number[] | undefined, least: number, empty = false): void {
+function assertNumbers(
+  name: string,
+  values: readonly number[] | undefined,
+  least: number,
+  empty = false,
+): void {
   if (values === undefined) return;
   if (!Array.isArray(values) || (values.length === 0 && !empty)) {
-    throw new OptionError(`${name} is ${JSON.stringify(values)}.`, "Give a list of numbers, or leave it out.");
+    throw new OptionError(
+      `${name} is ${JSON.stringify(values)}.`,
+      "Give a list of numbers, or leave it out.",
+    );
   }
   for (const [at, value] of (values as number[]).entries()) {
     if (!Number.isSafeInteger(value) || value < least) {
@@ -282,10 +311,7 @@ function assertFractions(fractions: Readonly<Record<string, number>>): void {
   const parts = Object.keys(THREE_PARTS);
   const given = Object.keys(fractions);
   const sum = Object.values(fractions).reduce((total, fraction) => total + fraction, 0);
-  const right =
-    given.length === 3 &&
-    parts.every((part) => fractions[part] > 0) &&
-    Math.abs(sum - 1) <= 1e-9;
+  const right = given.length === 3 && parts.every((part) => fractions[part] > 0) && Math.abs(sum - 1) <= 1e-9;
   if (right) return;
   throw new OptionError(
     `The fractions are ${JSON.stringify(fractions)}.`,

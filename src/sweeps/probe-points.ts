@@ -49,7 +49,11 @@ export async function* probePoints(
 }
 
 /** Consecutive hook points whose activations fit together. */
-function* groupsThatFit(source: RowSource, points: readonly HookPoint[], plan: StudyPlan): Generator<HookPoint[]> {
+function* groupsThatFit(
+  source: RowSource,
+  points: readonly HookPoint[],
+  plan: StudyPlan,
+): Generator<HookPoint[]> {
   let group: HookPoint[] = [];
   let held = 0;
   for (const point of points) {
@@ -116,9 +120,15 @@ async function probeSets(
   const { signal } = options;
   const point = at.hookPoint;
   options.onProgress?.(point, "rank", 0, data.sets.length);
-  const choices = await chooseSupports(requestsOf(data.sets.length, plan, data.neurons), data, columns, plan, {
-    signal,
-  });
+  const choices = await chooseSupports(
+    requestsOf(data.sets.length, plan, data.neurons),
+    data,
+    columns,
+    plan,
+    {
+      signal,
+    },
+  );
   const fitted = await scoreChoices(choices, data, columns, labels.groups, at, plan, {
     signal,
     onProgress: (stage, done, total) => options.onProgress?.(point, stage, done, total),

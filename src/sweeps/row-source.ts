@@ -4,7 +4,12 @@ import { Pacer } from "../backends/cpu/pacer.ts";
 import { visitBatches } from "../capture/visit-batches.ts";
 import type { TokenRows } from "../capture/token-rows.ts";
 import { Activations } from "../data/activations.ts";
-import { emptyClassMoments, mergeClassMoments, type ClassMoments, type MomentSquares } from "../data/class-moments.ts";
+import {
+  emptyClassMoments,
+  mergeClassMoments,
+  type ClassMoments,
+  type MomentSquares,
+} from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { ShapeError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
@@ -92,7 +97,11 @@ export function ownSource(
 }
 
 /** The same rows in a random basis of each hook point. */
-export async function rotatedSource(source: RowSource, seed: number, { signal }: CallOptions): Promise<RowSource> {
+export async function rotatedSource(
+  source: RowSource,
+  seed: number,
+  { signal }: CallOptions,
+): Promise<RowSource> {
   const rotations = new Map<number, Rotation>();
   for (const width of source.widths.values()) {
     if (!rotations.has(width)) rotations.set(width, await drawRotation(seed, width, new Pacer(signal)));

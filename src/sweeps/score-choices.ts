@@ -205,7 +205,10 @@ function decide(
 }
 
 function plainMetrics(metrics: Metrics): Record<MetricName, number | null> {
-  return Object.fromEntries(METRIC_NAMES.map((name) => [name, metrics[name]])) as Record<MetricName, number | null>;
+  return Object.fromEntries(METRIC_NAMES.map((name) => [name, metrics[name]])) as Record<
+    MetricName,
+    number | null
+  >;
 }
 
 /** Rows of a probe that there is not, one for each part. */
@@ -234,7 +237,33 @@ function failedRow(base: RowBase, part: ScoredPart, reason: string): SweepRow {
 
 /** The key of a row, its fields in the order of the schema. */
 function orderedBase(base: RowBase, split: ScoredPart): RowBase & Pick<SweepRow, "split"> {
-  const { model, revision, dataset, category, feature, aggregation, hookPoint, layer, method, rotation, k, seed } =
-    base;
-  return { model, revision, dataset, category, feature, aggregation, hookPoint, layer, method, rotation, k, seed, split };
+  const {
+    model,
+    revision,
+    dataset,
+    category,
+    feature,
+    aggregation,
+    hookPoint,
+    layer,
+    method,
+    rotation,
+    k,
+    seed,
+  } = base;
+  return {
+    model,
+    revision,
+    dataset,
+    category,
+    feature,
+    aggregation,
+    hookPoint,
+    layer,
+    method,
+    rotation,
+    k,
+    seed,
+    split,
+  };
 }

@@ -65,6 +65,8 @@ class Sweep {
   readonly #options: SweepOptions;
   readonly #journal: SweepJournal | undefined;
   readonly #finished = new Map<string, JournalUnit>();
+  /** What each dataset was last built as: models that follow one another mostly tokenise alike. */
+  readonly #built = new Map<string, FeatureDataset>();
   #done = 0;
   #total = 0;
   #rows = 0;
@@ -158,7 +160,12 @@ class Sweep {
     const { source, labels, origin } = opened;
     const { signal } = this.#options;
     let next = 0;
-    const onProgress = (point: HookPoint | null, stage: SweepProgress["stage"], done: number, total: number) => {
+    const onProgress = (
+      point: HookPoint | null,
+      stage: SweepProgress["stage"],
+      done: number,
+      total: number,
+    ) => {
       this.#report({ ...group, hookPoint: point }, stage, done, total);
     };
     try {
@@ -221,7 +228,11 @@ class Sweep {
     options: CallOptions,
   ): Promise<FeatureDataset> {
     if (!("build" in dataset)) return dataset;
-    return dataset.build(model.tokenizer, options);
+    const before = this.#built.get(dataset.name);
+    if (before?.tokenizer === model.tokenizer.digest) return before;
+    const built = await dataset.build(model.tokenizer, options);
+    if (this.#plan.study.models!.length > 1) this.#built.set(dataset.name, built);
+    return built;
   }
 
   async #openOwn(own: SweepActivations, group: Group): Promise<Opened> {
@@ -231,9 +242,10 @@ class Sweep {
     const rows = own.labels.rows;
     const groups = own.groups ?? held?.groups ?? Array.from({ length: rows }, (_, i) => i);
     const { aggregation } = first.provenance ?? {};
-    const wanted = this.#plan.study.hookPoints || this.#plan.study.layers
-      ? hookPointsOf(this.#plan.study, undefined).filter((point) => own.activations.has(point))
-      : [...own.activations.keys()];
+    const wanted =
+      this.#plan.study.hookPoints || this.#plan.study.layers
+        ? hookPointsOf(this.#plan.study, undefined).filter((point) => own.activations.has(point))
+        : [...own.activations.keys()];
     return {
       source: ownSource(own.activations, rows, backend),
       points: wanted,
@@ -317,7 +329,8 @@ class Sweep {
     const points = hookPointsOf(study, lender?.layers);
     const built = "labels" in known ? known : undefined;
     const all = built?.labels.features ?? ("features" in known ? known.features : undefined);
-    const features = all?.filter((feature) => filter?.has(feature) !== false) ?? (filter ? [...filter] : [null]);
+    const features =
+      all?.filter((feature) => filter?.has(feature) !== false) ?? (filter ? [...filter] : [null]);
     for (const hookPoint of points.length > 0 ? points : [null]) {
       for (const rotation of rotations) {
         for (const seed of seeds) {
