@@ -6,10 +6,11 @@ import type { SweepRow } from "./sweep-row.ts";
 export const SWEEP_SCHEMA = "sparseprobe/sweep-rows";
 export const SWEEP_SCHEMA_VERSION = 1;
 
-/** What a cell holds beside null. Whole numbers are up to 2^53. */
+/** What a cell holds. */
 export type SweepCell = string | number | boolean | readonly number[] | null;
 
-export type SweepColumnType = "text" | "whole" | "number" | "flag" | "wholes" | "numbers";
+/** `whole` is below 2^31, `long` below 2^53. */
+export type SweepColumnType = "text" | "whole" | "long" | "number" | "flag" | "wholes" | "numbers";
 
 /** One column of a result file. */
 export interface SweepColumn {
@@ -85,13 +86,13 @@ export const SWEEP_COLUMNS: readonly SweepColumn[] = Object.freeze([
   column("method", "text", false, "Name of the method that chose the neurons.", (row) => row.method),
   column(
     "rotation",
-    "whole",
+    "long",
     true,
     "Seed of the random rotation of the activations; null: the model's own neurons.",
     (row) => row.rotation,
   ),
   column("k", "whole", true, "Number of neurons that the probe reads.", (row) => row.k),
-  column("seed", "whole", false, "Seed of split and method.", (row) => row.seed),
+  column("seed", "long", false, "Seed of split and method.", (row) => row.seed),
   column(
     "split",
     "text",
