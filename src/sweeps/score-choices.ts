@@ -166,8 +166,8 @@ async function scoreOn(
       metrics: plainMetrics(metrics),
       intervals,
       support: dense ? [] : record.support,
-      coefficients: dense ? [] : record.coefficients,
-      intercept: record.intercept,
+      coefficients: dense ? [] : record.coefficients.map(unsigned),
+      intercept: unsigned(record.intercept),
       converged: convergence.converged,
       separated: convergence.separated,
       iterations: convergence.iterations,
@@ -209,6 +209,11 @@ function plainMetrics(metrics: Metrics): Record<MetricName, number | null> {
     MetricName,
     number | null
   >;
+}
+
+/** Zero without a sign: JSON has no other. */
+function unsigned(value: number): number {
+  return value + 0;
 }
 
 /** Rows of a probe that there is not, one for each part. */
