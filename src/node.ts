@@ -16,6 +16,7 @@ export type { NodeDeviceOptions } from "./node/gpu.ts";
 export { fileSource, openFileSink, openTensorFolder, writeFileAtomically } from "./node/files.ts";
 export type { Closable, FileSink } from "./node/files.ts";
 export { captureToFolder } from "./node/capture.ts";
+export { loadDataset, saveDataset } from "./node/datasets.ts";
 export { loadModelFromHub, openHubModel } from "./node/hub.ts";
 export type { CacheFolderOptions } from "./node/hub.ts";
 export { loadModelFolder, openModelFolder } from "./node/model.ts";
