@@ -95,6 +95,9 @@ export function planStudy(study: SweepStudy, options: SweepOptions): StudyPlan {
   );
   assertNames("dataset", [...datasets.map(({ name }) => name), ...activations.map(({ name }) => name)]);
   assertNames("feature", study.features ?? [], study.features !== undefined);
+  const empty = activations.find((own) => own.activations.size === 0);
+  if (empty)
+    throw new OptionError(`"${empty.name}" has no activations.`, "Give those of at least one hook point.");
   assertHookPoints(study.hookPoints);
   assertNumbers("layers", study.layers, 0);
   assertNumbers("ks", study.ks, 1);

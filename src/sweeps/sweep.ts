@@ -418,7 +418,7 @@ function unitKey({ model, revision, dataset }: Group, point: HookPoint): string 
 
 function modelOf({ model, activations }: SweepActivations): string {
   const [first] = activations.values();
-  return model ?? (first as Activations | undefined)?.provenance.model ?? "activations";
+  return model ?? first.provenance?.model ?? "activations";
 }
 
 function widthOf(model: LanguageModel, point: HookPoint): number | undefined {
