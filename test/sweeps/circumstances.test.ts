@@ -117,9 +117,7 @@ describe("rows that cannot be had", () => {
       upload: backend.upload.bind(backend),
       classMoments: () => Promise.reject(lost),
     };
-    await expect(sweepAll({ activations: [ownActivations(1)] }, { backend: broken as never })).rejects.toBe(
-      lost,
-    );
+    await expect(sweepAll({ activations: [ownActivations(1)] }, { backend: broken })).rejects.toBe(lost);
   });
 
   it("are none where the study is wrong: that is said at once", () => {
@@ -179,7 +177,7 @@ describe("the same sweep", () => {
     const onCpu = await sweepAll(tiny);
     const train = onCpu[0].train!;
     const [x] = own.activations.values();
-    const { rankings } = await rankActivations(x as Activations, own.labels);
+    const { rankings } = await rankActivations(x, own.labels);
     const { scores } = rankings[0];
     const sorted = Array.from(scores, Math.abs).sort((a, b) => b - a);
     // Far beyond the error of float32 sums over 60 rows.
