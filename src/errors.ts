@@ -21,8 +21,8 @@ export type ErrorCode =
   | "out-of-memory"
   | "disposed"
   | "hub"
-  | "missing-package"
-  | "journal";
+  | "journal"
+  | "missing-package";
 
 /** Base of every error that sparseprobe throws on purpose. */
 export abstract class SparseProbeError extends Error {

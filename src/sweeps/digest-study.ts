@@ -56,7 +56,11 @@ export async function digestOfStudy(plan: StudyPlan, options: CallOptions): Prom
       ]),
     ),
     activations: await Promise.all(
-      (study.activations ?? []).map(async (own) => [own.name, own.model ?? null, await digestOfActivations(own, options)]),
+      (study.activations ?? []).map(async (own) => [
+        own.name,
+        own.model ?? null,
+        await digestOfActivations(own, options),
+      ]),
     ),
     features: study.features ?? null,
     hookPoints: study.hookPoints ?? null,

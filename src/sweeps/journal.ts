@@ -66,7 +66,11 @@ export class MemoryJournal implements SweepJournal {
     this.#header ??= header;
     if (this.#header.digest !== header.digest) {
       return Promise.reject(
-        new JournalError("study", "The journal is of another study.", "Give each study a journal of its own."),
+        new JournalError(
+          "study",
+          "The journal is of another study.",
+          "Give each study a journal of its own.",
+        ),
       );
     }
     return Promise.resolve(Array.from(this.#units.values(), ({ unit }) => unit));

@@ -5,17 +5,16 @@ import { OptionError } from "../errors.ts";
 import { METRIC_NAMES } from "../metrics/evaluate.ts";
 import { momentSquares, probeSettings, type ProbeSettings } from "../probes/probe-options.ts";
 import { K_SCHEDULE } from "../probes/sparse-probe.ts";
-import {
-  COLUMN_RANKINGS,
-  isMomentRanking,
-  MOMENT_RANKINGS,
-  type ColumnRankingName,
-  type RankingChoice,
-  type RankingFunction,
-} from "../ranking/ranking.ts";
+import { COLUMN_RANKINGS, isMomentRanking, MOMENT_RANKINGS, type RankingChoice } from "../ranking/ranking.ts";
 import type { MomentSquares } from "../data/class-moments.ts";
 import { Random } from "../random.ts";
-import type { SweepIntervals, SweepMethod, SweepMethodOptions, SweepOptions, SweepStudy } from "./sweep-study.ts";
+import type {
+  SweepIntervals,
+  SweepMethod,
+  SweepMethodOptions,
+  SweepOptions,
+  SweepStudy,
+} from "./sweep-study.ts";
 
 /** Largest k of `"optimal"` unless it is told its sizes: its work grows fastest. */
 const OPTIMAL_UP_TO = 8;
@@ -83,9 +82,15 @@ export function planStudy(study: SweepStudy, options: SweepOptions): StudyPlan {
       "Give models and datasets, or activations with labels.",
     );
   }
-  assertNames("model", models.map((model) => model.name ?? ""));
+  assertNames(
+    "model",
+    models.map((model) => model.name ?? ""),
+  );
   assertNames("dataset", [...datasets.map(({ name }) => name), ...activations.map(({ name }) => name)]);
   assertNames("feature", study.features ?? [], study.features !== undefined);
+  const empty = activations.find((own) => own.activations.size === 0);
+  if (empty)
+    throw new OptionError(`"${empty.name}" has no activations.`, "Give those of at least one hook point.");
   assertHookPoints(study.hookPoints);
   assertNumbers("layers", study.layers, 0);
   assertNumbers("ks", study.ks, 1);
@@ -93,8 +98,12 @@ export function planStudy(study: SweepStudy, options: SweepOptions): StudyPlan {
   assertNumbers("rotations", rotations, 0, true);
   for (const seed of [...seeds, ...rotations]) new Random(seed);
   const methods = (study.methods ?? ["mean-difference"]).map(planMethod);
-  if (methods.length === 0) throw new OptionError("There are no methods.", "Name at least one, or leave them out.");
-  assertNames("method", methods.map(({ name }) => name));
+  if (methods.length === 0)
+    throw new OptionError("There are no methods.", "Name at least one, or leave them out.");
+  assertNames(
+    "method",
+    methods.map(({ name }) => name),
+  );
   const { fractions = THREE_PARTS, leastPerClass = 1, probe = {}, intervals } = study;
   assertFractions(fractions);
   if (!Number.isInteger(leastPerClass) || leastPerClass < 1) {
@@ -144,8 +153,7 @@ export function sizesOf(
 }
 
 function planMethod(given: SweepMethod): PlannedMethod {
-  const { name, method, options = {} } =
-    typeof given === "string" ? { name: given, method: given } : given;
+  const { name, method, options = {} } = typeof given === "string" ? { name: given, method: given } : given;
   const base = { name, options };
   const refuse = (...known: (keyof SweepMethodOptions)[]): void => {
     const unknown = Object.keys(options).find((key) => !(known as string[]).includes(key));
@@ -168,17 +176,18 @@ function planMethod(given: SweepMethod): PlannedMethod {
   if (method === "optimal") {
     refuse("ks", "loss", "gamma", "candidates", "relativeGap", "timeLimit");
     const { timeLimit = OPTIMAL_SECONDS } = options;
-    if (!(timeLimit > 0)) throw new OptionError(`The time limit of ${name} is ${timeLimit}.`, "Give seconds above 0.");
+    if (!(timeLimit > 0))
+      throw new OptionError(`The time limit of ${name} is ${timeLimit}.`, "Give seconds above 0.");
     return { ...base, kind: "optimal", timeLimit };
   }
   const { prefilter, C, neighbours } = options;
   if (typeof method !== "string") {
     refuse("ks", "prefilter");
-    const ranking = typeof method === "function" ? (method as RankingFunction) : method;
+    const ranking = typeof method === "function" ? method : method;
     probeSettings({ ranking, ...(prefilter !== undefined && { prefilter }) });
     return { ...base, kind: "ranking", ranking, readsValues: true };
   }
-  if (!isMomentRanking(method) && !COLUMN_RANKINGS.includes(method as ColumnRankingName)) {
+  if (!isMomentRanking(method) && !COLUMN_RANKINGS.includes(method)) {
     throw new OptionError(
       `The method ${JSON.stringify(method)} is not known.`,
       `Use one of ${[...Object.keys(MOMENT_RANKINGS), ...COLUMN_RANKINGS, "adaptive", "optimal", "dense"].join(", ")}.`,
@@ -197,7 +206,10 @@ function planMethod(given: SweepMethod): PlannedMethod {
   return { ...base, kind: "ranking", ranking, readsValues: !isMomentRanking(method) };
 }
 
-function squaresOf(methods: readonly PlannedMethod[], probe: NonNullable<SweepStudy["probe"]>): MomentSquares {
+function squaresOf(
+  methods: readonly PlannedMethod[],
+  probe: NonNullable<SweepStudy["probe"]>,
+): MomentSquares {
   const read = methods.map((method) =>
     momentSquares({ ...probe, ranking: method.kind === "ranking" ? method.ranking : "mean-difference" }),
   );
@@ -208,7 +220,9 @@ function planIntervals({ metrics, draws = 1000 }: SweepIntervals): Required<Swee
   const unknown = metrics.find((name) => !METRIC_NAMES.includes(name));
   if (unknown !== undefined || metrics.length === 0) {
     throw new OptionError(
-      unknown === undefined ? "There are no metrics to give intervals of." : `The metric "${unknown}" is not known.`,
+      unknown === undefined
+        ? "There are no metrics to give intervals of."
+        : `The metric "${unknown}" is not known.`,
       `Use some of ${METRIC_NAMES.join(", ")}.`,
     );
   }
@@ -219,7 +233,8 @@ function planIntervals({ metrics, draws = 1000 }: SweepIntervals): Required<Swee
 }
 
 function assertNames(kind: string, names: readonly string[], needed = false): void {
-  if (needed && names.length === 0) throw new OptionError(`There are no ${kind}s.`, "Name at least one, or leave them out.");
+  if (needed && names.length === 0)
+    throw new OptionError(`There are no ${kind}s.`, "Name at least one, or leave them out.");
   if (names.some((name) => typeof name !== "string" || name === "")) {
     throw new OptionError(`A ${kind} has no name.`, "Give it one: rows are told apart by it.");
   }
@@ -230,7 +245,8 @@ function assertNames(kind: string, names: readonly string[], needed = false): vo
 
 function assertHookPoints(points: SweepStudy["hookPoints"]): void {
   if (points === undefined) return;
-  if (points.length === 0) throw new OptionError("There are no hook points.", "Give at least one, or leave them out.");
+  if (points.length === 0)
+    throw new OptionError("There are no hook points.", "Give at least one, or leave them out.");
   const wrong = points.find((point) => splitHookPoint(point) === undefined);
   if (wrong === undefined) return;
   throw new OptionError(
@@ -254,7 +270,8 @@ export function splitHookPoint(point: string): { layer: number | null; name: Hoo
  */
 export function hookPointsOf(study: SweepStudy, layers: number | undefined): HookPoint[] {
   const points = new Set<HookPoint>();
-  const all = study.layers ?? (layers === undefined ? [] : Array.from({ length: layers }, (_, layer) => layer));
+  const all =
+    study.layers ?? (layers === undefined ? [] : Array.from({ length: layers }, (_, layer) => layer));
   for (const given of study.hookPoints ?? ["mlp.hook_post" as const]) {
     const { layer, name } = splitHookPoint(given)!;
     if (layer === null) for (const each of all) points.add(`blocks.${each}.${name}`);
@@ -263,10 +280,18 @@ export function hookPointsOf(study: SweepStudy, layers: number | undefined): Hoo
   return [...points];
 }
 
-function assertNumbers(name: string, values: readonly number[] | undefined, least: number, empty = false): void {
+function assertNumbers(
+  name: string,
+  values: readonly number[] | undefined,
+  least: number,
+  empty = false,
+): void {
   if (values === undefined) return;
   if (!Array.isArray(values) || (values.length === 0 && !empty)) {
-    throw new OptionError(`${name} is ${JSON.stringify(values)}.`, "Give a list of numbers, or leave it out.");
+    throw new OptionError(
+      `${name} is ${JSON.stringify(values)}.`,
+      "Give a list of numbers, or leave it out.",
+    );
   }
   for (const [at, value] of (values as number[]).entries()) {
     if (!Number.isSafeInteger(value) || value < least) {
@@ -282,10 +307,7 @@ function assertFractions(fractions: Readonly<Record<string, number>>): void {
   const parts = Object.keys(THREE_PARTS);
   const given = Object.keys(fractions);
   const sum = Object.values(fractions).reduce((total, fraction) => total + fraction, 0);
-  const right =
-    given.length === 3 &&
-    parts.every((part) => fractions[part] > 0) &&
-    Math.abs(sum - 1) <= 1e-9;
+  const right = given.length === 3 && parts.every((part) => fractions[part] > 0) && Math.abs(sum - 1) <= 1e-9;
   if (right) return;
   throw new OptionError(
     `The fractions are ${JSON.stringify(fractions)}.`,

@@ -4,7 +4,12 @@ import { Pacer } from "../backends/cpu/pacer.ts";
 import { visitBatches } from "../capture/visit-batches.ts";
 import type { TokenRows } from "../capture/token-rows.ts";
 import { Activations } from "../data/activations.ts";
-import { emptyClassMoments, mergeClassMoments, type ClassMoments, type MomentSquares } from "../data/class-moments.ts";
+import {
+  emptyClassMoments,
+  mergeClassMoments,
+  type ClassMoments,
+  type MomentSquares,
+} from "../data/class-moments.ts";
 import type { LabelMatrix } from "../data/labels.ts";
 import { ShapeError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
@@ -92,9 +97,15 @@ export function ownSource(
 }
 
 /** The same rows in a random basis of each hook point. */
-export async function rotatedSource(source: RowSource, seed: number, { signal }: CallOptions): Promise<RowSource> {
+export async function rotatedSource(
+  source: RowSource,
+  points: readonly HookPoint[],
+  seed: number,
+  { signal }: CallOptions,
+): Promise<RowSource> {
   const rotations = new Map<number, Rotation>();
-  for (const width of source.widths.values()) {
+  for (const point of points) {
+    const width = source.widths.get(point)!;
     if (!rotations.has(width)) rotations.set(width, await drawRotation(seed, width, new Pacer(signal)));
   }
   const { backend } = source;
@@ -114,6 +125,22 @@ export async function rotatedSource(source: RowSource, seed: number, { signal }:
         }
       }),
   };
+}
+
+/** Bytes of a hook point's values in float32. */
+export function valueBytes(source: RowSource, point: HookPoint): number {
+  return 4 * source.rows * source.widths.get(point)!;
+}
+
+/** Bytes of a hook point's moments of so many label sets, in float64. */
+export function momentBytes(
+  source: RowSource,
+  point: HookPoint,
+  sets: number,
+  squares: MomentSquares,
+): number {
+  const arrays = squares === "class" ? 5 : squares === "within" ? 3 : 2;
+  return 8 * arrays * sets * source.widths.get(point)!;
 }
 
 /** Class moments at the hook points, and all values too where they are to be kept; one pass for everything. */

@@ -150,7 +150,7 @@ async function scoreOn(
       });
       for (const name of plan.intervals.metrics) {
         const interval = measured[name];
-        if (interval?.low == null || interval.high === null) continue;
+        if (!interval || interval.low === null || interval.high === null) continue;
         intervals[name] = { low: interval.low, high: interval.high };
       }
     }
@@ -166,8 +166,8 @@ async function scoreOn(
       metrics: plainMetrics(metrics),
       intervals,
       support: dense ? [] : record.support,
-      coefficients: dense ? [] : record.coefficients,
-      intercept: record.intercept,
+      coefficients: dense ? [] : record.coefficients.map(unsigned),
+      intercept: unsigned(record.intercept),
       converged: convergence.converged,
       separated: convergence.separated,
       iterations: convergence.iterations,
@@ -205,7 +205,15 @@ function decide(
 }
 
 function plainMetrics(metrics: Metrics): Record<MetricName, number | null> {
-  return Object.fromEntries(METRIC_NAMES.map((name) => [name, metrics[name]])) as Record<MetricName, number | null>;
+  return Object.fromEntries(METRIC_NAMES.map((name) => [name, metrics[name]])) as Record<
+    MetricName,
+    number | null
+  >;
+}
+
+/** Zero without a sign: JSON has no other. */
+function unsigned(value: number): number {
+  return value + 0;
 }
 
 /** Rows of a probe that there is not, one for each part. */
@@ -234,7 +242,33 @@ function failedRow(base: RowBase, part: ScoredPart, reason: string): SweepRow {
 
 /** The key of a row, its fields in the order of the schema. */
 function orderedBase(base: RowBase, split: ScoredPart): RowBase & Pick<SweepRow, "split"> {
-  const { model, revision, dataset, category, feature, aggregation, hookPoint, layer, method, rotation, k, seed } =
-    base;
-  return { model, revision, dataset, category, feature, aggregation, hookPoint, layer, method, rotation, k, seed, split };
+  const {
+    model,
+    revision,
+    dataset,
+    category,
+    feature,
+    aggregation,
+    hookPoint,
+    layer,
+    method,
+    rotation,
+    k,
+    seed,
+  } = base;
+  return {
+    model,
+    revision,
+    dataset,
+    category,
+    feature,
+    aggregation,
+    hookPoint,
+    layer,
+    method,
+    rotation,
+    k,
+    seed,
+    split,
+  };
 }

@@ -10,8 +10,8 @@ import { messageOf } from "./choose-supports.ts";
 import { digestOfActivations, digestOfDataset, digestOfStudy } from "./digest-study.ts";
 import { JournalError, type JournalUnit, type SweepJournal } from "./journal.ts";
 import { splitLabels, type SplitLabels } from "./label-sets.ts";
-import { hookPointsOf, planStudy, sizesOf, type StudyPlan } from "./plan-study.ts";
-import { layerOf, probePoints, type GroupOrigin, type PointRows } from "./probe-points.ts";
+import { hookPointsOf, planStudy, sizesOf, splitHookPoint, type StudyPlan } from "./plan-study.ts";
+import { probePoints, type GroupOrigin, type PointRows } from "./probe-points.ts";
 import { modelSource, ownSource, type RowSource } from "./row-source.ts";
 import { failedRows } from "./score-choices.ts";
 import { stopsSweep } from "./stops-sweep.ts";
@@ -65,6 +65,8 @@ class Sweep {
   readonly #options: SweepOptions;
   readonly #journal: SweepJournal | undefined;
   readonly #finished = new Map<string, JournalUnit>();
+  /** What each dataset was last built as: models that follow one another mostly tokenise alike. */
+  readonly #built = new Map<string, FeatureDataset>();
   #done = 0;
   #total = 0;
   #rows = 0;
@@ -133,8 +135,7 @@ class Sweep {
           yield* this.#replay(group, point);
           continue;
         }
-        const { value } = await probed.next();
-        const { rows } = value as PointRows;
+        const { rows } = await nextOf(probed);
         await this.#journal?.append(
           {
             key: unitKey(group, point),
@@ -154,20 +155,28 @@ class Sweep {
   }
 
   /** Probes hook points; what goes wrong with all of them at once fails the rows of each. */
-  async *#probe(group: Group, opened: Opened, pending: readonly HookPoint[]): AsyncGenerator<PointRows> {
+  async *#probe(
+    group: Group,
+    opened: Opened,
+    pending: readonly HookPoint[],
+  ): AsyncGenerator<PointRows, void> {
     const { source, labels, origin } = opened;
     const { signal } = this.#options;
     let next = 0;
-    const onProgress = (point: HookPoint | null, stage: SweepProgress["stage"], done: number, total: number) => {
+    const onProgress = (
+      point: HookPoint | null,
+      stage: SweepProgress["stage"],
+      done: number,
+      total: number,
+    ) => {
       this.#report({ ...group, hookPoint: point }, stage, done, total);
     };
     try {
       const there = pending.filter((point) => source.widths.has(point));
-      const probed = probePoints(source, there, labels, origin, this.#plan, { signal, onProgress });
+      const probed = probePoints({ source, labels, origin, plan: this.#plan }, there, { signal, onProgress });
       for (const point of pending) {
         if (source.widths.has(point)) {
-          const { value } = await probed.next();
-          yield value as PointRows;
+          yield await nextOf(probed);
         } else {
           yield { point, rows: this.#failedPoint(opened, point, `The model has no hook point ${point}.`) };
         }
@@ -221,7 +230,11 @@ class Sweep {
     options: CallOptions,
   ): Promise<FeatureDataset> {
     if (!("build" in dataset)) return dataset;
-    return dataset.build(model.tokenizer, options);
+    const before = this.#built.get(dataset.name);
+    if (before?.tokenizer === model.tokenizer.digest) return before;
+    const built = await dataset.build(model.tokenizer, options);
+    if (this.#plan.study.models!.length > 1) this.#built.set(dataset.name, built);
+    return built;
   }
 
   async #openOwn(own: SweepActivations, group: Group): Promise<Opened> {
@@ -231,9 +244,10 @@ class Sweep {
     const rows = own.labels.rows;
     const groups = own.groups ?? held?.groups ?? Array.from({ length: rows }, (_, i) => i);
     const { aggregation } = first.provenance ?? {};
-    const wanted = this.#plan.study.hookPoints || this.#plan.study.layers
-      ? hookPointsOf(this.#plan.study, undefined).filter((point) => own.activations.has(point))
-      : [...own.activations.keys()];
+    const wanted =
+      this.#plan.study.hookPoints || this.#plan.study.layers
+        ? hookPointsOf(this.#plan.study, undefined).filter((point) => own.activations.has(point))
+        : [...own.activations.keys()];
     return {
       source: ownSource(own.activations, rows, backend),
       points: wanted,
@@ -298,7 +312,7 @@ class Sweep {
     return rotations.flatMap((rotation) =>
       labels.order.flatMap(({ feature, seed }) =>
         this.#failedMethods(
-          { ...origin, hookPoint: point, layer: layerOf(point), rotation, feature, seed },
+          { ...origin, hookPoint: point, layer: splitHookPoint(point)!.layer, rotation, feature, seed },
           source.widths.get(point),
           reason,
         ),
@@ -317,7 +331,8 @@ class Sweep {
     const points = hookPointsOf(study, lender?.layers);
     const built = "labels" in known ? known : undefined;
     const all = built?.labels.features ?? ("features" in known ? known.features : undefined);
-    const features = all?.filter((feature) => filter?.has(feature) !== false) ?? (filter ? [...filter] : [null]);
+    const features =
+      all?.filter((feature) => filter?.has(feature) !== false) ?? (filter ? [...filter] : [null]);
     for (const hookPoint of points.length > 0 ? points : [null]) {
       for (const rotation of rotations) {
         for (const seed of seeds) {
@@ -328,7 +343,7 @@ class Sweep {
                 category: "category" in known ? known.category : null,
                 aggregation: built?.aggregation ?? null,
                 hookPoint,
-                layer: hookPoint && layerOf(hookPoint),
+                layer: hookPoint && splitHookPoint(hookPoint)!.layer,
                 rotation,
                 feature,
                 seed,
@@ -395,6 +410,13 @@ class ModelLender {
   }
 }
 
+/** The next of as many as are asked for. */
+async function nextOf(probed: AsyncGenerator<PointRows, void>): Promise<PointRows> {
+  const next = await probed.next();
+  if (next.done === true) throw new Error("a hook point has no rows");
+  return next.value;
+}
+
 function groupKey({ model, revision, dataset }: Group): string {
   return JSON.stringify([model, revision, dataset]);
 }
@@ -405,7 +427,7 @@ function unitKey({ model, revision, dataset }: Group, point: HookPoint): string 
 
 function modelOf({ model, activations }: SweepActivations): string {
   const [first] = activations.values();
-  return model ?? (first as Activations | undefined)?.provenance.model ?? "activations";
+  return model ?? first.provenance?.model ?? "activations";
 }
 
 function widthOf(model: LanguageModel, point: HookPoint): number | undefined {
