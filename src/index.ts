@@ -317,6 +317,7 @@ export {
   FormatError,
   HubError,
   LabelError,
+  MissingPackageError,
   MissingTensorError,
   NonFiniteError,
   OneClassError,
