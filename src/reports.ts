@@ -3,4 +3,5 @@
  *
  * @module
  */
-export type {} from "./sweeps/sweep-row.ts";
+export { htmlReport } from "./reports/report.ts";
+export type { ReportContent, ReportOptions } from "./reports/report.ts";
