@@ -23,10 +23,10 @@ function page(): Plugin {
     // Under a name without its extension: Vite would take a style sheet for one of its own.
     resolveId(source, importer) {
       if (!source.endsWith("?page") || !importer) return undefined;
-      return `\0page-text:${resolve(dirname(importer), source.slice(0, -"?page".length))}?text`;
+      return `\0page-text:${resolve(dirname(importer), source.slice(0, -"?page".length))}.text`;
     },
     async load(id) {
-      const path = /^\0page-text:(.*)\?text$/.exec(id)?.[1];
+      const path = /^\0page-text:(.*)\.text$/.exec(id)?.[1];
       return path === undefined ? undefined : `export default ${JSON.stringify(await pageText(path))};`;
     },
   };

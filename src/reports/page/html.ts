@@ -23,9 +23,18 @@ export function escapeHtml(text: string): string {
   return visible(text).replaceAll(/[&<>"']/g, (sign) => ENTITIES[sign]);
 }
 
-/** Tagged template: parts that are markup stay as they are, all others are text. Null is nothing. */
+/**
+ * Tagged template: parts that are markup stay as they are, all others are text. Null is nothing. Indentation of the template is left
+ * out, as are the slashes that a formatter puts into tags without an end.
+ */
 export function html(strings: TemplateStringsArray, ...parts: readonly HtmlPart[]): Html {
-  return new Html(strings.map((string, i) => (i === 0 ? "" : textOf(parts[i - 1])) + string).join(""));
+  return new Html(
+    strings.map((string, i) => (i === 0 ? "" : textOf(parts[i - 1])) + compact(string)).join(""),
+  );
+}
+
+function compact(markup: string): string {
+  return markup.replaceAll(/\s*\n\s*/g, "\n").replaceAll(/\s*\/>/g, ">");
 }
 
 function textOf(part: HtmlPart): string {

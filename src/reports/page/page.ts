@@ -1,17 +1,28 @@
-/** The frame of the page: what is allowed in it, its styles and its script. */
+/** The frame of the page: what is allowed in it, its landmarks, its styles and its script. */
 import { html, Html, type HtmlPart } from "./html.ts";
 import script from "./client/main.ts?page";
 import styles from "./page.css?page";
 
-export interface PageContent {
+export interface PageSection {
+  readonly id: string;
   readonly title: string;
   readonly body: HtmlPart;
 }
 
-/** Browsers and readers cut longer titles. */
+export interface PageContent {
+  readonly title: string;
+  readonly date: string | null;
+  readonly notes: readonly string[];
+  /** The study, in order. */
+  readonly sections: readonly PageSection[];
+  /** Sections that show one at a time. */
+  readonly neurons: readonly Html[];
+}
+
+/** Browsers and search pages cut longer titles. */
 const TITLE_LENGTH = 70;
 
-export async function pageHtml({ title, body }: PageContent): Promise<string> {
+export async function pageHtml({ title, date, notes, sections, neurons }: PageContent): Promise<string> {
   const policy = [
     "default-src 'none'",
     `style-src '${await digest(styles)}'`,
@@ -20,6 +31,7 @@ export async function pageHtml({ title, body }: PageContent): Promise<string> {
     "base-uri 'none'",
     "form-action 'none'",
     "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
   ].join("; ");
   const { text } = html`<!doctype html>
     <html lang="en">
@@ -31,22 +43,46 @@ export async function pageHtml({ title, body }: PageContent): Promise<string> {
         <meta name="referrer" content="no-referrer" />
         <title>${shorten(title)}</title>
         <link rel="icon" href="data:," />
-        <style>
-          ${new Html(styles)}
-        </style>
+        ${verbatim("style", styles)}
       </head>
       <body>
-        ${body}
-        <script>
-          ${new Html(script)};
-        </script>
+        <a class="skip" href="#content">Skip to the content</a>
+        <header>
+          <h1>${title}</h1>
+          ${date === null ? null : html`<p class="where">${date}</p>`}
+          <nav aria-label="Sections">
+            <ul>
+              ${sections.map((section) => html`<li><a href="#${section.id}">${section.title}</a></li> `)}
+            </ul>
+          </nav>
+        </header>
+        <main id="content" tabindex="-1">
+          <div class="study">
+            ${notes.map((note) => html`<p class="lead">${note}</p>`)}
+            ${sections.map(
+              ({ id, title: name, body }) =>
+                html`<section id="${id}" aria-labelledby="${id}-title">
+                  <h2 id="${id}-title">${name}</h2>
+                  ${body}
+                </section>`,
+            )}
+          </div>
+          ${neurons}
+        </main>
+        <footer><p>Made with sparseprobe. This file holds all that it shows and loads nothing.</p></footer>
+        ${verbatim("script", script)}
       </body>
-    </html> `;
-  return text;
+    </html>`;
+  return `${text}\n`;
+}
+
+/** The policy's hash is of every character between the tags. */
+function verbatim(tag: "style" | "script", text: string): Html {
+  return new Html(`<${tag}>${text}</${tag}>`);
 }
 
 function shorten(title: string): string {
-  const signs = [...title];
+  const signs = Array.from(title);
   return signs.length > TITLE_LENGTH ? `${signs.slice(0, TITLE_LENGTH - 1).join("")}…` : title;
 }
 

@@ -1,7 +1,7 @@
 /** Tokens of a passage with their activations, without relying on colour. */
 import type { ActivationExample } from "../../evidence/collect-evidence.ts";
 import { fixed } from "./format.ts";
-import { html, Html, visible } from "./html.ts";
+import { escapeHtml, html, Html } from "./html.ts";
 
 /** Steps of the marks: of the background's strength and of the line's thickness. */
 export const LEVELS = 5;
@@ -26,7 +26,7 @@ export function joinParts(example: ActivationExample): PassageToken[] {
   }));
   const joined: PassageToken[] = [];
   let at = 0;
-  for (let i = 0; i < single.length; ) {
+  for (let i = 0; i < single.length;) {
     if (!single[i].text.includes(PART)) {
       if (!passage.startsWith(single[i].text, at)) return single;
       joined.push(single[i]);
@@ -43,7 +43,10 @@ export function joinParts(example: ActivationExample): PassageToken[] {
     const parts = single.slice(i, end);
     joined.push({
       text: passage.slice(at, until),
-      activation: parts.reduce((most, { activation }) => (Math.abs(activation) > Math.abs(most) ? activation : most), 0),
+      activation: parts.reduce(
+        (most, { activation }) => (Math.abs(activation) > Math.abs(most) ? activation : most),
+        0,
+      ),
       marked: parts.some(({ marked }) => marked),
     });
     [at, i] = [until, end];
@@ -63,32 +66,33 @@ export function levelOf(activation: number, largest: number): number {
 /** @param largest absolute activation that gets the strongest mark */
 export function passageHtml(example: ActivationExample, largest: number): Html {
   const tokens = joinParts(example);
-  return html`<bdi class="passage">${tokens.map(({ text, activation, marked }) => {
-    const level = levelOf(activation, largest);
-    const shown = tokenText(text);
-    if (level === 0 && !marked) return shown;
-    const mark = `t ${level < 0 ? "d" : "u"}${Math.abs(level)}`;
-    const value = fixed(activation, 1);
-    return marked
-      ? html`<mark class="${mark}" data-a="${value}">${shown}</mark>`
-      : html`<span class="${mark}" data-a="${value}">${shown}</span>`;
-  })}</bdi>`;
+  return html`<bdi class="passage"
+    >${tokens.map(({ text, activation, marked }) => {
+      const level = levelOf(activation, largest);
+      const shown = tokenText(text);
+      if (level === 0 && !marked) return shown;
+      const mark = `t ${level < 0 ? "d" : "u"}${Math.abs(level)}`;
+      const value = fixed(activation, 1);
+      return marked
+        ? html`<mark class="${mark}" data-a="${value}">${shown}</mark>`
+        : html`<span class="${mark}" data-a="${value}">${shown}</span>`;
+    })}</bdi
+  >`;
 }
 
 /** A token within its passage: spaces stay, line breaks and tabs show as signs. */
 function tokenText(text: string): Html {
-  return new Html(
-    html`${text}`.text.replaceAll(
-      /[\n\t]/g,
-      (sign) => `<span class="sign">${sign === "\n" ? "↵" : "⇥"}</span>`,
-    ),
-  );
+  return withSigns(text, /[\n\t]/g);
 }
 
 /** A token on its own: spaces show too. */
 export function tokenHtml(token: string): Html {
-  const signs: Readonly<Record<string, string>> = { " ": "␣", "\n": "↵", "\t": "⇥" };
-  return html`<bdi class="token">${[...visible(token)].map((sign) =>
-    sign in signs ? html`<span class="sign">${signs[sign]}</span>` : sign,
-  )}</bdi>`;
+  return html`<bdi class="token">${withSigns(token, /[ \n\t]/g)}</bdi>`;
+}
+
+const SIGNS: Readonly<Record<string, string>> = { " ": "␣", "\n": "↵", "\t": "⇥" };
+
+function withSigns(text: string, hidden: RegExp): Html {
+  const escaped = escapeHtml(text);
+  return new Html(escaped.replaceAll(hidden, (sign) => `<span class="sign">${SIGNS[sign]}</span>`));
 }

@@ -17,16 +17,21 @@ export interface SummaryContent {
 }
 
 export function summaryHtml({ rows, metric, chosen, place }: SummaryContent): Html {
-  return html`<section id="summary" aria-labelledby="summary-title">
-<h2 id="summary-title">Summary</h2>
-${findings(rows, metric, chosen, place)}
-<h3>What was run</h3>
-<dl class="facts">${studyFacts(rows).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)}</dl>
-<h3>How choosing and reporting were kept apart</h3>
-${separation(rows, metric)}
-<h3>What failed</h3>
-${failures(rows)}
-</section>`;
+  return html`${findings(rows, metric, chosen, place)}
+    <h3>What was run</h3>
+    <dl class="facts">
+      ${studyFacts(rows).map(
+        ([name, value]) =>
+          html`<div>
+            <dt>${name}</dt>
+            <dd>${value}</dd>
+          </div> `,
+      )}
+    </dl>
+    <h3>How choosing and reporting were kept apart</h3>
+    ${separation(rows, metric)}
+    <h3>What failed</h3>
+    ${failures(rows)}`;
 }
 
 function findings(
@@ -51,24 +56,35 @@ function findings(
     .filter(({ test }) => test !== null)
     .sort((a, b) => goodness(b.validation, metric) - goodness(a.validation, metric))
     .slice(0, LISTED);
-  return html`<p class="finding">Over ${counted(tested.length, "feature")} the best single neuron has a median test ${title} of
-<strong>${fixed(middle, 3)}</strong>${metric === "logLoss" ? null : html`; ${count(good)} of them reach 0.9`}${
-    baseline === null
-      ? null
-      : html`. The best single direction of randomly rotated activations has a median of <strong>${fixed(baseline, 3)}</strong>`
-  }.</p>
-<ol class="best">${best.map(({ validation, test }) => {
-    const name = neuronName(validation.layer, validation.hookPoint, validation.support[0]);
-    const link = place(validation);
-    const bounds = test?.intervals[metric];
-    return html`<li><bdi>${validation.feature}</bdi> <span class="where">${link ? html`<a href="${link}">${name}</a>` : name}</span>
-<span class="n">${fixed(test?.metrics?.[metric] ?? null, 3)}</span>${
-      bounds ? html` <small class="n">${interval(bounds.low, bounds.high, 3)}</small>` : null
-    }</li>\n`;
-  })}</ol>
-<p class="note">The ${counted(best.length, "feature")} with the highest validation ${title}, with test ${title}${
-    best.some(({ test }) => test?.intervals[metric]) ? " and its 95 % interval" : null
-  }. All of them are in <a href="#best-neurons">best neurons</a>.</p>`;
+  return html`<p class="finding">
+      Over ${counted(tested.length, "feature")} the best single neuron has a median test ${title} of
+      <strong>${fixed(middle, 3)}</strong
+      >${metric === "logLoss" ? null : html`; ${count(good)} of them reach 0.9`}${
+        baseline === null
+          ? null
+          : html`. The best single direction of randomly rotated activations has a median of
+              <strong>${fixed(baseline, 3)}</strong>`
+      }.
+    </p>
+    <ol class="best">
+      ${best.map(({ validation, test }) => {
+        const name = neuronName(validation.layer, validation.hookPoint, validation.support[0]);
+        const link = place(validation);
+        const bounds = test?.intervals[metric];
+        return html`<li>
+          <bdi>${validation.feature}</bdi>
+          <span class="where">${link ? html`<a href="${link}">${name}</a>` : name}</span>
+          <span class="n">${fixed(test?.metrics?.[metric] ?? null, 3)}</span>${
+            bounds ? html` <small class="n">${interval(bounds.low, bounds.high, 3)}</small>` : null
+          }
+        </li> `;
+      })}
+    </ol>
+    <p class="note">
+      The ${counted(best.length, "feature")} with the highest validation ${title}, with test
+      ${title}${best.some(({ test }) => test?.intervals[metric]) ? " and its 95 % interval" : null}. All of
+      them are in <a href="#best-neurons">best neurons</a>.
+    </p>`;
 }
 
 /** Neurons that the summary names. */
@@ -103,9 +119,8 @@ function studyFacts(rows: readonly SweepRow[]): (readonly [name: string, value: 
     ["Datasets", list(different(({ dataset }) => dataset))],
     [
       "Features",
-      html`${count(total)}: ${commas(
-        [...features].map(([category, { size }]) => html`<bdi>${category}</bdi> ${count(size)}`),
-      )}`,
+      html`${count(total)}:
+      ${commas([...features].map(([category, { size }]) => html`<bdi>${category}</bdi> ${count(size)}`))}`,
     ],
     ["Rows are", list(different(({ aggregation }) => AGGREGATIONS[aggregation] ?? aggregation))],
     ["Hook points", list(different(({ hookPoint }) => hookName(hookPoint)))],
@@ -113,9 +128,7 @@ function studyFacts(rows: readonly SweepRow[]): (readonly [name: string, value: 
     ["Methods", list(different(({ method }) => method))],
     ["k", ranges(numbers(({ k }) => k))],
     ["Seeds", ranges(numbers(({ seed }) => seed))],
-    ...(rotations > 0
-      ? [["Rotated", `${count(rotations)} of the rows, as a baseline`] as const]
-      : []),
+    ...(rotations > 0 ? [["Rotated", `${count(rotations)} of the rows, as a baseline`] as const] : []),
     ["Results", `${count(rows.length)} rows`],
     ["Time to rank and fit", duration(seconds)],
   ];
@@ -137,7 +150,8 @@ function list(words: readonly string[]): HtmlPart {
   return commas(more > 0 ? [...named, `${count(more)} more`] : named);
 }
 
-const commas = (parts: readonly HtmlPart[]): HtmlPart => parts.flatMap((part, i) => (i === 0 ? [part] : [", ", part]));
+const commas = (parts: readonly HtmlPart[]): HtmlPart =>
+  parts.flatMap((part, i) => (i === 0 ? [part] : [", ", part]));
 
 /** Whole numbers in rising order, neighbours together: 0–5, 8. */
 function ranges(numbers: readonly number[]): string {
@@ -147,7 +161,9 @@ function ranges(numbers: readonly number[]): string {
     if (last?.[1] === number - 1) last[1] = number;
     else parts.push([number, number]);
   }
-  return parts.map(([from, to]) => (to - from > 1 ? `${from}–${to}` : to > from ? `${from}, ${to}` : `${from}`)).join(", ");
+  return parts
+    .map(([from, to]) => (to - from > 1 ? `${from}–${to}` : to > from ? `${from}, ${to}` : `${from}`))
+    .join(", ");
 }
 
 function duration(seconds: number): string {
@@ -161,21 +177,29 @@ function separation(rows: readonly SweepRow[], metric: MetricName): Html {
   const parts = new Set(rows.map(({ split }) => split));
   const title = METRIC_TITLES[metric].short;
   if (!parts.has("validation")) {
-    return html`<p>These results have no validation rows, so nothing has been chosen here: whoever picks the best of the test rows below
-reports too much.</p>`;
+    return html`<p>
+      These results have no validation rows, so nothing has been chosen here: whoever picks the best of the
+      test rows below reports too much.
+    </p>`;
   }
   if (!parts.has("test")) {
-    return html`<p>These results have no test rows: every number is of the rows that probes are chosen by, and too good for the best of
-them.</p>`;
+    return html`<p>
+      These results have no test rows: every number is of the rows that probes are chosen by, and too good for
+      the best of them.
+    </p>`;
   }
   const units = rows.find(({ intervals }) => Object.keys(intervals).length > 0);
-  return html`<p>Every feature's rows are cut into three parts, with all rows of one document in the same part. Neurons are ranked and probes
-are fitted on the training rows. Among all layers, hook points and methods the neuron with the best ${title} on the validation rows is
-chosen. What is reported as test is that one probe's score on the test rows, which had no part in the choice.${
-    units ? " Intervals are 95 % bootstrap intervals over documents of the test rows." : null
-  }</p>
-<p class="note">The table of all rows shows both parts of every probe. The best test score found by looking through it is again a choice, and
-too good.</p>`;
+  return html`<p>
+      Every feature's rows are cut into three parts, with all rows of one document in the same part. Neurons
+      are ranked and probes are fitted on the training rows. Among all layers, hook points and methods the
+      neuron with the best ${title} on the validation rows is chosen. What is reported as test is that one
+      probe's score on the test rows, which had no part in the
+      choice.${units ? " Intervals are 95 % bootstrap intervals over documents of the test rows." : null}
+    </p>
+    <p class="note">
+      The table of all rows shows both parts of every probe. The best test score found by looking through it
+      is again a choice, and too good.
+    </p>`;
 }
 
 function failures(rows: readonly SweepRow[]): Html {
@@ -201,20 +225,35 @@ function failures(rows: readonly SweepRow[]): Html {
       ? ""
       : `In ${count(separated)} the training rows are separable: the penalty alone holds the coefficients.`,
   ];
-  return html`<p>${sentences.filter(Boolean).join(" ")}</p>${
-    failed === 0
-      ? null
-      : html`
-<div class="scroll" role="region" aria-labelledby="failures-caption" tabindex="0"><table>
-<caption id="failures-caption">Rows without a probe, by reason</caption>
-<thead><tr><th scope="col">reason</th><th scope="col" class="n">rows</th><th scope="col">features</th></tr></thead>
-<tbody>${[...reasons]
-          .sort(([, a], [, b]) => b.rows - a.rows)
-          .map(
-            ([reason, { rows: of, features }]) => html`
-<tr><th scope="row">${reason}</th><td class="n">${count(of)}</td><td>${list([...features])}</td></tr>`,
-          )}
-</tbody></table></div>`
-  }`;
+  return html`<p>${sentences.filter(Boolean).join(" ")}</p>
+    ${
+      failed === 0
+        ? null
+        : html` <div class="scroll" role="region" aria-labelledby="failures-caption" tabindex="0">
+            <table>
+              <caption id="failures-caption">
+                Rows without a probe, by reason
+              </caption>
+              <thead>
+                <tr>
+                  <th scope="col">reason</th>
+                  <th scope="col" class="n">rows</th>
+                  <th scope="col">features</th>
+                </tr>
+              </thead>
+              <tbody>
+                ${[...reasons]
+                  .sort(([, a], [, b]) => b.rows - a.rows)
+                  .map(
+                    ([reason, { rows: of, features }]) =>
+                      html` <tr>
+                        <th scope="row">${reason}</th>
+                        <td class="n">${count(of)}</td>
+                        <td>${list([...features])}</td>
+                      </tr>`,
+                  )}
+              </tbody>
+            </table>
+          </div>`
+    }`;
 }
-

@@ -46,7 +46,6 @@ export function bestTable(
   const { metric, metrics, place, pageSize } = options;
   const [validation, test] = [chosen.map((probe) => probe.validation), chosen.map((probe) => probe.test)];
   const name = (row: SweepRow): string => neuronName(row.layer, row.hookPoint, row.support[0]);
-  const links = new Map(validation.map((row) => [name(row), place(row)]));
   const title = METRIC_TITLES[metric];
   const value = (row: SweepRow | null, of: MetricName): number | null => row?.metrics?.[of] ?? null;
   const anyK = chosen.map((_, i) => chosenAnyK[i]);
@@ -58,7 +57,7 @@ export function bestTable(
       ["category", (row) => row.category],
       ["seed", (row) => String(row.seed)],
     ]),
-    wordColumn({ title: "neuron", link: (word) => links.get(word) ?? null }, validation.map(name)),
+    wordColumn({ title: "neuron" }, validation.map(name), validation.map(place)),
     ...varying(validation, [["method", (row) => row.method]]),
     metricColumn(`${title.short}, validation`, metric, validation, {
       hint: `${title.long} on the validation rows, which the neuron was chosen by`,

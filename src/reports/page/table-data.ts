@@ -17,9 +17,10 @@ export interface WordColumn extends ColumnHead {
   readonly kind: "words";
   /** In sorted order, so that rows sort by index. */
   readonly words: readonly string[];
-  /** Places in the page, by word. */
-  readonly links?: readonly (string | null)[];
+  /** Per row. */
   readonly at: Packed;
+  /** Places in the page that some rows link to. */
+  readonly links?: { readonly places: readonly string[]; readonly at: Packed };
 }
 
 /** Numbers, times 10^digits. */
@@ -68,18 +69,21 @@ export const isNumeric = ({ kind }: TableColumn): boolean => kind === "numbers";
 
 const collator = new Intl.Collator("en", { numeric: true });
 
-/** A column of words; empty cells are null. */
+/** A column of words; empty cells are null, as are rows without a link. */
 export function wordColumn(
-  head: ColumnHead & { readonly link?: (word: string) => string | null },
+  head: ColumnHead,
   values: readonly (string | null)[],
+  links?: readonly (string | null)[],
 ): WordColumn {
-  const { link, ...rest } = head;
   const words = [...new Set(values.filter((value) => value !== null))].sort(
     (a, b) => collator.compare(a, b) || (a < b ? -1 : 1),
   );
   const index = new Map(words.map((word, i) => [word, i]));
   const at = pack(values.map((value) => (value === null ? null : index.get(value)!)));
-  return { kind: "words", ...rest, words, ...(link && { links: words.map(link) }), at };
+  if (!links?.some((link) => link !== null)) return { kind: "words", ...head, words, at };
+  const places = [...new Set(links.filter((link) => link !== null))];
+  const linked = pack(links.map((link) => (link === null ? null : places.indexOf(link))));
+  return { kind: "words", ...head, words, at, links: { places, at: linked } };
 }
 
 /** A column of numbers, rounded to `digits`; with an interval if `bounds` are given. */
@@ -115,23 +119,25 @@ export function neuronsColumn(
 export interface OpenColumn {
   readonly head: TableColumn;
   /** What rows are ordered by; null is last in both directions. */
-  key(row: number): number | null;
-  cell(row: number): Cell;
+  readonly key: (row: number) => number | null;
+  readonly cell: (row: number) => Cell;
 }
 
 export function openColumn(head: TableColumn): OpenColumn {
   switch (head.kind) {
     case "words": {
       const at = unpack(head.at);
-      const { words, links } = head;
+      const { words } = head;
+      const places = head.links?.places;
+      const linked = head.links && unpack(head.links.at);
       return {
         head,
         key: (row) => at[row],
         cell: (row) => {
           const word = at[row];
           if (word === null) return { text: NONE };
-          const link = links?.[word];
-          return { text: words[word], ...(link && { link }) };
+          const link = linked?.[row] ?? null;
+          return { text: words[word], ...(link !== null && { link: places![link] }) };
         },
       };
     }

@@ -1,8 +1,9 @@
 /** A table that sorts, filters and turns pages. What it shows without a script is its first page. */
-import { count, counted } from "../format.ts";
+import { count } from "../format.ts";
 import { visible } from "../html.ts";
 import { isNumeric, openColumn, sortRows, type OpenColumn, type TableData } from "../table-data.ts";
 import { element } from "./element.ts";
+import { search } from "./search.ts";
 
 /** More words than this are looked for, not chosen from a list. */
 const MOST_CHOICES = 200;
@@ -183,19 +184,3 @@ function choicesOf(
     .map(([key, text]) => ({ key, text }))
     .sort((a, b) => Number(a.key === null) - Number(b.key === null) || (a.key ?? 0) - (b.key ?? 0));
 }
-
-/** Rows in which every word of the query is part of some word of the row, or the number of one of its neurons. */
-function search(columns: readonly OpenColumn[], query: string): (row: number) => boolean {
-  const terms = query.toLowerCase().split(/\s+/).filter(Boolean);
-  if (terms.length === 0) return () => true;
-  const searched = columns.filter(({ head }) => head.kind !== "numbers");
-  const known = new Map<OpenColumn, Map<string, boolean>>();
-  const matches = (column: OpenColumn, row: number, term: string): boolean => {
-    const { text } = column.cell(row);
-    if (column.head.kind === "neurons") return text.split(", ").includes(term.replace(/^n/, ""));
-    return text.toLowerCase().includes(term);
-  };
-  void known;
-  return (row) => terms.every((term) => searched.some((column) => matches(column, row, term)));
-}
-void counted;
