@@ -144,6 +144,18 @@ describe("the report in a browser", () => {
     await page.context().close();
   });
 
+  it("starts with the rows that the page has without scripts", async () => {
+    const { page } = await open();
+    const { page: bare } = await open("", { javaScriptEnabled: false });
+    const cells = (of: Page): Promise<string[]> =>
+      of.locator("[data-table] tbody :is(th, td)").allTextContents();
+    expect(await cells(page)).toEqual(await cells(bare));
+    const chosen = (await column(page, "best", "F1, validation")).map(Number);
+    expect(chosen).toEqual([...chosen].sort((a, b) => b - a));
+    await page.context().close();
+    await bare.context().close();
+  });
+
   it("filters by words, neurons and choices, and turns pages", async () => {
     const { page } = await open();
     const table = page.locator("[data-table=rows]");

@@ -122,6 +122,8 @@ export function openTable(container: HTMLElement): void {
       },
     }),
   );
+  resort();
+  refilter();
   draw();
 }
 
