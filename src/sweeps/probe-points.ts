@@ -15,7 +15,7 @@ import type { StudyPlan } from "./plan-study.ts";
 import type { PointRows, PointStudy, ProbePointsOptions } from "./point-study.ts";
 import { PointTable } from "./point-table.ts";
 import { probeInParts } from "./probe-in-parts.ts";
-import { momentBytes, readMoments, valueBytes, type RowSource } from "./row-source.ts";
+import { momentBytes, readMoments, valueBytes } from "./row-source.ts";
 import { scoreChoices } from "./score-choices.ts";
 
 /** Probes hook points in the order given. */
