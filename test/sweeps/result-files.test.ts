@@ -160,7 +160,7 @@ describe("Parquet", () => {
     const types = Object.fromEntries(
       described
         .getRowObjectsJS()
-        .map((row): [string, unknown] => [String(row["column_name"]), row["column_type"]]),
+        .map((row): [string, unknown] => [row["column_name"] as string, row["column_type"]]),
     );
     const expected = {
       text: "VARCHAR",
