@@ -1,12 +1,12 @@
 /** Choosing on the validation rows and reporting on the test rows, from the rows of a sweep. */
 import type { MetricName } from "../../metrics/evaluate.ts";
-import type { SweepRow } from "../../sweeps/sweep-row.ts";
+import { isFitted, type FittedSweepRow, type SweepRow } from "../../sweeps/sweep-row.ts";
 
 /** One probe: the row that it was chosen by and the row that reports it. */
 export interface ChosenProbe {
-  readonly validation: SweepRow;
+  readonly validation: FittedSweepRow;
   /** Null when the sweep scored no test rows. */
-  readonly test: SweepRow | null;
+  readonly test: FittedSweepRow | null;
 }
 
 /** What is larger where a probe is better. */
@@ -28,9 +28,9 @@ function probeKey(row: SweepRow): string {
 
 /** For each feature the probe with the best metric on the validation rows; of equals the first. In order of appearance. */
 export function chooseBest(rows: readonly SweepRow[], metric: MetricName): ChosenProbe[] {
-  const best = new Map<string, SweepRow>();
+  const best = new Map<string, FittedSweepRow>();
   for (const row of rows) {
-    if (row.split !== "validation" || row.status !== "ok") continue;
+    if (row.split !== "validation" || !isFitted(row)) continue;
     const value = merit(row, metric);
     if (value === null) continue;
     const key = featureKey(row);
@@ -38,9 +38,9 @@ export function chooseBest(rows: readonly SweepRow[], metric: MetricName): Chose
     if (!before || value > merit(before, metric)!) best.set(key, row);
   }
   const wanted = new Set([...best.values()].map(probeKey));
-  const tests = new Map<string, SweepRow>();
+  const tests = new Map<string, FittedSweepRow>();
   for (const row of rows) {
-    if (row.split !== "test" || row.status !== "ok") continue;
+    if (row.split !== "test" || !isFitted(row)) continue;
     const key = probeKey(row);
     if (wanted.has(key)) tests.set(key, row);
   }

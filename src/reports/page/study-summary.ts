@@ -1,4 +1,5 @@
 /** What was run, what was found, what failed: the first section of the page. */
+import type { Aggregation } from "../../backends/backend.ts";
 import type { MetricName } from "../../metrics/evaluate.ts";
 import { quantile } from "../../statistics/bootstrap.ts";
 import type { SweepRow } from "../../sweeps/sweep-row.ts";
@@ -102,12 +103,16 @@ function medianOf(rows: readonly SweepRow[], metric: MetricName): number | null 
 
 /** Of what the rows say, each thing once. */
 function studyFacts(rows: readonly SweepRow[]): (readonly [name: string, value: HtmlPart])[] {
-  const different = (of: (row: SweepRow) => string): string[] => [...new Set(rows.map(of))];
-  const numbers = (of: (row: SweepRow) => number): number[] =>
-    [...new Set(rows.map(of))].sort((a, b) => a - b);
+  // What could not be opened has no features, hook points or sizes: its rows say why, under what failed.
+  const different = (of: (row: SweepRow) => string | null): string[] => [
+    ...new Set(rows.map(of).filter((word) => word !== null)),
+  ];
+  const numbers = (of: (row: SweepRow) => number | null): number[] =>
+    [...new Set(rows.map(of).filter((value) => value !== null))].sort((a, b) => a - b);
   const models = different(({ model, revision }) => (revision === null ? model : `${model} @ ${revision}`));
   const features = new Map<string, Set<string>>();
   for (const { category, dataset, feature } of rows) {
+    if (category === null || feature === null) continue;
     const known = features.get(category) ?? new Set();
     features.set(category, known.add(JSON.stringify([dataset, feature])));
   }
@@ -122,8 +127,8 @@ function studyFacts(rows: readonly SweepRow[]): (readonly [name: string, value: 
       html`${count(total)}:
       ${commas([...features].map(([category, { size }]) => html`<bdi>${category}</bdi> ${count(size)}`))}`,
     ],
-    ["Rows are", list(different(({ aggregation }) => AGGREGATIONS[aggregation] ?? aggregation))],
-    ["Hook points", list(different(({ hookPoint }) => hookName(hookPoint)))],
+    ["Rows are", list(different(({ aggregation }) => aggregation && AGGREGATIONS[aggregation]))],
+    ["Hook points", list(different(({ hookPoint }) => hookPoint && hookName(hookPoint)))],
     ["Layers", ranges(numbers(({ layer }) => layer))],
     ["Methods", list(different(({ method }) => method))],
     ["k", ranges(numbers(({ k }) => k))],
@@ -134,7 +139,7 @@ function studyFacts(rows: readonly SweepRow[]): (readonly [name: string, value: 
   ];
 }
 
-const AGGREGATIONS: Readonly<Record<string, string>> = {
+const AGGREGATIONS: Readonly<Record<Aggregation, string>> = {
   token: "single tokens",
   mean: "means over tokens",
   max: "largest values over tokens",
@@ -209,7 +214,7 @@ function failures(rows: readonly SweepRow[]): Html {
     const key = reason ?? "no reason given";
     const known = reasons.get(key) ?? { rows: 0, features: new Set() };
     known.rows++;
-    known.features.add(feature);
+    if (feature !== null) known.features.add(feature);
     reasons.set(key, known);
   }
   const failed = [...reasons.values()].reduce((sum, of) => sum + of.rows, 0);
@@ -249,7 +254,7 @@ function failures(rows: readonly SweepRow[]): Html {
                       html`<tr>
                         <th scope="row">${reason}</th>
                         <td class="n">${count(of)}</td>
-                        <td>${list([...features])}</td>
+                        <td>${features.size > 0 ? list([...features]) : "all"}</td>
                       </tr>`,
                   )}
               </tbody>

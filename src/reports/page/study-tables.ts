@@ -1,6 +1,6 @@
 /** The tables of a study: the best neuron of each feature, and all rows. */
 import type { MetricName } from "../../metrics/evaluate.ts";
-import type { SweepInterval, SweepRow } from "../../sweeps/sweep-row.ts";
+import type { FittedSweepRow, SweepInterval, SweepRow } from "../../sweeps/sweep-row.ts";
 import type { ChosenProbe } from "./best-probes.ts";
 import { METRIC_TITLES } from "./metric-titles.ts";
 import {
@@ -45,7 +45,7 @@ export function bestTable(
 ): TableData {
   const { metric, metrics, place, pageSize } = options;
   const [validation, test] = [chosen.map((probe) => probe.validation), chosen.map((probe) => probe.test)];
-  const name = (row: SweepRow): string => neuronName(row.layer, row.hookPoint, row.support[0]);
+  const name = (row: FittedSweepRow): string => neuronName(row.layer, row.hookPoint, row.support[0]);
   const title = METRIC_TITLES[metric];
   const value = (row: SweepRow | null, of: MetricName): number | null => row?.metrics?.[of] ?? null;
   const anyK = chosen.map((_, i) => chosenAnyK[i]);
@@ -115,7 +115,7 @@ export function rowsTable(rows: readonly SweepRow[], options: StudyTablesOptions
       ["revision", (row) => row.revision],
       ["dataset", (row) => row.dataset],
       ["category", (row) => row.category],
-      ["hook", (row) => hookName(row.hookPoint)],
+      ["hook", (row) => (row.hookPoint === null ? null : hookName(row.hookPoint))],
     ]),
     whole("layer", rows, (row) => row.layer, { filter: true }),
     ...varying(rows, [
