@@ -74,9 +74,10 @@ function readValue(option: Option, value: unknown, place: string): unknown {
       `Use one of ${option.argChoices.join(", ")}.`,
     );
   }
-  if (!option.parseArg) return text;
+  const read: ((text: string, before: unknown) => unknown) | undefined = option.parseArg;
+  if (!read) return text;
   try {
-    return option.parseArg(text, undefined);
+    return read(text, undefined);
   } catch (cause) {
     throw new OptionError(`${place} is ${JSON.stringify(value)}.`, (cause as Error).message, { cause });
   }

@@ -23,6 +23,21 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: "find the neurons that tell classes of text apart",
     load: async () => (await import("./probe.ts")).probe,
   },
+  {
+    name: "neuron",
+    summary: "what neurons respond to, how they are wired and what they write",
+    load: async () => (await import("./neuron.ts")).neuron,
+  },
+  {
+    name: "ablate",
+    summary: "what becomes of the model's loss without some neurons",
+    load: async () => (await import("./ablate.ts")).ablate,
+  },
+  {
+    name: "capture",
+    summary: "activations of a model over texts, into files",
+    load: async () => (await import("./capture.ts")).capture,
+  },
 ];
 
 const HELP = `
@@ -35,37 +50,48 @@ Exit codes: 0 done, 1 failed while working, 2 wrong usage or input, 130 interrup
 
 /** Runs the command line of this process and sets its exit code. */
 export async function runCommandLine(host: NodeJS.Process): Promise<void> {
+  const { stdin, stdout, stderr, env } = host;
   const controller = new AbortController();
+  const { signal } = controller;
   const stop = listenForInterruption(host, controller, (exitCode) => host.exit(exitCode));
-  // Without a listener a reader that has gone would end the process with a stack.
-  host.stdout.on("error", (error: NodeJS.ErrnoException) =>
-    controller.abort(error.code === "EPIPE" ? new ReaderGone() : error),
-  );
-  host.stderr.on("error", () => undefined);
   let progress: Progress | undefined;
   let verbose = false;
-  try {
-    await parse(host, (options) => {
-      verbose = options.verbose === true;
-      const { stdin, stdout, stderr, env } = host;
-      progress = new Progress({ stream: stderr, env, quiet: options.quiet === true });
-      const { signal } = controller;
-      return { stdin, stdout, env, signal, progress, json: options.json === true };
-    });
-    controller.signal.throwIfAborted();
-    host.exitCode = 0;
-  } catch (thrown) {
-    const error: unknown = controller.signal.aborted ? controller.signal.reason : thrown;
+  const fail = (error: unknown): void => {
     progress?.clear();
     const said = describeError(error, verbose);
-    if (said !== undefined) host.stderr.write(`${said}\n`);
+    if (said !== undefined) stderr.write(`${said}\n`);
     host.exitCode = exitCodeOf(error);
+  };
+  // A result that cannot be written is often found out after the work has ended.
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    const reason = error.code === "EPIPE" ? new ReaderGone() : error;
+    if (ended) fail(reason);
+    else controller.abort(reason);
+  });
+  stderr.on("error", () => undefined);
+  let ended = false;
+  const begin = (options: CommonOptions): Session => {
+    verbose = options.verbose === true;
+    progress = new Progress({ stream: stderr, env, quiet: options.quiet === true });
+    return { stdin, stdout, env, signal, progress, json: options.json === true };
+  };
+  try {
+    await parse(host, begin, signal);
+    signal.throwIfAborted();
+    host.exitCode = 0;
+  } catch (error) {
+    fail(signal.aborted ? signal.reason : error);
   } finally {
+    ended = true;
     stop();
   }
 }
 
-async function parse(host: NodeJS.Process, begin: (options: CommonOptions) => Session): Promise<void> {
+async function parse(
+  host: NodeJS.Process,
+  begin: (options: CommonOptions) => Session,
+  signal: AbortSignal,
+): Promise<void> {
   const words = host.argv.slice(2).filter((word) => !word.startsWith("-"));
   const wanted = words[0] === "help" ? words[1] : words[0];
   const program = new Command("sparseprobe")
@@ -85,20 +111,17 @@ async function parse(host: NodeJS.Process, begin: (options: CommonOptions) => Se
     file.describe(command);
     addCommonOptions(command);
     command.action(async () => {
-      const { config } = command.opts<CommonOptions>();
-      const session = begin(command.opts<CommonOptions>());
       const given = argumentsOf(command);
+      const { config } = command.opts<CommonOptions>();
       const inputs =
-        config === undefined
-          ? given
-          : { ...(await applyConfigFile(command, config, session.signal)), ...given };
-      await file.run(command, inputs, config === undefined ? session : begin(command.opts<CommonOptions>()));
+        config === undefined ? given : { ...(await applyConfigFile(command, config, signal)), ...given };
+      await file.run(command, inputs, begin(command.opts<CommonOptions>()));
     });
   }
   try {
     await program.parseAsync(host.argv);
   } catch (error) {
-    // What commander throws it has said already.
+    // Help and version are errors to commander; what else it throws it has said already.
     if (error instanceof CommanderError && error.exitCode === 0) return;
     throw error;
   }

@@ -1,6 +1,6 @@
 /** Options that several commands share, and how values are read. */
 import { InvalidArgumentError, Option, type Command } from "commander";
-import type { HookPoint, TransformerSpec } from "../backends/backend.ts";
+import type { Aggregation, HookPoint, TransformerSpec } from "../backends/backend.ts";
 import type { BackendKind } from "../backends/create-backend.ts";
 import { parseHookPoint } from "../backends/hook-points.ts";
 import { OptionError } from "../errors.ts";
@@ -39,17 +39,15 @@ export function addModelOptions(command: Command): void {
   addBackendOptions(command);
   command
     .option("--revision <name>", "branch, tag or commit of a model on a hub (default: main)")
-    .addOption(
-      new Option(
-        "--host-memory <bytes>",
-        "memory that the model may take, e.g. 8GB (default: the machine's)",
-      ).argParser(bytes),
+    .option(
+      "--host-memory <bytes>",
+      "memory that the model may take, e.g. 8GB (default: the machine's)",
+      bytes,
     )
-    .addOption(
-      new Option(
-        "--gpu-memory <bytes>",
-        "memory of the GPU, which WebGPU does not tell (default: unlimited)",
-      ).argParser(bytes),
+    .option(
+      "--gpu-memory <bytes>",
+      "memory of the GPU, which WebGPU does not tell (default: unlimited)",
+      bytes,
     );
 }
 
@@ -61,11 +59,7 @@ export function addBackendOptions(command: Command): void {
         "where to compute; auto: on the GPU if there is one (default: auto)",
       ).choices(["auto", "cpu", "webgpu"]),
     )
-    .addOption(
-      new Option("--threads <number>", "threads of the cpu backend (default: all cores)").argParser(
-        wholeFrom(1),
-      ),
-    );
+    .option("--threads <number>", "threads of the cpu backend (default: all cores)", wholeFrom(1));
 }
 
 /** How texts become tokens. */
@@ -78,24 +72,31 @@ export interface TokenOptions {
 
 export function addTokenOptions(command: Command): void {
   command
-    .addOption(
-      new Option(
-        "--skip-first <tokens>",
-        "tokens at the start of each text that are read but do not count (default: 0)",
-      ).argParser(wholeFrom(0)),
+    .option(
+      "--skip-first <tokens>",
+      "tokens at the start of each text that are read but do not count (default: 0)",
+      wholeFrom(0),
     )
     .option(
       "--special-tokens",
       "add the tokenizer's own, e.g. the beginning of text that Llama and Gemma need",
     )
     .option("--truncate", "cut texts that are longer than the model's context instead of stopping")
-    .addOption(
-      new Option("--batch-tokens <tokens>", "tokens in one pass of the model (default: 2048)").argParser(
-        wholeFrom(1),
-      ),
-    );
+    .option("--batch-tokens <tokens>", "tokens in one pass of the model (default: 2048)", wholeFrom(1));
 }
 
+const AGGREGATIONS: readonly Aggregation[] = ["token", "mean", "max", "last"];
+
+export function addAggregation(command: Command): void {
+  command.addOption(
+    new Option(
+      "--aggregation <how>",
+      "a row per token, or one per text: the mean, maximum or last of its tokens (default: token)",
+    ).choices(AGGREGATIONS),
+  );
+}
+
+/** Without what was not given, and without aggregation and documents. */
 export function tokenOptions({
   skipFirst,
   specialTokens,
@@ -155,8 +156,8 @@ const UNITS: Readonly<Record<string, number>> = {
 
 /** Reads "8GB", "512MiB", "2e9". */
 export function bytes(text: string): number {
-  const [, amount, unit] = /^([\d.]+(?:e\d+)?)\s*([kmg]?i?b?)$/i.exec(text.trim()) ?? [];
-  const value = Number(amount) * (UNITS[unit?.toLowerCase()] ?? NaN);
+  const found = /^([\d.]+(?:e\d+)?)\s*([kmg]?i?b?)$/i.exec(text.trim());
+  const value = found ? Number(found[1]) * (UNITS[found[2].toLowerCase()] ?? NaN) : NaN;
   if (value > 0) return Math.round(value);
   throw new InvalidArgumentError("Give bytes, e.g. 8GB, 512MiB or 2e9.");
 }
@@ -185,6 +186,10 @@ export function expandHookPoints(patterns: readonly string[], spec: TransformerS
     return `blocks.${layer}.${name}`;
   });
 }
+
+export const NEURONS_HELP = `Neurons:
+  L3.N609 is neuron 609 of layer 3, both counted from 0; blocks.3.hook_resid_post:17 is a column of another hook point
+`;
 
 /**
  * Neurons as they are written in tables, "L3.N609", or as a column of a hook point, "blocks.3.hook_resid_post:17".

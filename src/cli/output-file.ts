@@ -1,6 +1,6 @@
 /** Files that a command writes: never over an existing one unasked, and whole or not at all. */
 import { constants } from "node:fs";
-import { access, stat } from "node:fs/promises";
+import { access, readdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { OptionError } from "../errors.ts";
 import { writeFileAtomically } from "../node/files.ts";
@@ -15,7 +15,27 @@ export async function assertWritable(path: string, force: true | undefined): Pro
   if (found?.isDirectory()) throw new OptionError(`${path} is a folder.`, "Give the name of a file.");
   if (found && !force)
     throw new OptionError(`${path} exists.`, "Give another name, or --force to replace it.");
-  const folder = dirname(resolve(path));
+  await assertWritableFolder(dirname(resolve(path)));
+}
+
+/**
+ * The same for a folder, which is taken as it is if it is empty.
+ * @throws OptionError when it is a file, holds something and `force` is not set, or may not be made or written to
+ */
+export async function assertFolderWritable(path: string, force: true | undefined): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) return assertWritableFolder(dirname(resolve(path)));
+  if (!found.isDirectory()) throw new OptionError(`${path} is a file.`, "Give a folder.");
+  if (!force && (await readdir(path)).length > 0) {
+    throw new OptionError(
+      `The folder ${path} is not empty.`,
+      "Give another name, or --force to replace files of the same names.",
+    );
+  }
+  await assertWritableFolder(path);
+}
+
+async function assertWritableFolder(folder: string): Promise<void> {
   if (!(await stat(folder).catch(() => undefined))?.isDirectory()) {
     throw new OptionError(`The folder ${folder} does not exist.`, "Create it first.");
   }

@@ -1,13 +1,16 @@
 /** `sparseprobe probe`: from labelled texts, or activations with labels, to probes of a few neurons. */
-import { Option, type Command } from "commander";
+import { Option } from "commander";
 import type { Aggregation } from "../backends/backend.ts";
 import { probeTexts } from "../capture/probe-texts.ts";
-import type { ChosenProbe, ProbeTextsResult, ProbeTextsStage } from "../capture/text-study.ts";
-import { METRIC_NAMES, type MetricName } from "../metrics/evaluate.ts";
+import type { ProbeTextsStage } from "../capture/text-study.ts";
+import { OptionError } from "../errors.ts";
+import { METRIC_NAMES, type MetricName, type Metrics } from "../metrics/evaluate.ts";
+import type { ProbeJson } from "../probes/probe-record.ts";
 import type { RankingName } from "../ranking/ranking.ts";
 import { required, type CommandFile, type Inputs } from "./command-file.ts";
-import { withModel } from "./open-model.ts";
+import { withBackend, withModel } from "./open-model.ts";
 import {
+  addAggregation,
   addModelOptions,
   addTokenOptions,
   bytes,
@@ -23,12 +26,13 @@ import {
   type TokenOptions,
 } from "./options.ts";
 import { assertWritable, writeOutput } from "./output-file.ts";
+import { probeSaved, type SavedOptions, type SavedRow } from "./probe-activations.ts";
 import { readTextsWithLabels, TEXTS_HELP } from "./read-texts.ts";
+import { findActivations, readRowLabels } from "./saved-activations.ts";
 import { print, printJson, toJson, type Session } from "./session.ts";
 import { counted, fixed, plural, tableLines } from "./table.ts";
 import { visible } from "./terminal.ts";
 
-const AGGREGATIONS: readonly Aggregation[] = ["token", "mean", "max", "last"];
 const RANKINGS: readonly RankingName[] = [
   "mean-difference",
   "standardised-mean-difference",
@@ -52,6 +56,8 @@ interface ProbeFlags extends ModelOptions, TokenOptions {
   readonly chooseBy?: MetricName;
   readonly keepBytes?: number;
   readonly seed?: number;
+  readonly activations?: string;
+  readonly labels?: string;
   readonly out?: string;
   readonly force?: true;
 }
@@ -75,54 +81,37 @@ export const probe: CommandFile = {
       )
       .argument("[model]", "folder, or name on a hub")
       .argument("[texts]", "texts with labels: FILE.jsonl, or - for standard input")
-      .addOption(
-        new Option(
-          "--hook-points <list>",
-          "where to look (default: blocks.*.mlp.hook_post, all neurons)",
-        ).argParser(list),
-      )
-      .addOption(
-        new Option("--ks <list>", "numbers of neurons (default: 1…8,10,12,16,32,64,128,256)").argParser(
-          wholeNumbers,
-        ),
-      )
-      .addOption(
-        new Option(
-          "--aggregation <how>",
-          "a row per token, or one per text by its tokens' mean, maximum or last (default: token)",
-        ).choices(AGGREGATIONS),
-      )
+      .option("--hook-points <list>", "where to look (default: blocks.*.mlp.hook_post, all neurons)", list)
+      .option("--ks <list>", "numbers of neurons (default: 1…8,10,12,16,32,64,128,256)", wholeNumbers)
       .addOption(
         new Option("--ranking <name>", "how neurons are ranked (default: mean-difference)").choices(RANKINGS),
       )
-      .addOption(
-        new Option("--prefilter <neurons>", "rank only so many, the first by mean difference").argParser(
-          wholeFrom(1),
-        ),
-      )
-      .addOption(
-        new Option("--C <number>", "inverse regularisation strength (default: 1)").argParser(finiteNumber),
-      )
+      .option("--prefilter <neurons>", "rank only so many, the first by mean difference", wholeFrom(1))
+      .option("--C <number>", "inverse regularisation strength (default: 1)", finiteNumber)
       .addOption(
         new Option(
           "--choose-by <metric>",
           "metric on validation texts that chooses the hook point (default: f1)",
         ).choices(METRIC_NAMES),
       )
-      .addOption(
-        new Option(
-          "--keep-bytes <bytes>",
-          "activations to keep; if more, texts are read twice (default: 256MiB)",
-        ).argParser(bytes),
+      .option(
+        "--keep-bytes <bytes>",
+        "activations to keep; if more, texts are read twice (default: 256MiB)",
+        bytes,
       )
-      .addOption(
-        new Option("--seed <number>", "seed of the split and of rankings that draw (default: 0)").argParser(
-          wholeFrom(0),
-        ),
-      );
+      .option("--seed <number>", "seed of the split and of rankings that draw (default: 0)", wholeFrom(0));
+    addAggregation(command);
     addTokenOptions(command);
     addModelOptions(command);
     command
+      .option(
+        "--activations <path>",
+        "instead of MODEL and TEXTS: a .safetensors or .npy file, or a folder of them",
+      )
+      .option(
+        "--labels <file>",
+        "a label per row of the activations: .jsonl, .txt or .npy (default: beside or in them)",
+      )
       .option("--out <file.json>", "write the whole result there too, with the probes")
       .option("--force", "replace an existing file")
       .addHelpText(
@@ -131,59 +120,117 @@ export const probe: CommandFile = {
 Example: which neurons of the bundled model know the language of a text?
   sparseprobe probe examples/model/haystack-4m examples/data/natural-language.jsonl --aggregation mean --ks 1,4
 
+The same on activations that "sparseprobe capture" or another program has saved, with labels of their rows:
+  sparseprobe probe --activations activations --ks 1,4
+  sparseprobe probe --activations layer-3.npy --labels labels.npy
+
 ${MODEL_HELP}
 ${TEXTS_HELP}
 ${HOOK_POINTS_HELP}`,
       );
   },
-  run: probeOnTexts,
+  async run(command, inputs, session) {
+    const flags = command.opts<ProbeFlags>();
+    const { out } = flags;
+    if (out !== undefined) await assertWritable(out, flags.force);
+    const { whole, lines } = await (flags.activations === undefined
+      ? probeOnTexts(flags, inputs, session)
+      : probeOnActivations(flags.activations, flags, inputs, session));
+    if (out !== undefined) await writeOutput(out, `${toJson(whole, 1)}\n`, session);
+    if (session.json) printJson(session, whole);
+    else print(session, lines);
+  },
 };
 
-async function probeOnTexts(command: Command, inputs: Inputs, session: Session): Promise<void> {
-  const flags = command.opts<ProbeFlags>();
-  const { ranking, prefilter, C, seed, out } = flags;
+/** A result, whole and as a table. */
+interface Told {
+  readonly whole: unknown;
+  readonly lines: readonly string[];
+}
+
+async function probeOnTexts(flags: ProbeFlags, inputs: Inputs, session: Session): Promise<Told> {
   const name = required(inputs, "model", "the folder of a model, or its name on a hub");
   const path = required(inputs, "texts", "a file of labelled texts");
-  if (out !== undefined) await assertWritable(out, flags.force);
+  if (flags.labels !== undefined) {
+    throw new OptionError("--labels is for --activations.", "Texts bring their labels along.");
+  }
   const texts = await readTextsWithLabels(path, session);
-  const { result, model } = await withModel(name, flags, session, async (loaded) => ({
-    model: loaded.name ?? null,
-    result: await probeTexts(loaded, texts, {
+  return withModel(name, flags, session, async (model) => {
+    const result = await probeTexts(model, texts, {
       ...tokenOptions(flags),
-      ...(flags.hookPoints && { hookPoints: expandHookPoints(flags.hookPoints, loaded.spec) }),
+      ...(flags.hookPoints && { hookPoints: expandHookPoints(flags.hookPoints, model.spec) }),
       ks: flags.ks,
       aggregation: flags.aggregation,
       chooseBy: flags.chooseBy,
       keepBytes: flags.keepBytes,
-      seed,
-      probe: {
-        ...(C !== undefined && { C }),
-        ...(ranking && { ranking }),
-        ...(prefilter !== undefined && { prefilter }),
-        ...(seed !== undefined && { seed }),
-      },
+      seed: flags.seed,
+      probe: probeOptions(flags),
       signal: session.signal,
       onProgress: (stage, done, total) => session.progress.show(stage, done, total, UNITS[stage]),
-    }),
-  }));
-  const whole = { model, ...result };
-  if (out !== undefined) await writeOutput(out, `${toJson(whole, 1)}\n`, session);
-  if (session.json) printJson(session, whole);
-  else print(session, describeResult(result));
+    });
+    const { train, validation, test } = result.split;
+    const split = { train: train.texts, validation: validation.texts, test: test.texts };
+    const lines = describeResult({ ...result, split }, "Texts", `${counted(result.tokens)} tokens read`);
+    return { whole: { model: model.name ?? null, ...result }, lines };
+  });
 }
 
-const PART_NAMES = { train: "fit", validation: "choose", test: "score" } as const;
+/** Options that speak of a model or of texts say nothing about activations. */
+const OF_TEXTS = ["hookPoints", "aggregation", "keepBytes", "skipFirst", "truncate", "revision"] as const;
 
-function describeResult({ chosen, failures, split, rows, tokens }: ProbeTextsResult): string[] {
-  const parts = Object.entries(PART_NAMES).map(
-    ([part, use]) => `${counted(split[part as keyof typeof PART_NAMES].texts.length)} to ${use}`,
+async function probeOnActivations(
+  path: string,
+  flags: ProbeFlags,
+  inputs: Inputs,
+  session: Session,
+): Promise<Told> {
+  const idle = OF_TEXTS.find((name) => flags[name] !== undefined) ?? Object.keys(inputs).at(0);
+  if (idle !== undefined) {
+    throw new OptionError(
+      `${idle} is given beside --activations.`,
+      "Leave out what speaks of a model or of texts.",
+    );
+  }
+  const sets = await findActivations(path);
+  const labels = await readRowLabels(flags.labels, sets, session.signal);
+  const { chooseBy = "f1", seed = 0, ks } = flags;
+  const result = await withBackend(flags, session, (backend) =>
+    probeSaved(sets, labels, backend, { ks, chooseBy, seed, probe: probeOptions(flags) }, session),
   );
+  return { whole: { model: null, ...result }, lines: describeResult(result, "Rows") };
+}
+
+function probeOptions({ C, ranking, prefilter, seed }: ProbeFlags): SavedOptions["probe"] {
+  return {
+    ...(C !== undefined && { C }),
+    ...(ranking && { ranking }),
+    ...(prefilter !== undefined && { prefilter }),
+    ...(seed !== undefined && { seed }),
+  };
+}
+
+/** What the results of both forms have in common. */
+interface Result {
+  readonly chosen: readonly (SavedRow & { readonly test: Metrics; readonly probe: ProbeJson })[];
+  readonly rows: readonly SavedRow[];
+  readonly failures: readonly {
+    readonly feature: string;
+    readonly k: number;
+    readonly hookPoint: string | null;
+    readonly reason: string;
+  }[];
+  readonly split: Readonly<Record<"train" | "validation" | "test", readonly number[]>>;
+}
+
+function describeResult({ chosen, failures, split, rows }: Result, of: string, ...more: string[]): string[] {
+  const { train, validation, test } = split;
   const lines = [
-    `Texts: ${parts.join(", ")}; no document is in two parts. Scores are of the last part, which chose nothing.`,
+    `${of}: ${counted(train.length)} to fit, ${counted(validation.length)} to choose, ${counted(test.length)} to score; ` +
+      "no document is in two parts. Scores are of the last part, which chose nothing.",
     "",
     ...chosenTable(chosen),
     "",
-    `${plural(rows.length, "probe")} fitted, ${counted(tokens)} tokens read`,
+    [`${plural(rows.length, "probe")} fitted`, ...more].join(", "),
   ];
   const open = rows.filter(({ converged }) => !converged).length;
   if (open > 0) lines.push(`${plural(open, "probe")} did not converge`);
@@ -196,7 +243,7 @@ function describeResult({ chosen, failures, split, rows, tokens }: ProbeTextsRes
 }
 
 /** A row per feature and k, with the hook point that was chosen. */
-function chosenTable(chosen: readonly ChosenProbe[]): string[] {
+function chosenTable(chosen: Result["chosen"]): string[] {
   const features = [...new Set(chosen.map(({ feature }) => feature))];
   const right = (title: string) => ({ title, align: "right" as const });
   return tableLines(

@@ -57,7 +57,7 @@ export function plural(count: number, noun: string): string {
 export function widthOf(text: string): number {
   let width = 0;
   for (const character of text) {
-    if (/[\p{Mn}\p{Me}\u200C\u200D\uFE0F]/u.test(character)) continue;
+    if (/\p{Mn}|\p{Me}|\u200C|\u200D/u.test(character)) continue;
     width += WIDE.test(character) ? 2 : 1;
   }
   return width;
