@@ -45,10 +45,11 @@ export const ablate: CommandFile = {
   describe(command) {
     command
       .description(
-        "Removes neurons from a model and measures what that does to its loss (cross-entropy of the next token, in nats),\n" +
-          "overall and for each class of text, with bootstrap intervals over documents; beside it, if asked for, the same of\n" +
-          "random neurons of the layer whose removal takes away as much.",
+        "Removes neurons from a model and measures what that does to its loss (cross-entropy of the next token, in " +
+          "nats), overall and for each class of text, with bootstrap intervals over documents; beside it, if asked " +
+          "for, the same of random neurons of the layer whose removal takes away as much.",
       )
+      .usage("MODEL TEXTS --neurons LIST [options]")
       .argument("[model]", "folder, or name on a hub")
       .argument("[texts]", "FILE.jsonl or FILE.txt, or - for standard input; labels are the classes")
       .option("--neurons <list>", "ablated together, all of one layer, e.g. L3.N609,L3.N12 (required)", list)
@@ -77,11 +78,14 @@ export const ablate: CommandFile = {
       "after",
       `
 Example: does the bundled model need its German neuron for German?
-  sparseprobe ablate examples/model/haystack-4m examples/data/natural-language.jsonl \\
+  sparseprobe ablate examples/model/haystack-4m \\
+    examples/data/natural-language.jsonl \\
     --neurons L4.N688 --how mean --controls 9
 
-"effect" is the loss after less the loss before: above 0, the model needed the neurons. "against others" is the effect on a
-class less that on all other texts. p is the share of random draws (and the neurons themselves) that do at least as much.
+"effect" is the loss after less the loss before: above 0, the model needed the
+neurons. "against others" is the effect on a class less that on all other texts.
+p is the share of random draws, the neurons themselves counted in, that do at
+least as much.
 
 ${NEURONS_HELP}
 ${MODEL_HELP}

@@ -43,32 +43,37 @@ export const capture: CommandFile = {
   describe(command) {
     command
       .description(
-        "Runs a model over texts and writes the activations of each hook point to a safetensors file, a row per token,\n" +
-          "or per text. Memory holds one batch; the files appear when all of them are complete.",
+        "Runs a model over texts and writes the activations of each hook point to a safetensors file, a row per " +
+          "token, or per text. Memory holds one batch; the files appear when all of them are complete.",
       )
+      .usage("MODEL TEXTS --hook-points LIST --out PLACE [options]")
       .argument("[model]", "folder, or name on a hub")
       .argument("[texts]", "FILE.jsonl or FILE.txt, or - for standard input")
       .option("--hook-points <list>", "where to look, e.g. blocks.3.mlp.hook_post (required)", list)
-      .option("--out <folder>", "where to write, or FILE.safetensors for a single hook point (required)")
+      .optionsGroup("Output:")
+      .option("--out <place>", "folder, or FILE.safetensors for one hook point (required)")
       .addOption(
         new Option(
           "--storage <type>",
           "float32, float16, or 8 bits with a scale per neuron (default: f32)",
         ).choices(["f32", "f16", "u8"]),
-      );
+      )
+      .option("--force", "replace existing files");
     addAggregation(command);
     addTokenOptions(command);
     addModelOptions(command);
-    command.option("--force", "replace existing files").addHelpText(
+    command.addHelpText(
       "after",
       `
-Example: the neurons of all layers, averaged over each text, for probes that are fitted later:
-  sparseprobe capture examples/model/haystack-4m examples/data/natural-language.jsonl \\
-    --hook-points 'blocks.*.mlp.hook_post' --aggregation mean --out activations
+Example: all neurons, averaged over each text, for probes that are fitted later
+  sparseprobe capture examples/model/haystack-4m \\
+    examples/data/natural-language.jsonl --aggregation mean \\
+    --hook-points 'blocks.*.mlp.hook_post' --out activations
   sparseprobe probe --activations activations --ks 1,4
 
-FOLDER gets one file per hook point, such as blocks.3.mlp.hook_post.safetensors with the tensor
-activations [rows × neurons], and ${ROWS_FILE}: text, label, doc and token of each row.
+A folder gets a file per hook point, such as blocks.3.mlp.hook_post.safetensors
+with the tensor activations [rows × neurons], and ${ROWS_FILE}: which text each
+row comes from, its label, doc and token.
 
 ${MODEL_HELP}
 ${TEXTS_HELP}

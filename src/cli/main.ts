@@ -41,11 +41,14 @@ const COMMANDS: readonly CommandEntry[] = [
 ];
 
 const HELP = `
-Start here, with the model that comes with the repository:
-  sparseprobe probe examples/model/haystack-4m examples/data/natural-language.jsonl --aggregation mean --ks 1,4
+Start here, with the model and the texts that come with the repository:
+  sparseprobe probe examples/model/haystack-4m \\
+    examples/data/natural-language.jsonl --aggregation mean --ks 1,4
 
-Results go to standard output, progress and notes to standard error.
-Exit codes: 0 done, 1 failed while working, 2 wrong usage or input, 130 interrupted (Ctrl-C).
+"sparseprobe COMMAND --help" explains a command, with an example.
+
+Results go to standard output, progress and notes to standard error. Exit codes:
+0 done, 1 failed while working, 2 wrong usage or input, 130 interrupted (Ctrl-C).
 `;
 
 /** Runs the command line of this process and sets its exit code. */

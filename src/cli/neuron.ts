@@ -54,10 +54,11 @@ export const neuron: CommandFile = {
   describe(command) {
     command
       .description(
-        "Shows what neurons respond to: the tokens with the largest activations, and a histogram for each class of text; how they\n" +
-          "are wired: lengths, biases and angles of their weights; and what they write: the tokens whose logits they raise and lower\n" +
-          "on the direct path. Without texts the first part is left out.",
+        "Shows what neurons respond to: the tokens with the largest activations, and a histogram for each class of " +
+          "text; how they are wired: lengths, biases and angles of their weights; and what they write: the tokens " +
+          "whose logits they raise and lower on the direct path. Without texts the first part is left out.",
       )
+      .usage("MODEL [TEXTS] --neurons LIST [options]")
       .argument("[model]", "folder, or name on a hub")
       .argument("[texts]", "FILE.jsonl or FILE.txt, or - for standard input; labels are the classes")
       .option("--neurons <list>", "e.g. L3.N609,L4.N12 (required)", list)
@@ -73,7 +74,8 @@ export const neuron: CommandFile = {
       "after",
       `
 Example: the German neuron of the bundled model
-  sparseprobe neuron examples/model/haystack-4m examples/data/natural-language.jsonl --neurons L4.N688 --positive de
+  sparseprobe neuron examples/model/haystack-4m \\
+    examples/data/natural-language.jsonl --neurons L4.N688 --positive de
 
 ${NEURONS_HELP}
 ${MODEL_HELP}

@@ -15,6 +15,7 @@ export interface CommonOptions {
 
 export function addCommonOptions(command: Command): void {
   command
+    .optionsGroup("Run:")
     .option("--config <file.json>", "options and arguments by name; those of the command line win")
     .option("--json", "print the result as JSON instead of tables")
     .option("--quiet", "no progress and no notes on standard error, errors alone")
@@ -30,9 +31,9 @@ export interface ModelOptions {
   readonly gpuMemory?: number;
 }
 
-export const MODEL_HELP = `Model:
-  A folder with config.json, tokenizer.json and model.safetensors (or shards), or a name on a hub such as
-  EleutherAI/pythia-70m, which is downloaded once (HF_TOKEN, HF_ENDPOINT, HF_HUB_CACHE and HF_HUB_OFFLINE are read).
+export const MODEL_HELP = `MODEL is a folder with config.json, tokenizer.json and model.safetensors (or
+shards), or a name on a hub such as EleutherAI/pythia-70m, which is downloaded
+once (HF_TOKEN, HF_ENDPOINT, HF_HUB_CACHE and HF_HUB_OFFLINE are read).
 `;
 
 export function addModelOptions(command: Command): void {
@@ -53,6 +54,7 @@ export function addModelOptions(command: Command): void {
 
 export function addBackendOptions(command: Command): void {
   command
+    .optionsGroup("Computing:")
     .addOption(
       new Option(
         "--backend <kind>",
@@ -72,6 +74,7 @@ export interface TokenOptions {
 
 export function addTokenOptions(command: Command): void {
   command
+    .optionsGroup("Tokens:")
     .option(
       "--skip-first <tokens>",
       "tokens at the start of each text that are read but do not count (default: 0)",
@@ -166,9 +169,9 @@ function toNumber(text: string): number {
   return text.trim() === "" ? NaN : Number(text);
 }
 
-export const HOOK_POINTS_HELP = `Hook points:
-  blocks.L.mlp.hook_post (the neurons), and mlp.hook_pre, mlp.hook_pre_linear, hook_resid_pre, hook_resid_mid,
-  hook_resid_post, hook_attn_out; L is the layer, from 0; * stands for every layer
+export const HOOK_POINTS_HELP = `Hook points are called blocks.L.mlp.hook_post (the neurons), mlp.hook_pre,
+mlp.hook_pre_linear, hook_resid_pre, hook_resid_mid, hook_resid_post and
+hook_attn_out; L is the layer, from 0, and * stands for every layer.
 `;
 
 /**
@@ -187,8 +190,8 @@ export function expandHookPoints(patterns: readonly string[], spec: TransformerS
   });
 }
 
-export const NEURONS_HELP = `Neurons:
-  L3.N609 is neuron 609 of layer 3, both counted from 0; blocks.3.hook_resid_post:17 is a column of another hook point
+export const NEURONS_HELP = `L3.N609 is neuron 609 of layer 3, both counted from 0;
+blocks.3.hook_resid_post:17 is a column of another hook point.
 `;
 
 /**

@@ -75,10 +75,11 @@ export const probe: CommandFile = {
   describe(command) {
     command
       .description(
-        "Finds the neurons that tell texts of each class from the rest. Texts are split by document; training texts\n" +
-          "rank the neurons and fit a probe for every class, hook point and k; validation texts choose the hook point;\n" +
-          "test texts, which chose nothing, score the choice.",
+        "Finds the neurons that tell texts of each class from the rest. Texts are split by document: training texts " +
+          "rank the neurons and fit a probe for every class, hook point and k; validation texts choose the hook " +
+          "point; test texts, which chose nothing, score the choice.",
       )
+      .usage("MODEL TEXTS [options]\n       sparseprobe probe --activations PATH [--labels FILE] [options]")
       .argument("[model]", "folder, or name on a hub")
       .argument("[texts]", "texts with labels: FILE.jsonl, or - for standard input")
       .option("--hook-points <list>", "where to look (default: blocks.*.mlp.hook_post, all neurons)", list)
@@ -104,6 +105,7 @@ export const probe: CommandFile = {
     addTokenOptions(command);
     addModelOptions(command);
     command
+      .optionsGroup("Saved activations:")
       .option(
         "--activations <path>",
         "instead of MODEL and TEXTS: a .safetensors or .npy file, or a folder of them",
@@ -112,15 +114,18 @@ export const probe: CommandFile = {
         "--labels <file>",
         "a label per row of the activations: .jsonl, .txt or .npy (default: beside or in them)",
       )
+      .optionsGroup("Output:")
       .option("--out <file.json>", "write the whole result there too, with the probes")
       .option("--force", "replace an existing file")
       .addHelpText(
         "after",
         `
 Example: which neurons of the bundled model know the language of a text?
-  sparseprobe probe examples/model/haystack-4m examples/data/natural-language.jsonl --aggregation mean --ks 1,4
+  sparseprobe probe examples/model/haystack-4m \\
+    examples/data/natural-language.jsonl --aggregation mean --ks 1,4
 
-The same on activations that "sparseprobe capture" or another program has saved, with labels of their rows:
+The same on activations that "sparseprobe capture" or another program has saved,
+with labels of their rows:
   sparseprobe probe --activations activations --ks 1,4
   sparseprobe probe --activations layer-3.npy --labels labels.npy
 

@@ -7,11 +7,11 @@ import { readStream, readTextFile } from "./read-file.ts";
 import type { Session } from "./session.ts";
 
 /** For the help of commands that read texts. */
-export const TEXTS_HELP = `Texts:
-  FILE.jsonl   one JSON object per line: {"text": "…", "label": "…", "doc": "…"}; texts of one doc (document)
-               stay together in splits and resamples
-  FILE.txt     one text per line, without labels
-  -            either of these from standard input; JSON Lines if it begins with "{"
+export const TEXTS_HELP = `TEXTS is one of
+  FILE.jsonl  an object per line, {"text": "…", "label": "…", "doc": "…"}; texts
+              of one doc (document) stay together in splits and resamples
+  FILE.txt    a text per line, without labels
+  -           either from standard input: JSON Lines if it begins with "{"
 `;
 
 export interface Texts {
