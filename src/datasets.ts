@@ -3,6 +3,8 @@
  *
  * @module
  */
+export { assembleDataset } from "./datasets/assemble-dataset.ts";
+export type { CandidateRow, DatasetParts } from "./datasets/assemble-dataset.ts";
 export type {
   DatasetReport,
   DatasetRows,
@@ -11,3 +13,4 @@ export type {
   FeatureDataset,
   Passage,
 } from "./datasets/feature-dataset.ts";
+export type { SamplingOptions } from "./datasets/sample-rows.ts";

@@ -20,7 +20,9 @@ export type ErrorCode =
   | "device"
   | "out-of-memory"
   | "disposed"
-  | "hub";
+  | "hub"
+  | "journal"
+  | "missing-package";
 
 /** Base of every error that sparseprobe throws on purpose. */
 export abstract class SparseProbeError extends Error {
@@ -113,6 +115,11 @@ export class OutOfMemoryError extends SparseProbeError {
 /** The object was used after `dispose()`. */
 export class DisposedError extends SparseProbeError {
   readonly code = "disposed";
+}
+
+/** A package that only some calls need is not installed. */
+export class MissingPackageError extends SparseProbeError {
+  readonly code = "missing-package";
 }
 
 /** What a {@link HubError} is about. */

@@ -316,6 +316,7 @@ export {
   FormatError,
   HubError,
   LabelError,
+  MissingPackageError,
   MissingTensorError,
   NonFiniteError,
   OneClassError,

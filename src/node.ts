@@ -19,3 +19,4 @@ export { captureToFolder } from "./node/capture.ts";
 export { loadModelFromHub, openHubModel } from "./node/hub.ts";
 export type { CacheFolderOptions } from "./node/hub.ts";
 export { loadModelFolder, openModelFolder } from "./node/model.ts";
+export { openSweepJournal } from "./node/sweep-journal.ts";

@@ -3,4 +3,9 @@
  *
  * @module
  */
-export type {} from "./sweeps/sweep-row.ts";
+export { renderSvg } from "./reports/render-picture.ts";
+export type { SvgOptions } from "./reports/render-picture.ts";
+export type { PictureScheme } from "./reports/picture-config.ts";
+export type { Json, JsonObject, PictureSpec } from "./reports/pictures/picture-spec.ts";
+export { metricByKPicture } from "./reports/pictures/metric-by-k.ts";
+export type { RowPictureOptions } from "./reports/pictures/probe-points.ts";

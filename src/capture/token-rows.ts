@@ -4,6 +4,7 @@ import { assertAggregation } from "../backends/row-segments.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
 import type { GroupId } from "../data/activations.ts";
 import { LabelMatrix } from "../data/labels.ts";
+import type { FeatureDataset } from "../datasets/feature-dataset.ts";
 import { ContextLengthError, EmptyDataError, OptionError, ShapeError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 
@@ -44,6 +45,8 @@ interface TokenisedText {
   readonly text: number;
   readonly tokens: Uint32Array;
   readonly positions: Uint32Array;
+  /** Where each row of the text ends in `positions`. */
+  readonly ends: ArrayLike<number>;
 }
 
 /**
@@ -67,10 +70,7 @@ export class TokenRows {
     this.#texts = texts;
     this.aggregation = aggregation;
     this.#groups = groups;
-    this.rows =
-      aggregation === "token"
-        ? texts.reduce((sum, { positions }) => sum + positions.length, 0)
-        : texts.length;
+    this.rows = texts.reduce((sum, { ends }) => sum + ends.length, 0);
     this.tokens = texts.reduce((sum, { tokens }) => sum + tokens.length, 0);
   }
 
@@ -145,13 +145,56 @@ export class TokenRows {
           "Leave it out, and its label, or choose other positions (skipFirst, positions).",
         );
       }
-      tokenised.push({ text, tokens, positions: counting });
+      const ends = aggregation === "token" ? counting.map((_, i) => i + 1) : [counting.length];
+      tokenised.push({ text, tokens, positions: counting, ends });
       if (pacer.due) await pacer.turn();
     }
     if (tokenised.length === 0) {
       throw new EmptyDataError("No text has a token that counts.", "Give texts with tokens.");
     }
     return new TokenRows(tokenised, aggregation, groups);
+  }
+
+  /**
+   * The rows of a dataset, in its order; `dataset.labels` are their labels.
+   *
+   * @throws OptionError when the model's tokenizer is not the one that the dataset was made with
+   * @throws ContextLengthError when a passage is longer than the model's context
+   */
+  static ofDataset(model: LanguageModel, dataset: FeatureDataset): TokenRows {
+    const { name, passages, aggregation } = dataset;
+    const { passage, positions, offsets } = dataset.rows;
+    if (model.tokenizer.digest !== dataset.tokenizer) {
+      throw new OptionError(
+        `The dataset "${name}" was made with another tokenizer than the model's.`,
+        "Build it again from its texts with model.tokenizer.",
+      );
+    }
+    const texts: TokenisedText[] = [];
+    for (let row = 0; row < passage.length;) {
+      const first = row;
+      const text = passage[row];
+      const { tokens } = passages[text];
+      if (tokens.length > model.spec.context) {
+        throw new ContextLengthError(
+          `Passage ${text} of "${name}" has ${tokens.length} tokens, but the model's context holds ${model.spec.context}.`,
+          "Build the dataset with shorter passages.",
+        );
+      }
+      while (row < passage.length && passage[row] === text) row++;
+      const start = offsets[first];
+      texts.push({
+        text,
+        tokens,
+        positions: positions.subarray(start, offsets[row]),
+        ends: offsets.subarray(first + 1, row + 1).map((end) => end - start),
+      });
+    }
+    return new TokenRows(
+      texts,
+      aggregation,
+      passages.map(({ group }) => group),
+    );
   }
 
   /** Number of texts. */
@@ -173,8 +216,8 @@ export class TokenRows {
   textOfRow(): Uint32Array {
     const out = new Uint32Array(this.rows);
     let row = 0;
-    for (const { text, positions } of this.#texts) {
-      const end = row + (this.aggregation === "token" ? positions.length : 1);
+    for (const { text, ends } of this.#texts) {
+      const end = row + ends.length;
       out.fill(text, row, end);
       row = end;
     }
@@ -245,20 +288,22 @@ export class TokenRows {
     const offsets = new Uint32Array(texts.length + 1);
     const counting = texts.reduce((sum, { positions }) => sum + positions.length, 0);
     const rows = new Uint32Array(counting);
-    const ends = new Uint32Array(texts.length + 1);
+    const ends = new Uint32Array(1 + texts.reduce((sum, text) => sum + text.ends.length, 0));
+    let filled = 0;
+    let row = 0;
     for (const [s, text] of texts.entries()) {
       tokens.set(text.tokens, offsets[s]);
-      for (const [i, position] of text.positions.entries()) rows[ends[s] + i] = offsets[s] + position;
+      for (const [i, position] of text.positions.entries()) rows[filled + i] = offsets[s] + position;
+      for (let r = 0; r < text.ends.length; r++) ends[++row] = filled + text.ends[r];
+      filled += text.positions.length;
       offsets[s + 1] = offsets[s] + text.tokens.length;
-      ends[s + 1] = ends[s] + text.positions.length;
     }
-    const single = this.aggregation === "token";
     return {
       tokens: { tokens, offsets },
       texts: Uint32Array.from(texts, ({ text }) => text),
-      segments: { rows, offsets: single ? Uint32Array.from({ length: counting + 1 }, (_, i) => i) : ends },
+      segments: { rows, offsets: ends },
       firstRow,
-      rows: single ? counting : texts.length,
+      rows: row,
       tokensDone,
     };
   }

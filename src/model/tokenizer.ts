@@ -1,6 +1,7 @@
 /** Text to token ids and back, with Hugging Face's `tokenizer.json`. */
 import type { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { FormatError, ShapeError } from "../errors.ts";
+import { digestOfTokenizer } from "./tokenizer-digest.ts";
 
 /** Where each token of a text lies. */
 export interface LocatedTokens {
@@ -36,10 +37,13 @@ export class Tokenizer {
   readonly #byteOf: ReadonlyMap<string, number> = byteLevelAlphabet();
   readonly #texts = new Map<number, string>();
   readonly #spelling: Spelling | undefined;
+  readonly #files: readonly [json: object, config: object];
+  #digest: string | undefined;
 
-  private constructor(inner: HuggingFaceTokenizer, spelling: Spelling | undefined) {
+  private constructor(inner: HuggingFaceTokenizer, json: object, config: object) {
     this.#inner = inner;
-    this.#spelling = spelling;
+    this.#files = [json, config];
+    this.#spelling = spellingOf(json);
   }
 
   /**
@@ -55,11 +59,19 @@ export class Tokenizer {
     assertVocabulary(json.model, remedy);
     const { Tokenizer: Implementation } = await import("@huggingface/tokenizers");
     try {
-      const inner = new Implementation(json, typeof config === "object" && config ? config : {});
-      return new Tokenizer(inner, spellingOf(json));
+      const settings = typeof config === "object" && config ? config : {};
+      return new Tokenizer(new Implementation(json, settings), json, settings);
     } catch (cause) {
       throw new FormatError(`The tokenizer cannot be built: ${String(cause)}.`, remedy, { cause });
     }
+  }
+
+  /**
+   * 32 hex digits over vocabulary and settings: tokenizers with the same digest make the same tokens of every text.
+   * Special tokens around a text, padding and decoding have no say in it.
+   */
+  get digest(): string {
+    return (this.#digest ??= digestOfTokenizer(...this.#files));
   }
 
   /** Token ids of a text; none for "", unless special tokens are asked for. */

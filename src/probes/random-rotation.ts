@@ -52,11 +52,19 @@ export interface Rotation {
 
 /** See `rotateActivations`. */
 export async function rotate(acts: ActivationsInput, options: RotateOptions): Promise<Activations> {
-  const { seed = 0, signal, onProgress } = options;
-  const pacer = new Pacer(signal);
   const x = Activations.from(acts);
+  const rotation = await drawRotation(options.seed ?? 0, x.neurons, new Pacer(options.signal));
+  return rotateRows(x, rotation, options);
+}
+
+/** X·Q for a rotation that has been drawn: blocks of rows share it. */
+export async function rotateRows(
+  x: Activations,
+  rotation: Rotation,
+  { signal, onProgress }: Omit<RotateOptions, "seed">,
+): Promise<Activations> {
+  const pacer = new Pacer(signal);
   const { rows, neurons: d } = x;
-  const rotation = await drawRotation(seed, d, pacer);
   const out = new Float32Array(rows * d);
   const row = new Float32Array(d);
   for (let start = 0; start < rows; start += BLOCK) {

@@ -13,24 +13,25 @@ export interface SweepInterval {
 
 /**
  * A row is one model × dataset × feature × hook point × method × k × seed, scored on one part. Plain data that JSON keeps.
- * Of a failed row everything after `reason` is null or empty.
+ * Of a failed row everything after `reason` is null or empty; where a model or a dataset could not be opened, what only they
+ * know (category, feature, aggregation, hook point, layer) is null too, and the row stands for all of them.
  */
 export interface SweepRow {
   readonly model: string;
   /** Revision of the model on the hub; null where it has none. */
   readonly revision: string | null;
   readonly dataset: string;
-  readonly category: string;
-  readonly feature: string;
-  readonly aggregation: Aggregation;
-  readonly hookPoint: HookPoint;
-  readonly layer: number;
-  /** Name of the method that chose the support, e.g. `"mean-difference"`, `"adaptive"`, `"random"`. */
+  readonly category: string | null;
+  readonly feature: string | null;
+  readonly aggregation: Aggregation | null;
+  readonly hookPoint: HookPoint | null;
+  readonly layer: number | null;
+  /** Name of the method that chose the support, e.g. `"mean-difference"`, `"adaptive"`, `"dense"`, `"random"`. */
   readonly method: string;
   /** Seed of the random rotation of the activations; null: the model's own neurons. */
   readonly rotation: number | null;
-  /** Size of the support. */
-  readonly k: number;
+  /** Size of the support; null for `"dense"` where the number of neurons is not known. */
+  readonly k: number | null;
   /** Seed of split and method. */
   readonly seed: number;
   readonly split: ScoredPart;
@@ -45,9 +46,9 @@ export interface SweepRow {
   readonly metrics: Readonly<Record<MetricName, number | null>> | null;
   /** Intervals of the metrics that were asked for. */
   readonly intervals: Readonly<Partial<Record<MetricName, SweepInterval>>>;
-  /** The k neurons, strongest first. */
+  /** The k neurons, strongest first; empty for `"dense"`, which reads all. */
   readonly support: readonly number[];
-  /** On preprocessed columns, in the order of the support. */
+  /** On preprocessed columns, in the order of the support; empty for `"dense"`. */
   readonly coefficients: readonly number[];
   readonly intercept: number | null;
   readonly converged: boolean | null;
@@ -56,4 +57,14 @@ export interface SweepRow {
   readonly iterations: number | null;
   /** Wall time of ranking and fitting, shared evenly by the probes of a batch. The one field that differs between equal runs. */
   readonly seconds: number | null;
+}
+
+/** A row with a probe: everything in it is known. */
+export type FittedSweepRow = SweepRow & { readonly status: "ok" } & {
+  readonly [Key in Exclude<keyof SweepRow, "revision" | "rotation" | "reason">]: NonNullable<SweepRow[Key]>;
+};
+
+/** Whether a row has a probe. */
+export function isFitted(row: SweepRow): row is FittedSweepRow {
+  return row.status === "ok";
 }

@@ -1,0 +1,347 @@
+/** Supports of a hook point's label sets by every method, from class moments and columns. */
+import type { Backend, CallOptions, DeviceActivations } from "../backends/backend.ts";
+import { Pacer } from "../backends/cpu/pacer.ts";
+import type { Activations } from "../data/activations.ts";
+import type { ClassMoments } from "../data/class-moments.ts";
+import { LabelMatrix } from "../data/labels.ts";
+import { standardisation } from "../data/standardisation.ts";
+import { SparseProbeError, SupportSizeError } from "../errors.ts";
+import { findOptimalSupports } from "../optimal/find-optimal-supports.ts";
+import { thresholdSupports } from "../probes/adaptive-thresholding.ts";
+import { assertUsable } from "../probes/fit-supports.ts";
+import { rankColumns } from "../probes/rank-source.ts";
+import { meanDifference } from "../ranking/mean-difference.ts";
+import {
+  assertSupportSize,
+  eligibleNeurons,
+  scoreNeurons,
+  strongest,
+  strongestOf,
+} from "../ranking/ranking.ts";
+import type { LabelSet } from "./label-sets.ts";
+import { sizesOf, type PlannedMethod, type StudyPlan } from "./plan-study.ts";
+import { stopsSweep } from "./stops-sweep.ts";
+
+/** What a method is asked for in a label set. */
+export interface SupportRequest {
+  /** Number of the label set. */
+  readonly set: number;
+  readonly method: PlannedMethod;
+  readonly ks: readonly number[];
+}
+
+/** What a method has given for one k: a support, or the reason why there is none. */
+export interface SupportChoice {
+  readonly set: number;
+  readonly method: PlannedMethod;
+  readonly k: number;
+  /** Strongest first. */
+  readonly neurons: Uint32Array | undefined;
+  readonly reason: string | null;
+  /** Wall time of choosing, shared by the sizes that were chosen together. */
+  readonly seconds: number;
+}
+
+/** Columns at hand: column c of `x` and `host` is neuron `neurons[c]`, or neuron c where they are all there. */
+export interface HeldColumns {
+  readonly x: DeviceActivations;
+  readonly host: Activations;
+  readonly neurons: Uint32Array | undefined;
+}
+
+/** A hook point, as methods see it. */
+export interface HookPointData {
+  readonly backend: Backend;
+  readonly rows: number;
+  readonly neurons: number;
+  /** Of the label sets' training rows. */
+  readonly moments: ClassMoments;
+  readonly sets: readonly LabelSet[];
+  readonly training: LabelMatrix;
+}
+
+/** Every method in every label set. */
+export function requestsOf(sets: number, plan: StudyPlan, d: number): SupportRequest[] {
+  return Array.from({ length: sets }, (_, set) =>
+    plan.methods.map((method) => ({ set, method, ks: sizesOf(method, plan.study.ks, d) })),
+  ).flat();
+}
+
+/**
+ * The neurons whose columns a request reads, beyond those of its supports; `"all"` where it reads everything.
+ * Empty where moments are enough.
+ */
+export function neuronsRead(
+  { set, method, ks }: SupportRequest,
+  { moments, neurons: d }: HookPointData,
+): Uint32Array | "all" {
+  switch (method.kind) {
+    case "dense":
+    case "optimal":
+      return "all";
+    case "adaptive":
+      return thresholdStart(moments, set, method.schedule, ks, d);
+    case "ranking":
+      if (!method.readsValues) return new Uint32Array();
+      return eligibleNeurons(moments, set, method.options.prefilter) ?? "all";
+  }
+}
+
+/** The neurons that adaptive thresholding starts from, strongest first. */
+function thresholdStart(
+  moments: ClassMoments,
+  set: number,
+  schedule: readonly number[],
+  ks: readonly number[],
+  d: number,
+): Uint32Array {
+  const sizes = [...schedule, ...ks].filter((k) => k <= d);
+  return sizes.length === 0 ? new Uint32Array() : strongest(meanDifference(moments, set), Math.max(...sizes));
+}
+
+/** Chooses supports for requests; what concerns one label set or one k alone becomes a reason, not an error. */
+export async function chooseSupports(
+  requests: readonly SupportRequest[],
+  data: HookPointData,
+  columns: HeldColumns | undefined,
+  plan: StudyPlan,
+  options: CallOptions,
+): Promise<SupportChoice[]> {
+  const { signal } = options;
+  const pacer = new Pacer(signal);
+  const usable = data.sets.map((set, s) => unusable(data.moments, s, set.feature));
+  const choices: SupportChoice[] = [];
+  const ranked = await rankByValues(requests, data, columns, plan, usable, options);
+  for (const request of requests) {
+    const { set, method, ks } = request;
+    const began = performance.now();
+    const chosen = new Map<number, Uint32Array>();
+    let reason = usable[set];
+    const reasons = new Map<number, string>();
+    const fitting = ks.filter((k) => {
+      const wrong = misfit(k, method, data.neurons);
+      if (wrong) reasons.set(k, wrong);
+      return !wrong;
+    });
+    let shared = 0;
+    if (reason === null && fitting.length > 0) {
+      try {
+        if (method.kind === "ranking" && method.readsValues) {
+          const found = ranked.get(request)!;
+          shared = found.seconds;
+          if (typeof found.scores === "string") reason = found.scores;
+          else cut(chosen, fitting, found.scores, data, set, method);
+        } else {
+          for (const [k, neurons] of await choose(request, fitting, data, columns, plan, options)) {
+            chosen.set(k, neurons);
+          }
+        }
+      } catch (error) {
+        if (stopsSweep(error, signal)) throw error;
+        reason = messageOf(error);
+      }
+    }
+    const seconds = shared + (performance.now() - began) / 1000;
+    for (const k of ks) {
+      choices.push({
+        set,
+        method,
+        k,
+        neurons: chosen.get(k),
+        reason: chosen.has(k)
+          ? null
+          : (reasons.get(k) ?? reason ?? "The method has no support of this size."),
+        seconds: seconds / ks.length,
+      });
+    }
+    if (pacer.due) await pacer.turn();
+  }
+  return choices;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof SparseProbeError ? error.message : String(error);
+}
+
+function unusable(moments: ClassMoments, set: number, feature: string): string | null {
+  try {
+    assertUsable(moments, set, feature);
+    return null;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function misfit(k: number, method: PlannedMethod, d: number): string | undefined {
+  try {
+    assertSupportSize(k, d, method.options.prefilter);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SupportSizeError) return error.message;
+    throw error;
+  }
+}
+
+/** Methods that do not rank by values. */
+async function choose(
+  { set, method }: SupportRequest,
+  ks: readonly number[],
+  data: HookPointData,
+  columns: HeldColumns | undefined,
+  plan: StudyPlan,
+  { signal }: CallOptions,
+): Promise<Map<number, Uint32Array>> {
+  const { backend, moments, training, sets, neurons: d } = data;
+  const { feature, seed } = sets[set];
+  const chosen = new Map<number, Uint32Array>();
+  switch (method.kind) {
+    case "dense":
+      return chosen.set(
+        d,
+        Uint32Array.from({ length: d }, (_, j) => j),
+      );
+    case "ranking": {
+      const scores = scoreNeurons(moments, set, method.ranking, { name: feature, seed });
+      cut(chosen, ks, scores, data, set, method);
+      return chosen;
+    }
+    case "adaptive": {
+      const ranked = thresholdStart(moments, set, method.schedule, ks, d);
+      const { host, neurons } = columns!;
+      const transform = standardisation(plan.settings.standardise, moments, set);
+      const supports = await thresholdSupports(
+        {
+          backend,
+          labels: oneSet(training, set),
+          ranked,
+          host: host.gatherColumns(placesIn(ranked, neurons)),
+          transform,
+          settings: plan.settings,
+        },
+        ks,
+        method.schedule,
+        { signal, expired: () => false },
+      );
+      for (const [k, support] of supports) chosen.set(k, Uint32Array.from(support));
+      return chosen;
+    }
+    case "optimal": {
+      const { ks: _, ...options } = method.options;
+      const found = await findOptimalSupports(columns!.x, oneSet(training, set), ks, {
+        ...options,
+        timeLimit: method.timeLimit,
+        classWeight: plan.settings.classWeight,
+        backend,
+        signal,
+      });
+      for (const { k, support } of found) chosen.set(k, Uint32Array.from(support));
+      return chosen;
+    }
+  }
+}
+
+/** Cuts a ranking at every k. */
+function cut(
+  chosen: Map<number, Uint32Array>,
+  ks: readonly number[],
+  scores: Float64Array,
+  { moments }: HookPointData,
+  set: number,
+  { options }: PlannedMethod,
+): void {
+  const order = strongestOf(scores, Math.max(...ks), eligibleNeurons(moments, set, options.prefilter));
+  for (const k of ks) chosen.set(k, order.slice(0, k));
+}
+
+/** Scores of the rankings that read values: label sets of one seed together, which read every column once. */
+async function rankByValues(
+  requests: readonly SupportRequest[],
+  data: HookPointData,
+  columns: HeldColumns | undefined,
+  plan: StudyPlan,
+  unusableSets: readonly (string | null)[],
+  { signal }: CallOptions,
+): Promise<Map<SupportRequest, { scores: Float64Array | string; seconds: number }>> {
+  const ranked = new Map<SupportRequest, { scores: Float64Array | string; seconds: number }>();
+  const together = new Map<string, SupportRequest[]>();
+  for (const request of requests) {
+    const { method, set } = request;
+    if (method.kind !== "ranking" || !method.readsValues || unusableSets[set] !== null) continue;
+    const key = JSON.stringify([method.name, data.sets[set].seed]);
+    together.set(key, [...(together.get(key) ?? []), request]);
+  }
+  for (const group of together.values()) {
+    const began = performance.now();
+    const { method } = group[0];
+    if (method.kind !== "ranking") continue;
+    const { seed } = data.sets[group[0].set];
+    const sets = group.map(({ set }) => set);
+    let scores: (Float64Array | string)[];
+    try {
+      const found = await rankColumns(
+        data.backend,
+        {
+          rows: data.rows,
+          neurons: data.neurons,
+          streamed: false,
+          columns: () =>
+            Promise.resolve({ x: columns!.x, ...(columns!.neurons && { neurons: columns!.neurons }) }),
+        },
+        someSets(data.training, sets),
+        someMoments(data.moments, sets),
+        {
+          ranking: method.ranking,
+          prefilter: method.options.prefilter,
+          seed,
+          standardise: plan.settings.standardise,
+          signal,
+        },
+      );
+      scores = found.map((one) => (one.error ? one.error.message : one.scores));
+    } catch (error) {
+      if (stopsSweep(error, signal)) throw error;
+      scores = group.map(() => messageOf(error));
+    }
+    const seconds = (performance.now() - began) / 1000 / group.length;
+    for (const [at, request] of group.entries()) ranked.set(request, { scores: scores[at], seconds });
+  }
+  return ranked;
+}
+
+/** Columns where neurons lie. */
+export function placesIn(neurons: Uint32Array, held: Uint32Array | undefined): Uint32Array {
+  if (!held) return neurons;
+  const place = new Map<number, number>(Array.from(held, (neuron, c) => [neuron, c]));
+  return neurons.map((neuron) => place.get(neuron)!);
+}
+
+function oneSet(labels: LabelMatrix, set: number): LabelMatrix {
+  return new LabelMatrix([labels.features[set]], labels.rows, labels.of(set));
+}
+
+function someSets(labels: LabelMatrix, sets: readonly number[]): LabelMatrix {
+  const values = new Uint8Array(sets.length * labels.rows);
+  for (const [s, set] of sets.entries()) values.set(labels.of(set), s * labels.rows);
+  return new LabelMatrix(
+    sets.map((set) => labels.features[set]),
+    labels.rows,
+    values,
+  );
+}
+
+function someMoments(moments: ClassMoments, sets: readonly number[]): ClassMoments {
+  const pick = (values: Float64Array, size: number): Float64Array => {
+    const out = new Float64Array(sets.length * size);
+    for (const [s, set] of sets.entries()) out.set(values.subarray(set * size, (set + 1) * size), s * size);
+    return out;
+  };
+  const { neurons: d } = moments;
+  return {
+    features: sets.length,
+    neurons: d,
+    count: pick(moments.count, 2),
+    mean: pick(moments.mean, 2 * d),
+    sumOfSquares: moments.sumOfSquares && pick(moments.sumOfSquares, 2 * d),
+    withinSquares: moments.withinSquares && pick(moments.withinSquares, d),
+  };
+}
