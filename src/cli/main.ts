@@ -47,8 +47,9 @@ Start here, with the model and the texts that come with the repository:
 
 "sparseprobe COMMAND --help" explains a command, with an example.
 
-Results go to standard output, progress and notes to standard error. Exit codes:
-0 done, 1 failed while working, 2 wrong usage or input, 130 interrupted (Ctrl-C).
+Results go to standard output, progress and notes to standard error. Exit codes
+are 0 done, 1 failed while working, 2 wrong usage or input, 130 interrupted by
+Ctrl-C, which cleans up; a second Ctrl-C stops at once.
 `;
 
 /** Runs the command line of this process and sets its exit code. */

@@ -1,4 +1,5 @@
 /** Files and standard input as text. */
+import { addAbortSignal, type Readable } from "node:stream";
 import { FormatError } from "../errors.ts";
 import { fileSource } from "../node/files.ts";
 
@@ -20,28 +21,10 @@ export async function readBytes(path: string, signal: AbortSignal): Promise<Uint
 }
 
 /** Everything that comes, until the end. */
-export async function readStream(stream: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<string> {
+export async function readStream(stream: Readable, signal: AbortSignal): Promise<string> {
   const chunks: Uint8Array[] = [];
-  const iterator = stream[Symbol.asyncIterator]();
-  // Input may never end: an abort must not wait for it.
-  const aborted = new Promise<never>((_, reject) => {
-    const refuse = (): void => reject(signal.reason as Error);
-    if (signal.aborted) refuse();
-    else signal.addEventListener("abort", refuse, { once: true });
-  });
-  aborted.catch(() => undefined);
-  try {
-    for (;;) {
-      const { value, done } = (await Promise.race([iterator.next(), aborted])) as IteratorResult<
-        Uint8Array,
-        undefined
-      >;
-      if (done) break;
-      chunks.push(value);
-    }
-  } finally {
-    if (signal.aborted) void iterator.return?.();
-  }
+  // Input may never end: an abort ends it.
+  for await (const chunk of addAbortSignal(signal, stream)) chunks.push(chunk as Uint8Array);
   return decode(Buffer.concat(chunks), "The standard input");
 }
 

@@ -1,10 +1,11 @@
 /** What a command works with: where to write, when to stop. */
+import type { Readable } from "node:stream";
 import { EmptyDataError } from "../errors.ts";
 import type { Progress } from "./progress.ts";
 import type { Environment, OutputStream } from "./terminal.ts";
 
 export interface Session {
-  readonly stdin: AsyncIterable<Uint8Array>;
+  readonly stdin: Readable;
   readonly stdout: OutputStream;
   readonly env: Environment;
   /** Fires when the user interrupts, or nobody reads the result any more. */
