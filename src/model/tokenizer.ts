@@ -38,6 +38,8 @@ export class Tokenizer {
   readonly #texts = new Map<number, string>();
   readonly #spelling: Spelling | undefined;
   readonly #files: readonly [json: object, config: object];
+  readonly #spelt = new Map<number, Uint8Array>();
+  #added: ReadonlyMap<number, { readonly content: string }> | undefined;
   #digest: string | undefined;
 
   private constructor(inner: HuggingFaceTokenizer, json: object, config: object) {
@@ -81,40 +83,29 @@ export class Tokenizer {
 
   /**
    * Token ids with the place of each token in the text, or null when the tokenizer's normaliser altered the text, so
-   * that tokens cannot be traced back to it.
+   * that tokens cannot be traced back to it. A space of the tokenizer's own (Llama begins texts with one) has no width.
    * @throws FormatError when the vocabulary neither is byte-level nor writes spaces as ▁
    */
   locate(text: string): LocatedTokens | null {
     const ids = this.encode(text);
-    const bytes = new TextEncoder().encode(text);
+    // Where spaces are written as ▁, the tokenizer cannot tell a ▁ of the text from a space.
+    const read = this.#spelling === "metaspace" ? text.replaceAll("▁", " ") : text;
+    const bytes = new TextEncoder().encode(read);
+    const tokens = Array.from(ids, (id) => this.#bytes(id));
+    if (!this.#dropOwnSpaces(ids, tokens, bytes)) return null;
     const starts = new Uint32Array(ids.length);
     const ends = new Uint32Array(ids.length);
-    // charAt[b]: UTF-16 index of the character that byte b belongs to.
-    const charAt = new Uint32Array(bytes.length + 1);
+    // Of each byte's character: its UTF-16 index, and the index after it.
+    const charAt = bytes.length === read.length ? undefined : charactersOfBytes(read, bytes.length);
     let at = 0;
-    for (const [index, character] of charactersOf(text)) {
-      const length = utf8Length(character);
-      charAt.fill(index, at, at + length);
-      at += length;
-    }
-    charAt[at] = text.length;
-    const tokens = Array.from(ids, (id) => this.#bytes(id));
-    // Llama's tokenizer begins a text with a space of its own.
-    const written = tokens.reduce((sum, token) => sum + token.length, 0);
-    if (this.#spelling === "metaspace" && written === bytes.length + 1 && tokens[0][0] === SPACE) {
-      tokens[0] = tokens[0].subarray(1);
-    }
-    let start = 0;
     for (const [i, token] of tokens.entries()) {
-      const end = start + token.length;
-      if (end > bytes.length || token.some((byte, b) => byte !== bytes[start + b])) return null;
-      starts[i] = charAt[start];
-      let last = end;
-      while (last < bytes.length && charAt[last] === charAt[end - 1]) last++;
-      ends[i] = charAt[last];
-      start = end;
+      const end = at + token.length;
+      starts[i] = charAt ? charAt.starts[at] : at;
+      ends[i] = charAt && token.length > 0 ? charAt.ends[end - 1] : end;
+      if (token.length === 0) ends[i] = starts[i];
+      at = end;
     }
-    return start === bytes.length ? { ids, starts, ends } : null;
+    return { ids, starts, ends };
   }
 
   /** Text of token ids. Bytes that are no UTF-8 (part of a character) become U+FFFD. */
@@ -153,8 +144,50 @@ export class Tokenizer {
     return this.#spelling === "metaspace" ? new TextDecoder().decode(this.#bytes(id)) : this.decode([id]);
   }
 
+  /**
+   * Takes away the spaces that the tokenizer puts before a text, or before what follows an added token.
+   * @returns whether the tokens then spell the text
+   */
+  #dropOwnSpaces(ids: Uint32Array, tokens: Uint8Array[], bytes: Uint8Array): boolean {
+    const added = this.#addedTokens();
+    let at = 0;
+    for (let start = 0; start < tokens.length;) {
+      let end = start;
+      while (end < tokens.length && !added.has(ids[end])) end++;
+      // A stretch of ordinary tokens, then an added one or the end of the text.
+      const next = end < tokens.length ? tokens[end] : undefined;
+      const fits = (): boolean => {
+        let to = at;
+        for (let i = start; i < end; i++) {
+          if (!holdsAt(bytes, to, tokens[i])) return false;
+          to += tokens[i].length;
+        }
+        return next ? holdsAt(bytes, to, next) : to === bytes.length;
+      };
+      if (!fits()) {
+        if (end === start || tokens[start][0] !== SPACE) return false;
+        tokens[start] = tokens[start].subarray(1);
+        if (!fits()) return false;
+      }
+      for (let i = start; i < end; i++) at += tokens[i].length;
+      at += next?.length ?? 0;
+      start = end + 1;
+    }
+    return at === bytes.length;
+  }
+
+  #addedTokens(): ReadonlyMap<number, { readonly content: string }> {
+    return (this.#added ??= this.#inner.get_added_tokens_decoder());
+  }
+
   #bytes(id: number): Uint8Array {
-    const added = this.#inner.get_added_tokens_decoder().get(id);
+    let bytes = this.#spelt.get(id);
+    if (bytes === undefined) this.#spelt.set(id, (bytes = this.#spell(id)));
+    return bytes;
+  }
+
+  #spell(id: number): Uint8Array {
+    const added = this.#addedTokens().get(id);
     if (added) return new TextEncoder().encode(added.content);
     if (this.#spelling === "metaspace") {
       const token = this.token(id);
@@ -217,12 +250,27 @@ function byteLevelAlphabet(): Map<string, number> {
   return alphabet;
 }
 
-function* charactersOf(text: string): Generator<[index: number, character: string]> {
+/** Where the character of every byte begins and ends in a text; one entry more for its end. */
+function charactersOfBytes(text: string, bytes: number): { starts: Uint32Array; ends: Uint32Array } {
+  const starts = new Uint32Array(bytes + 1);
+  const ends = new Uint32Array(bytes + 1);
+  let at = 0;
   let index = 0;
   for (const character of text) {
-    yield [index, character];
+    const length = utf8Length(character);
+    starts.fill(index, at, at + length);
     index += character.length;
+    ends.fill(index, at, at + length);
+    at += length;
   }
+  starts[at] = ends[at] = text.length;
+  return { starts, ends };
+}
+
+function holdsAt(bytes: Uint8Array, at: number, part: Uint8Array): boolean {
+  if (at + part.length > bytes.length) return false;
+  for (let i = 0; i < part.length; i++) if (bytes[at + i] !== part[i]) return false;
+  return true;
 }
 
 /** Bytes of a code point in UTF-8; a lone surrogate counts as U+FFFD. */

@@ -3,14 +3,17 @@ import type { Backend, CallOptions, DeviceActivations } from "../backends/backen
 import type { Activations } from "../data/activations.ts";
 import type { OpenActivations } from "./activation-source.ts";
 
-/** Bytes of columns that one pass over blocks keeps. */
+/** Bytes of columns that one pass over blocks keeps, unless the source says how many. */
 const PASS_BYTES = 256 * 2 ** 20;
 
 /** Bytes of columns that are worked on at a time. */
 const BLOCK_BYTES = 8 * 2 ** 20;
 
 /** A part of `OpenActivations`; what `ranking` needs of it. */
-export type ColumnSource = Pick<OpenActivations, "rows" | "neurons" | "columns" | "streamed">;
+export type ColumnSource = Pick<OpenActivations, "rows" | "neurons" | "columns" | "streamed"> & {
+  /** Bytes of columns that may be asked for at once of a source that streams. */
+  readonly passBytes?: number;
+};
 
 export class ColumnAccess {
   readonly #backend: Backend;
@@ -49,7 +52,7 @@ export class ColumnAccess {
   async *blocks(neurons: Uint32Array): AsyncGenerator<{ columns: Activations; neurons: Uint32Array }> {
     const width = Math.max(1, Math.floor(BLOCK_BYTES / (4 * this.#source.rows)));
     const most = this.#source.streamed
-      ? Math.max(1, Math.floor(PASS_BYTES / (4 * this.#source.rows)))
+      ? Math.max(1, Math.floor((this.#source.passBytes ?? PASS_BYTES) / (4 * this.#source.rows)))
       : neurons.length;
     for (let start = 0; start < neurons.length; start += most) {
       const pass = neurons.subarray(start, start + most);

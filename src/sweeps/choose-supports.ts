@@ -9,6 +9,7 @@ import { SparseProbeError, SupportSizeError } from "../errors.ts";
 import { findOptimalSupports } from "../optimal/find-optimal-supports.ts";
 import { thresholdSupports } from "../probes/adaptive-thresholding.ts";
 import { assertUsable } from "../probes/fit-supports.ts";
+import type { ColumnSource } from "../probes/column-access.ts";
 import { rankColumns } from "../probes/rank-source.ts";
 import { meanDifference } from "../ranking/mean-difference.ts";
 import {
@@ -68,22 +69,32 @@ export function requestsOf(sets: number, plan: StudyPlan, d: number): SupportReq
 }
 
 /**
- * The neurons whose columns a request reads, beyond those of its supports; `"all"` where it reads everything.
- * Empty where moments are enough.
+ * The neurons whose columns choosing and fitting read, or `"all"`; none of a label set that cannot be probed. Of a ranking by values without a pre-filter that is all,
+ * unless the scores are known already.
  */
 export function neuronsRead(
   { set, method, ks }: SupportRequest,
-  { moments, neurons: d }: HookPointData,
+  { moments, neurons: d, sets }: HookPointData,
+  ranked?: ValueScores,
 ): Uint32Array | "all" {
+  const { prefilter } = method.options;
+  if (unusable(moments, set, sets[set].feature) !== null) return new Uint32Array();
   switch (method.kind) {
     case "dense":
     case "optimal":
       return "all";
     case "adaptive":
       return thresholdStart(moments, set, method.schedule, ks, d);
-    case "ranking":
-      if (!method.readsValues) return new Uint32Array();
-      return eligibleNeurons(moments, set, method.options.prefilter) ?? "all";
+    case "ranking": {
+      const eligible = eligibleNeurons(moments, set, prefilter);
+      if (method.readsValues && !ranked) return eligible ?? "all";
+      const { feature: name, seed } = sets[set];
+      const scores = ranked?.scores ?? scoreNeurons(moments, set, method.ranking, { name, seed });
+      const most = Math.max(0, ...ks.filter((k) => k <= (eligible?.length ?? d)));
+      return typeof scores === "string" || most === 0
+        ? new Uint32Array()
+        : strongestOf(scores, most, eligible);
+    }
   }
 }
 
@@ -99,19 +110,29 @@ function thresholdStart(
   return sizes.length === 0 ? new Uint32Array() : strongest(meanDifference(moments, set), Math.max(...sizes));
 }
 
-/** Chooses supports for requests; what concerns one label set or one k alone becomes a reason, not an error. */
+/** Scores of neurons by their values, or the reason why there are none; and the time that they took. */
+export interface ValueScores {
+  readonly scores: Float64Array | string;
+  readonly seconds: number;
+}
+
+/**
+ * Chooses supports for requests; what concerns one label set or one k alone becomes a reason, not an error.
+ * @param columns what the requests read; absent where moments and `ranked` are enough
+ * @param ranked scores of rankings that read values, of all requests with such a ranking
+ */
 export async function chooseSupports(
   requests: readonly SupportRequest[],
   data: HookPointData,
   columns: HeldColumns | undefined,
+  ranked: ReadonlyMap<SupportRequest, ValueScores>,
   plan: StudyPlan,
   options: CallOptions,
 ): Promise<SupportChoice[]> {
   const { signal } = options;
   const pacer = new Pacer(signal);
-  const usable = data.sets.map((set, s) => unusable(data.moments, s, set.feature));
+  const usable = unusableSets(data);
   const choices: SupportChoice[] = [];
-  const ranked = await rankByValues(requests, data, columns, plan, usable, options);
   for (const request of requests) {
     const { set, method, ks } = request;
     const began = performance.now();
@@ -161,6 +182,11 @@ export async function chooseSupports(
 
 export function messageOf(error: unknown): string {
   return error instanceof SparseProbeError ? error.message : String(error);
+}
+
+/** By label set: why it cannot be probed here, or null. */
+function unusableSets({ sets, moments }: HookPointData): (string | null)[] {
+  return sets.map((set, s) => unusable(moments, s, set.feature));
 }
 
 function unusable(moments: ClassMoments, set: number, feature: string): string | null {
@@ -253,20 +279,31 @@ function cut(
   for (const k of ks) chosen.set(k, order.slice(0, k));
 }
 
+/** Columns that are at hand, as rankings see them. */
+export function heldSource({ rows, neurons }: HookPointData, columns: HeldColumns): ColumnSource {
+  const held = { x: columns.x, ...(columns.neurons && { neurons: columns.neurons }) };
+  return { rows, neurons, streamed: false, columns: () => Promise.resolve(held) };
+}
+
 /** Scores of the rankings that read values: label sets of one seed together, which read every column once. */
-async function rankByValues(
+export async function rankByValues(
   requests: readonly SupportRequest[],
   data: HookPointData,
-  columns: HeldColumns | undefined,
+  source: ColumnSource,
   plan: StudyPlan,
-  unusableSets: readonly (string | null)[],
   { signal }: CallOptions,
-): Promise<Map<SupportRequest, { scores: Float64Array | string; seconds: number }>> {
-  const ranked = new Map<SupportRequest, { scores: Float64Array | string; seconds: number }>();
+): Promise<Map<SupportRequest, ValueScores>> {
+  const ranked = new Map<SupportRequest, ValueScores>();
+  const unfit = unusableSets(data);
   const together = new Map<string, SupportRequest[]>();
   for (const request of requests) {
     const { method, set } = request;
-    if (method.kind !== "ranking" || !method.readsValues || unusableSets[set] !== null) continue;
+    if (method.kind !== "ranking" || !method.readsValues) continue;
+    const reason = unfit[set];
+    if (reason !== null) {
+      ranked.set(request, { scores: reason, seconds: 0 });
+      continue;
+    }
     const key = JSON.stringify([method.name, data.sets[set].seed]);
     together.set(key, [...(together.get(key) ?? []), request]);
   }
@@ -274,25 +311,18 @@ async function rankByValues(
     const began = performance.now();
     const { method } = group[0];
     if (method.kind !== "ranking") continue;
-    const { seed } = data.sets[group[0].set];
     const sets = group.map(({ set }) => set);
     let scores: (Float64Array | string)[];
     try {
       const found = await rankColumns(
         data.backend,
-        {
-          rows: data.rows,
-          neurons: data.neurons,
-          streamed: false,
-          columns: () =>
-            Promise.resolve({ x: columns!.x, ...(columns!.neurons && { neurons: columns!.neurons }) }),
-        },
+        source,
         someSets(data.training, sets),
         someMoments(data.moments, sets),
         {
           ranking: method.ranking,
           prefilter: method.options.prefilter,
-          seed,
+          seed: data.sets[sets[0]].seed,
           standardise: plan.settings.standardise,
           signal,
         },

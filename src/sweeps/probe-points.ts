@@ -3,11 +3,20 @@ import type { CallOptions, HookPoint } from "../backends/backend.ts";
 import type { Activations } from "../data/activations.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
 import { rotateActivations } from "../probes/rotate-activations.ts";
-import { chooseSupports, requestsOf, type HeldColumns, type HookPointData } from "./choose-supports.ts";
+import {
+  chooseSupports,
+  heldSource,
+  rankByValues,
+  requestsOf,
+  type HeldColumns,
+  type HookPointData,
+} from "./choose-supports.ts";
 import type { SplitLabels } from "./label-sets.ts";
-import { sizesOf, type StudyPlan } from "./plan-study.ts";
-import { readMoments, type RowSource } from "./row-source.ts";
-import { failedRows, scoreChoices, type RowOrigin } from "./score-choices.ts";
+import type { StudyPlan } from "./plan-study.ts";
+import { PointTable } from "./point-table.ts";
+import { probeInParts } from "./probe-in-parts.ts";
+import { momentBytes, readMoments, valueBytes, type RowSource } from "./row-source.ts";
+import { scoreChoices, type RowOrigin } from "./score-choices.ts";
 import type { SweepRow } from "./sweep-row.ts";
 import type { SweepStage } from "./sweep-study.ts";
 
@@ -25,137 +34,130 @@ export interface PointRows {
   readonly rows: readonly SweepRow[];
 }
 
+/** What is probed: rows of activations with labels. */
+export interface PointStudy {
+  readonly source: RowSource;
+  readonly labels: SplitLabels;
+  readonly origin: GroupOrigin;
+  readonly plan: StudyPlan;
+}
+
 /** Probes hook points in the order given. */
 export async function* probePoints(
-  source: RowSource,
+  study: PointStudy,
   points: readonly HookPoint[],
-  labels: SplitLabels,
-  origin: GroupOrigin,
-  plan: StudyPlan,
   options: ProbePointsOptions,
 ): AsyncGenerator<PointRows> {
-  for (const group of groupsThatFit(source, points, plan)) {
-    const read = await readMoments(source, group, labels.training, plan.squares, true, {
-      signal: options.signal,
-      onProgress: (done, total) => options.onProgress?.(null, "capture", done, total),
-    });
-    for (const point of group) {
-      const { moments, values } = read.get(point)!;
-      read.delete(point);
-      const rows = await probeValues(source, point, values!, moments, labels, origin, plan, options);
-      yield { point, rows };
-    }
+  for (const { points: group, whole } of stagesOf(study, points)) {
+    if (whole) yield* probeWhole(study, group, options);
+    else yield* probeInParts(study, group, options);
   }
 }
 
-/** Consecutive hook points whose activations fit together. */
-function* groupsThatFit(
-  source: RowSource,
-  points: readonly HookPoint[],
-  plan: StudyPlan,
-): Generator<HookPoint[]> {
-  let group: HookPoint[] = [];
+/** Hook points that are probed together: with all of their values in memory, or by moments first and columns afterwards. */
+interface Stage {
+  readonly points: HookPoint[];
+  readonly whole: boolean;
+}
+
+/**
+ * Groups of consecutive hook points that fit. Where whole activations would take more than two passes and nothing reads them
+ * all, two passes do: one for moments and one for the columns of the supports.
+ */
+function stagesOf(study: PointStudy, points: readonly HookPoint[]): Stage[] {
+  const { source, labels, plan } = study;
+  const wholeStages: Stage[] = [];
+  const momentStages: Stage[] = [];
   let held = 0;
+  let moments = 0;
   for (const point of points) {
-    const bytes = source.held(point) ? 0 : 4 * source.rows * source.widths.get(point)!;
-    if (group.length > 0 && held + bytes > plan.memoryBytes) {
-      yield group;
-      group = [];
-      held = 0;
+    const values = valueBytes(source, point);
+    const needed = momentBytes(source, point, labels.sets.length, plan.squares);
+    const kept = (source.held(point) ? 0 : values) + needed;
+    // A rotation is a copy, of one hook point at a time.
+    const copy = plan.rotations.length > 1 ? values : 0;
+    const last = wholeStages.at(-1);
+    const whole = kept + copy <= plan.memoryBytes || (source.held(point) !== undefined && copy === 0);
+    if (last?.whole === whole && whole && held + kept + copy <= plan.memoryBytes) {
+      last.points.push(point);
+      held += kept;
+    } else {
+      wholeStages.push({ points: [point], whole });
+      held = kept;
     }
-    group.push(point);
-    held += bytes;
-  }
-  if (group.length > 0) yield group;
-}
-
-/** Probes a hook point whose activations are at hand, and its rotations. */
-async function probeValues(
-  source: RowSource,
-  point: HookPoint,
-  values: Activations,
-  moments: ClassMoments,
-  labels: SplitLabels,
-  origin: GroupOrigin,
-  plan: StudyPlan,
-  options: ProbePointsOptions,
-): Promise<SweepRow[]> {
-  const rows: SweepRow[] = [];
-  for (const rotation of plan.rotations) {
-    const { signal } = options;
-    const host = rotation === null ? values : await rotateActivations(values, { seed: rotation, signal });
-    const { backend } = source;
-    const x = await backend.upload(host, { signal });
-    try {
-      const data: HookPointData = {
-        backend,
-        rows: source.rows,
-        neurons: host.neurons,
-        moments:
-          rotation === null || labels.sets.length === 0
-            ? moments
-            : await backend.classMoments(x, labels.training, { signal, squares: plan.squares }),
-        sets: labels.sets,
-        training: labels.training,
-      };
-      const columns: HeldColumns = { x, host, neurons: undefined };
-      const at = { ...origin, hookPoint: point, layer: layerOf(point), rotation };
-      rows.push(...(await probeSets(data, columns, labels, at, plan, options)));
-    } finally {
-      x.dispose();
+    if (momentStages.length > 0 && moments + needed <= plan.memoryBytes / 4) {
+      momentStages.at(-1)!.points.push(point);
+      moments += needed;
+    } else {
+      momentStages.push({ points: [point], whole: false });
+      moments = needed;
     }
   }
-  return rows;
+  if (plan.rotations.length > 1 || plan.methods.some(readsEverything)) return wholeStages;
+  const passes = wholeStages.filter(({ points: [first] }) => !source.held(first)).length;
+  return wholeStages.every(({ whole }) => whole) && passes <= 2 * momentStages.length
+    ? wholeStages
+    : momentStages;
 }
 
-/** The rows of all label sets in one basis, failures at their places. */
-async function probeSets(
-  data: HookPointData,
-  columns: HeldColumns,
-  labels: SplitLabels,
-  at: RowOrigin,
-  plan: StudyPlan,
+function readsEverything(method: StudyPlan["methods"][number]): boolean {
+  if (method.kind === "ranking") return method.readsValues && method.options.prefilter === undefined;
+  return method.kind !== "adaptive";
+}
+
+/** One pass for all hook points, whose activations stay in memory until they have been probed. */
+async function* probeWhole(
+  study: PointStudy,
+  points: readonly HookPoint[],
   options: ProbePointsOptions,
-): Promise<SweepRow[]> {
+): AsyncGenerator<PointRows> {
+  const { source, labels, plan } = study;
   const { signal } = options;
-  const point = at.hookPoint;
-  options.onProgress?.(point, "rank", 0, data.sets.length);
-  const choices = await chooseSupports(
-    requestsOf(data.sets.length, plan, data.neurons),
-    data,
-    columns,
-    plan,
-    {
-      signal,
-    },
-  );
-  const fitted = await scoreChoices(choices, data, columns, labels.groups, at, plan, {
+  const read = await readMoments(source, points, labels.training, plan.squares, true, {
     signal,
-    onProgress: (stage, done, total) => options.onProgress?.(point, stage, done, total),
+    onProgress: (done, total) => options.onProgress?.(null, "capture", done, total),
   });
-  const perSet = data.sets.length === 0 ? 0 : fitted.length / data.sets.length;
-  let next = 0;
-  return labels.order.flatMap((set) => {
-    if ("reason" in set) return rowsOfFailedSet(set.feature, set.seed, set.reason, at, plan, data.neurons);
-    return fitted.slice(next * perSet, ++next * perSet);
-  });
+  for (const point of points) {
+    const { moments, values } = read.get(point)!;
+    read.delete(point);
+    const table = new PointTable(study, point, source.widths.get(point)!);
+    for (const rotation of plan.rotations) {
+      const host = rotation === null ? values! : await rotateActivations(values!, { seed: rotation, signal });
+      await probeHeld(study, host, rotation === null ? moments : undefined, table, rotation, options);
+    }
+    yield { point, rows: table.rows() };
+  }
 }
 
-function rowsOfFailedSet(
-  feature: string,
-  seed: number,
-  reason: string,
-  at: RowOrigin,
-  plan: StudyPlan,
-  d: number,
-): SweepRow[] {
-  return plan.methods.flatMap((method) =>
-    sizesOf(method, plan.study.ks, d).flatMap((k) =>
-      failedRows({ ...at, feature, seed, method: method.name, k }, reason),
-    ),
-  );
-}
-
-export function layerOf(point: HookPoint): number {
-  return Number(point.split(".")[1]);
+/** Probes activations that are at hand. */
+async function probeHeld(
+  { source, labels, plan }: PointStudy,
+  host: Activations,
+  known: ClassMoments | undefined,
+  table: PointTable,
+  rotation: number | null,
+  options: ProbePointsOptions,
+): Promise<void> {
+  const { sets, training, groups } = labels;
+  if (sets.length === 0) return;
+  const { signal } = options;
+  const { backend, rows } = source;
+  const x = await backend.upload(host, { signal });
+  try {
+    const { squares } = plan;
+    const moments = known ?? (await backend.classMoments(x, training, { signal, squares }));
+    const data: HookPointData = { backend, rows, neurons: host.neurons, moments, sets, training };
+    const columns: HeldColumns = { x, host, neurons: undefined };
+    const requests = requestsOf(sets.length, plan, host.neurons);
+    options.onProgress?.(table.point, "rank", 0, sets.length);
+    const ranked = await rankByValues(requests, data, heldSource(data, columns), plan, { signal });
+    const choices = await chooseSupports(requests, data, columns, ranked, plan, { signal });
+    const scored = await scoreChoices(choices, data, columns, groups, table.originOf(rotation), plan, {
+      signal,
+      onProgress: (stage, done, total) => options.onProgress?.(table.point, stage, done, total),
+    });
+    table.add(rotation, choices, scored);
+  } finally {
+    x.dispose();
+  }
 }

@@ -99,11 +99,13 @@ export function ownSource(
 /** The same rows in a random basis of each hook point. */
 export async function rotatedSource(
   source: RowSource,
+  points: readonly HookPoint[],
   seed: number,
   { signal }: CallOptions,
 ): Promise<RowSource> {
   const rotations = new Map<number, Rotation>();
-  for (const width of source.widths.values()) {
+  for (const point of points) {
+    const width = source.widths.get(point)!;
     if (!rotations.has(width)) rotations.set(width, await drawRotation(seed, width, new Pacer(signal)));
   }
   const { backend } = source;
@@ -123,6 +125,22 @@ export async function rotatedSource(
         }
       }),
   };
+}
+
+/** Bytes of a hook point's values in float32. */
+export function valueBytes(source: RowSource, point: HookPoint): number {
+  return 4 * source.rows * source.widths.get(point)!;
+}
+
+/** Bytes of a hook point's moments of so many label sets, in float64. */
+export function momentBytes(
+  source: RowSource,
+  point: HookPoint,
+  sets: number,
+  squares: MomentSquares,
+): number {
+  const arrays = squares === "class" ? 5 : squares === "within" ? 3 : 2;
+  return 8 * arrays * sets * source.widths.get(point)!;
 }
 
 /** Class moments at the hook points, and all values too where they are to be kept; one pass for everything. */

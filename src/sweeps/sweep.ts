@@ -10,8 +10,8 @@ import { messageOf } from "./choose-supports.ts";
 import { digestOfActivations, digestOfDataset, digestOfStudy } from "./digest-study.ts";
 import { JournalError, type JournalUnit, type SweepJournal } from "./journal.ts";
 import { splitLabels, type SplitLabels } from "./label-sets.ts";
-import { hookPointsOf, planStudy, sizesOf, type StudyPlan } from "./plan-study.ts";
-import { layerOf, probePoints, type GroupOrigin, type PointRows } from "./probe-points.ts";
+import { hookPointsOf, planStudy, sizesOf, splitHookPoint, type StudyPlan } from "./plan-study.ts";
+import { probePoints, type GroupOrigin, type PointRows } from "./probe-points.ts";
 import { modelSource, ownSource, type RowSource } from "./row-source.ts";
 import { failedRows } from "./score-choices.ts";
 import { stopsSweep } from "./stops-sweep.ts";
@@ -170,7 +170,7 @@ class Sweep {
     };
     try {
       const there = pending.filter((point) => source.widths.has(point));
-      const probed = probePoints(source, there, labels, origin, this.#plan, { signal, onProgress });
+      const probed = probePoints({ source, labels, origin, plan: this.#plan }, there, { signal, onProgress });
       for (const point of pending) {
         if (source.widths.has(point)) {
           const { value } = await probed.next();
@@ -310,7 +310,7 @@ class Sweep {
     return rotations.flatMap((rotation) =>
       labels.order.flatMap(({ feature, seed }) =>
         this.#failedMethods(
-          { ...origin, hookPoint: point, layer: layerOf(point), rotation, feature, seed },
+          { ...origin, hookPoint: point, layer: splitHookPoint(point)!.layer, rotation, feature, seed },
           source.widths.get(point),
           reason,
         ),
@@ -341,7 +341,7 @@ class Sweep {
                 category: "category" in known ? known.category : null,
                 aggregation: built?.aggregation ?? null,
                 hookPoint,
-                layer: hookPoint && layerOf(hookPoint),
+                layer: hookPoint && splitHookPoint(hookPoint)!.layer,
                 rotation,
                 feature,
                 seed,
