@@ -2,7 +2,7 @@
 import type { Argument, Command, Option } from "commander";
 import { FormatError, OptionError } from "../errors.ts";
 import type { Inputs } from "./command-file.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../sweeps/json-field.ts";
 import { readTextFile } from "./read-file.ts";
 
 /** Options that concern the run and not the work: they are the command line's own. */

@@ -41,8 +41,9 @@ export class Progress {
   /**
    * Says that `done` of `total` units of a stage are finished.
    * @param unit what is counted, in the plural; bytes are shown as MB
+   * @param detail what is under way, where there is room for it
    */
-  show(stage: string, done: number, total: number, unit: string): void {
+  show(stage: string, done: number, total: number, unit: string, detail?: string): void {
     if (this.#quiet) return;
     const now = this.#now();
     if (stage !== this.#stage) {
@@ -55,11 +56,12 @@ export class Progress {
     this.#drawnAt = now;
     const share = total > 0 ? Math.min(1, done / total) : 1;
     const parts = this.#describe(share, done, total, unit, now);
+    if (detail !== undefined) parts.push(detail);
     if (!this.#live) {
       this.#stream.write(`${stage}: ${parts.join(", ")}\n`);
       return;
     }
-    this.#stream.write(`\r\x1b[2K${this.#line(stage, share, parts)}`);
+    this.#stream.write(`\r\x1b[2K${this.#line(stage, share, parts, detail !== undefined)}`);
     this.#drawn = true;
   }
 
@@ -94,10 +96,11 @@ export class Progress {
   }
 
   /** One line that is narrower than the window, in which a full line would break and leave its first half behind. */
-  #line(stage: string, share: number, parts: readonly string[]): string {
+  #line(stage: string, share: number, parts: readonly string[], detailed: boolean): string {
     const room = columnsOf(this.#stream) - 1;
     const kept = [...parts];
     const text = (): string => `${stage}  ${kept.join("  ")}`;
+    if (detailed && widthOf(text()) + BAR.least + 2 > room) kept.pop();
     // The amount is what is missed least.
     if (widthOf(text()) > room && kept.length > 1) kept.splice(1, 1);
     while (widthOf(text()) > room && kept.length > 1) kept.pop();

@@ -17,7 +17,7 @@ import { CLI, MODEL, ROOT, runCli, whenSaid, type Ended } from "./run-cli.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sparseprobe-cli-"));
 const at = (name: string): string => join(folder, name);
-/** Ten topics in three languages. */
+/** Five topics in three languages. */
 const TEXTS = at("texts.jsonl");
 const CPU = ["--backend", "cpu", "--threads", "1"];
 
@@ -25,10 +25,8 @@ beforeAll(() => {
   if (!existsSync(CLI)) throw new Error(`${CLI} is missing: build first (npm run build).`);
   const lines = readFileSync(join(ROOT, "examples/data/natural-language.jsonl"), "utf8")
     .split("\n")
-    .filter((line) =>
-      /"label": "(en|fr|ru)", "doc": "topic-0|"label": "(en|fr|ru)", "doc": "topic-10/.test(line),
-    );
-  expect(lines).toHaveLength(30);
+    .filter((line) => /"label": "(en|fr|ru)", "doc": "topic-0[1-5]/.test(line));
+  expect(lines).toHaveLength(15);
   writeFileSync(TEXTS, `${lines.join("\n")}\n`);
 });
 
@@ -72,7 +70,7 @@ describe("probe", () => {
     const { code, stdout, stderr } = await runCli(PROBE);
     expect(code).toBe(0);
     const lines = stdout.split("\n");
-    expect(lines[0]).toMatch(/^Texts: 18 to fit, 6 to choose, 6 to score/);
+    expect(lines[0]).toMatch(/^Texts: 9 to fit, 3 to choose, 3 to score/);
     expect(lines[2]).toMatch(/^feature +k +hook point +neurons .* F1 +precision +recall +MCC +ROC AUC$/);
     expect(lines.slice(3, 9).map((line) => line.split(/ +/).slice(0, 2))).toEqual(
       ["en", "fr", "ru"].flatMap((feature) => [
@@ -149,8 +147,8 @@ describe("probe", () => {
     expect(saved.chosen).toHaveLength(wanted.length);
     for (const [i, { probe, test, ...row }] of sorted(saved).entries()) {
       const { probe: wantedProbe, test: wantedTest, ...wantedRow } = wanted[i];
-      const { validation: _, ...choice } = row as typeof row & { validation: unknown };
-      expect(wantedRow).toMatchObject(choice);
+      const choice = ({ feature, k, hookPoint, neurons }: typeof row) => ({ feature, k, hookPoint, neurons });
+      expect(choice(row)).toEqual(choice(wantedRow));
       expect(probe.coefficients).toEqual(wantedProbe.coefficients);
       // Decisions are summed in another order: the log-loss, a mean of a few numbers below 10, differs by some of its last bits.
       const { logLoss, ...metrics } = test;
@@ -239,7 +237,7 @@ describe("capture", () => {
     const lines = readFileSync(join(out, "rows.jsonl"), "utf8").trimEnd().split("\n");
     expect(lines).toHaveLength(rows);
     expect(JSON.parse(lines[0])).toMatchObject({ text: 0, label: "en", doc: "topic-01" });
-    expect(JSON.parse(lines[rows - 1])).toMatchObject({ text: 29, label: "ru", doc: "topic-10" });
+    expect(JSON.parse(lines[rows - 1])).toMatchObject({ text: 14, label: "ru", doc: "topic-05" });
     // What was written is what later probes read.
     const { chosen } = await json<Probed>(["probe", "--activations", out, ...CPU, "--ks", "1"]);
     expect(chosen).toHaveLength(3);
@@ -318,7 +316,7 @@ describe("ablate", () => {
       neurons: [688, 12],
       how: "mean",
       unit: "group",
-      units: 10,
+      units: 5,
     });
     expect(result.classes.map((row) => row.class)).toEqual(["en", "fr", "ru"]);
     expect(result.draws).toHaveLength(2);
@@ -327,10 +325,10 @@ describe("ablate", () => {
   it("prints a table", async () => {
     const { code, stdout } = await runCli([...ABLATE, "--how", "scale:0.5", "--logits-of", "5"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^blocks\.4\.mlp\.hook_post, neurons 688 12: .* over 10 documents\n/);
+    expect(stdout).toMatch(/^blocks\.4\.mlp\.hook_post, neurons 688 12: .* over 5 documents\n/);
     expect(stdout).toMatch(/^texts of +texts +tokens +before +after +effect +95 % +against others +95 %$/m);
-    expect(stdout).toMatch(/^all +30 +[\d,]+ +\d\.\d{4}/m);
-    expect(stdout).toMatch(/^fr +10 /m);
+    expect(stdout).toMatch(/^all +15 +[\d,]+ +\d\.\d{4}/m);
+    expect(stdout).toMatch(/^fr +5 /m);
   });
 
   it("refuses what no neuron, and what no change is", async () => {
@@ -405,7 +403,7 @@ describe("neuron", () => {
       },
     );
     expect(code).toBe(0);
-    expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]/);
+    expect(stdout.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202e]/u);
     expect(stdout).toContain("␛[2J");
   });
 });

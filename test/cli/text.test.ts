@@ -1,6 +1,5 @@
 /** What is shown of texts from outside, and tables. */
 import { expect, it } from "vitest";
-import { nearest } from "../../src/cli/nearest.ts";
 import { fixed, plural, signed, tableLines, widthOf } from "../../src/cli/table.ts";
 import { visible } from "../../src/cli/terminal.ts";
 
@@ -39,13 +38,4 @@ it("writes numbers without a negative zero", () => {
     "0.000",
   ]);
   expect([plural(1, "text"), plural(1234567, "text")]).toEqual(["1 text", "1,234,567 texts"]);
-});
-
-it("finds the name that was meant, and none where nothing is like it", () => {
-  const names = ["aggregation", "ks", "skipFirst", "skip-first", "seed"];
-  expect(nearest("agregation", names)).toBe("aggregation");
-  expect(nearest("sead", names)).toBe("seed");
-  expect(nearest("skipfrist", names)).toBe("skipFirst");
-  expect(nearest("sk", names)).toBeUndefined();
-  expect(nearest("temperature", names)).toBeUndefined();
 });
