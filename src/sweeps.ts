@@ -8,6 +8,16 @@ export type { JournalFailure, JournalHeader, JournalUnit, SweepJournal } from ".
 export { rowsToCsv } from "./sweeps/rows-csv.ts";
 export { readRows, rowsToJsonLines } from "./sweeps/rows-jsonl.ts";
 export { rowsToParquet } from "./sweeps/rows-parquet.ts";
+export { DATASET_BUILDERS, readStudy } from "./sweeps/study-description.ts";
+export type {
+  DatasetBuilderName,
+  DescribedDataset,
+  DescribedDatasetOptions,
+  DescribedFolder,
+  DescribedHubModel,
+  DescribedModel,
+  StudyDescription,
+} from "./sweeps/study-description.ts";
 export { SWEEP_COLUMNS } from "./sweeps/sweep-columns.ts";
 export type { SweepCell, SweepColumn, SweepColumnType } from "./sweeps/sweep-columns.ts";
 export { isFitted } from "./sweeps/sweep-row.ts";

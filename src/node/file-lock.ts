@@ -1,7 +1,9 @@
-/** One process at a time: a lock file that a crash does not leave stuck. */
+/** One process at a time: a lock that a crash does not leave stuck. */
 import { randomUUID } from "node:crypto";
-import { link, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { open, readdir, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** Who holds a lock. */
 export interface LockOwner {
@@ -9,8 +11,6 @@ export interface LockOwner {
   readonly host: string;
   /** When the process began, so that another one with its number is told apart; null where that is not known. */
   readonly began: string | null;
-  /** Of this lock alone. */
-  readonly token: string;
 }
 
 export interface FileLock {
@@ -23,105 +23,131 @@ export interface FileLock {
 const BEAT = 15_000;
 const GONE = 60_000;
 
-/** Milliseconds that a process may take from creating the file to writing it. */
+/** Milliseconds that a process may take from creating a claim to writing it. */
 const UNWRITTEN = 5_000;
 
-/** Locks of this process. */
+/** Times that a claim is made anew beside one that is younger than so many milliseconds: both may be withdrawn. */
+const TRIES = 6;
+const YOUNG = 1_000;
+
+/** Claims of this process. */
 const mine = new Set<string>();
 
-/**
- * Takes the lock at `path`.
- * @returns the lock, or its owner where someone has it; undefined for an owner that has not written its name yet
- */
-export async function lockFile(path: string): Promise<FileLock | { readonly owner: LockOwner | undefined }> {
-  const self: LockOwner = {
-    pid: process.pid,
-    host: hostname(),
-    began: await beginOf(process.pid),
-    token: randomUUID(),
-  };
-  for (;;) {
-    if (await create(path, self)) return heldLock(path, self);
-    const found = await ownerOf(path);
-    if (found === "released") continue;
-    if (await lives(found)) return { owner: found.owner };
-    if (!(await removeStale(path, found.owner, self.token))) return { owner: undefined };
-  }
-}
-
-async function create(path: string, self: LockOwner): Promise<boolean> {
-  let file;
-  try {
-    file = await open(path, "wx");
-  } catch (error) {
-    if (codeOf(error) === "EEXIST") return false;
-    throw error;
-  }
-  try {
-    await file.writeFile(JSON.stringify(self));
-  } catch (error) {
-    await rm(path, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-  }
-  mine.add(self.token);
-  return true;
-}
-
-function heldLock(path: string, self: LockOwner): FileLock {
-  const beat = setInterval(() => {
-    const now = new Date();
-    // A sign that did not get through is made up for by the next.
-    utimes(path, now, now).catch(() => undefined);
-  }, BEAT);
-  beat.unref();
-  const held = async (): Promise<boolean> => {
-    const found = await ownerOf(path);
-    return found !== "released" && found.owner?.token === self.token;
-  };
-  return {
-    held,
-    async release() {
-      clearInterval(beat);
-      if (!mine.delete(self.token)) return;
-      if (await held()) await rm(path, { force: true });
-    },
-  };
-}
-
-interface Found {
+/** A claim that someone has, or that nobody has any more. */
+interface Claim {
+  readonly path: string;
   /** Undefined where the file does not say. */
   readonly owner: LockOwner | undefined;
   /** Milliseconds since its last sign of life. */
   readonly age: number;
 }
 
-async function ownerOf(path: string): Promise<Found | "released"> {
+/**
+ * Takes the lock on a file. Everybody who wants it puts a claim beside the file, under a name of its own, and looks at the
+ * others' only then: of two, at least one sees the other and withdraws. Claims whose owner is gone are taken away.
+ *
+ * @returns the lock, or its owner where someone has it; undefined for one who has not written a name yet
+ */
+export async function lockFile(file: string): Promise<FileLock | { readonly owner: LockOwner | undefined }> {
+  const self: LockOwner = { pid: process.pid, host: hostname(), began: await beginOf(process.pid) };
+  for (let tries = 1; ; tries++) {
+    const token = randomUUID();
+    const path = `${file}.lock-${token}`;
+    await claim(path, self);
+    let other: Claim | undefined;
+    try {
+      other = await otherClaim(file, path);
+    } catch (error) {
+      await withdraw(path);
+      throw error;
+    }
+    if (!other) return heldLock(path);
+    await withdraw(path);
+    if (tries === TRIES || other.age > YOUNG) return { owner: other.owner };
+    // For different times: the claim's name is random.
+    await sleep(parseInt(token.slice(0, 4), 16) % (20 * tries));
+  }
+}
+
+async function claim(path: string, self: LockOwner): Promise<void> {
+  const file = await open(path, "wx");
+  mine.add(path);
+  try {
+    await file.writeFile(JSON.stringify(self));
+  } catch (error) {
+    await withdraw(path);
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+async function withdraw(path: string): Promise<void> {
+  mine.delete(path);
+  await rm(path, { force: true });
+}
+
+function heldLock(path: string): FileLock {
+  const beat = setInterval(() => {
+    const now = new Date();
+    // A sign that did not get through is made up for by the next.
+    utimes(path, now, now).catch(() => undefined);
+  }, BEAT);
+  beat.unref();
+  return {
+    held: () =>
+      stat(path).then(
+        () => mine.has(path),
+        () => false,
+      ),
+    async release() {
+      clearInterval(beat);
+      await withdraw(path);
+    },
+  };
+}
+
+/** A claim beside one's own whose owner lives; the others are taken away. */
+async function otherClaim(file: string, own: string): Promise<Claim | undefined> {
+  const prefix = `${basename(file)}.lock-`;
+  let found: Claim | undefined;
+  for (const name of await readdir(dirname(file))) {
+    const path = join(dirname(file), name);
+    if (!name.startsWith(prefix) || path === own) continue;
+    const other = await readClaim(path);
+    if (!other) continue;
+    if (await lives(other)) found ??= other;
+    else await rm(path, { force: true });
+  }
+  return found;
+}
+
+/** Undefined where it has been withdrawn. */
+async function readClaim(path: string): Promise<Claim | undefined> {
   try {
     const text = await readFile(path, "utf8");
-    const age = Date.now() - (await stat(path)).mtimeMs;
-    return { owner: parseOwner(text), age };
+    return { path, owner: parseOwner(text), age: Date.now() - (await stat(path)).mtimeMs };
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return "released";
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
 }
 
 function parseOwner(text: string): LockOwner | undefined {
   try {
-    const { pid, host, began, token } = JSON.parse(text) as Partial<LockOwner>;
-    if (typeof pid !== "number" || typeof host !== "string" || typeof token !== "string") return undefined;
-    return { pid, host, began: began ?? null, token };
+    const { pid, host, began } = JSON.parse(text) as Partial<LockOwner>;
+    return typeof pid === "number" && typeof host === "string"
+      ? { pid, host, began: began ?? null }
+      : undefined;
   } catch {
     return undefined;
   }
 }
 
-async function lives({ owner, age }: Found): Promise<boolean> {
+async function lives({ path, owner, age }: Claim): Promise<boolean> {
   if (!owner) return age < UNWRITTEN;
   if (owner.host !== hostname()) return age < GONE;
-  if (owner.pid === process.pid) return mine.has(owner.token);
+  if (owner.pid === process.pid) return mine.has(path);
   try {
     process.kill(owner.pid, 0);
   } catch (error) {
@@ -130,29 +156,6 @@ async function lives({ owner, age }: Found): Promise<boolean> {
   }
   const began = await beginOf(owner.pid);
   return began === null || owner.began === null || began === owner.began;
-}
-
-/**
- * Takes away a lock whose owner is gone. Several may try: it is moved aside first, and put back if it turns out to be another.
- * @returns false where someone else has taken the lock meanwhile
- */
-async function removeStale(path: string, stale: LockOwner | undefined, token: string): Promise<boolean> {
-  const aside = `${path}.${token}`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return true;
-    throw error;
-  }
-  try {
-    const found = await ownerOf(aside);
-    if (found === "released" || found.owner?.token === stale?.token) return true;
-    // Where a third one was quicker, the owner of this lock finds out before it writes.
-    await link(aside, path).catch(() => undefined);
-    return false;
-  } finally {
-    await rm(aside, { force: true });
-  }
 }
 
 /** When a process began, in words of the system; null where it does not say. */
@@ -169,6 +172,6 @@ async function beginOf(pid: number): Promise<string | null> {
   }
 }
 
-export function codeOf(error: unknown): string | undefined {
+function codeOf(error: unknown): string | undefined {
   return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
 }

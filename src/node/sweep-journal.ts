@@ -78,7 +78,7 @@ async function openLocked(path: string): Promise<{ lock: FileLock; file: Journal
     // One lock for one file, whatever it is called by.
     const folder = await realpath(dirname(path));
     const name = await realpath(path).catch(() => join(folder, basename(path)));
-    lock = await lockFile(`${name}.lock`);
+    lock = await lockFile(name);
   } catch (cause) {
     throw refuse(cause);
   }

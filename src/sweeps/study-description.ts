@@ -1,5 +1,5 @@
 /** A study as JSON: what a configuration file holds. */
-import type { HookName, HookPoint } from "../backends/backend.ts";
+import type { Aggregation, HookName, HookPoint } from "../backends/backend.ts";
 import { STANDARDISATIONS } from "../data/standardisation.ts";
 import { OptionError } from "../errors.ts";
 import { METRIC_NAMES } from "../metrics/evaluate.ts";
@@ -33,18 +33,25 @@ export interface DescribedHubModel {
 
 export type DescribedModel = DescribedFolder | DescribedHubModel;
 
+const WORDS = { files: "conllu", options: ["features", "passageTokens", "skipFirst"] } as const;
+const CLASSES = {
+  files: "labelled",
+  options: ["classes", "windowTokens", "windowsPerText", "skipFirst"],
+} as const;
+
 /** How each builder reads its files, and the options that a description can give it. */
 export const DATASET_BUILDERS = {
-  "part-of-speech": { files: "conllu", options: ["skipFirst"] },
-  dependencies: { files: "conllu", options: ["skipFirst"] },
-  morphology: { files: "conllu", options: ["skipFirst"] },
-  "code-language": { files: "labelled", options: ["skipFirst", "passageTokens"] },
-  "natural-language": { files: "labelled", options: ["skipFirst", "passageTokens"] },
-  "data-subset": { files: "labelled", options: ["skipFirst", "passageTokens"] },
-  "text-features": { files: "texts", options: ["skipFirst", "passageTokens"] },
+  "part-of-speech": WORDS,
+  dependencies: WORDS,
+  morphology: WORDS,
+  "code-language": CLASSES,
+  "natural-language": CLASSES,
+  "data-subset": CLASSES,
+  "text-features": { files: "texts", options: ["features", "passageTokens", "skipFirst"] },
   "compound-words": { files: "texts", options: ["bigrams", "window", "leastTokens"] },
-  latex: { files: "texts", options: ["skipFirst", "passageTokens"] },
+  latex: { files: "texts", options: ["passageTokens", "skipFirst"] },
   facts: { files: "texts", options: ["columns", "window", "mentionsPerPerson"] },
+  own: { files: "labelled", options: ["aggregation", "passageTokens", "skipFirst"] },
   saved: { files: "saved", options: [] },
 } as const satisfies Readonly<
   Record<
@@ -63,11 +70,16 @@ export type DatasetBuilderName = keyof typeof DATASET_BUILDERS;
 export interface DescribedDatasetOptions {
   readonly skipFirst?: number;
   readonly passageTokens?: number;
+  readonly windowTokens?: number;
+  readonly windowsPerText?: number;
   readonly window?: number;
   readonly leastTokens?: number;
   readonly mentionsPerPerson?: number;
+  readonly features?: readonly string[];
+  readonly classes?: readonly string[];
   readonly bigrams?: readonly string[];
   readonly columns?: readonly string[];
+  readonly aggregation?: Aggregation;
 }
 
 /** A dataset that is built from files. */
@@ -275,11 +287,18 @@ function readDatasetOptions(field: JsonField, builder: DatasetBuilderName): Desc
   return given({
     skipFirst: number("skipFirst", 0),
     passageTokens: number("passageTokens", 1),
+    windowTokens: number("windowTokens", 1),
+    windowsPerText: number("windowsPerText", 1),
     window: number("window", 1),
     leastTokens: number("leastTokens", 1),
     mentionsPerPerson: number("mentionsPerPerson", 1),
+    features: options.get("features").optional(names),
+    classes: options.get("classes").optional(names),
     bigrams: options.get("bigrams").optional(names),
     columns: options.get("columns").optional(names),
+    aggregation: options
+      .get("aggregation")
+      .optional((value) => value.oneOf(["token", "mean", "max", "last"] as const)),
   });
 }
 
