@@ -1,6 +1,7 @@
 /** How errors are told, and the exit codes that they end in. */
 import { CommanderError } from "commander";
 import { HubError, SparseProbeError, type ErrorCode } from "../errors.ts";
+import { JournalError } from "../sweeps/journal.ts";
 import { Interruption, ReaderGone } from "./interruption.ts";
 
 /** Failures while working; every other error of the library is about what it was given. */
@@ -11,6 +12,7 @@ const WHILE_WORKING: readonly ErrorCode[] = [
   "out-of-memory",
   "disposed",
   "hub",
+  "missing-package",
 ];
 
 /** 0 done, 1 failed while working, 2 wrong usage or input, 130 interrupted. */
@@ -19,6 +21,7 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof ReaderGone) return 0;
   if (error instanceof CommanderError) return 2;
   if (error instanceof HubError) return error.reason === "not-found" ? 2 : 1;
+  if (error instanceof JournalError) return error.reason === "study" ? 2 : 1;
   if (error instanceof SparseProbeError) return WHILE_WORKING.includes(error.code) ? 1 : 2;
   return 1;
 }

@@ -38,6 +38,11 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: "activations of a model over texts, into files",
     load: async () => (await import("./capture.ts")).capture,
   },
+  {
+    name: "sweep",
+    summary: "a whole study from its description, as rows",
+    load: async () => (await import("./sweep.ts")).sweep,
+  },
 ];
 
 const HELP = `
