@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { defineConfig, type Options } from "tsup";
+import { pageText } from "./page-text.config.ts";
 
 const SRC = resolve(import.meta.dirname, "src");
 const CORE = join(SRC, "index.ts");
@@ -23,6 +24,21 @@ const oneCore: NonNullable<Options["esbuildPlugins"]>[number] = {
       if (!later.has(path)) return undefined;
       return { contents: `${await readFile(path, "utf8")}\nimport "core:all";`, loader: "ts" };
     });
+  },
+};
+
+/** Scripts and styles of pages are text. */
+const page: NonNullable<Options["esbuildPlugins"]>[number] = {
+  name: "page-text",
+  setup(build) {
+    build.onResolve({ filter: /\?page$/ }, ({ path, resolveDir }) => ({
+      path: resolve(resolveDir, path.slice(0, -"?page".length)),
+      namespace: "page-text",
+    }));
+    build.onLoad({ filter: /^/, namespace: "page-text" }, async ({ path }) => ({
+      contents: await pageText(path),
+      loader: "text",
+    }));
   },
 };
 
@@ -52,6 +68,6 @@ export default defineConfig({
   treeshake: true,
   loader: { ".wgsl": "text" },
   external: ["webgpu", "gpu.js", "vega", "vega-lite", "hyparquet-writer", /^@resvg\//, /^node:/],
-  esbuildPlugins: [oneCore],
+  esbuildPlugins: [page, oneCore],
   dts: { compilerOptions: { ignoreDeprecations: "6.0" } },
 });

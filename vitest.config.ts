@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { defineConfig, type Plugin } from "vitest/config";
+import { pageText } from "./page-text.config.ts";
 
 /** WGSL files are text, as in the build. */
 function wgsl(): Plugin {
@@ -13,8 +15,25 @@ function wgsl(): Plugin {
   };
 }
 
+/** Scripts and styles of pages are text, as in the build. */
+function page(): Plugin {
+  return {
+    name: "page-text",
+    enforce: "pre",
+    // Under a name without its extension: Vite would take a style sheet for one of its own.
+    resolveId(source, importer) {
+      if (!source.endsWith("?page") || !importer) return undefined;
+      return `\0page-text:${resolve(dirname(importer), source.slice(0, -"?page".length))}.text`;
+    },
+    async load(id) {
+      const path = /^\0page-text:(.*)\.text$/.exec(id)?.[1];
+      return path === undefined ? undefined : `export default ${JSON.stringify(await pageText(path))};`;
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [wgsl()],
+  plugins: [wgsl(), page()],
   // Documentation and examples import the package by its name.
   resolve: {
     alias: {

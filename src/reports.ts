@@ -3,6 +3,9 @@
  *
  * @module
  */
+export { htmlReport } from "./reports/report.ts";
+export type { ReportContent, ReportOptions } from "./reports/report.ts";
+export type { NeuronPage } from "./reports/page/neuron-section.ts";
 export { renderSvg } from "./reports/render-picture.ts";
 export type { SvgOptions } from "./reports/render-picture.ts";
 export type { PictureScheme } from "./reports/picture-config.ts";

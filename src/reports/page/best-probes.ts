@@ -1,0 +1,51 @@
+/** Choosing on the validation rows and reporting on the test rows, from the rows of a sweep. */
+import type { MetricName } from "../../metrics/evaluate.ts";
+import type { SweepRow } from "../../sweeps/sweep-row.ts";
+
+/** One probe: the row that it was chosen by and the row that reports it. */
+export interface ChosenProbe {
+  readonly validation: SweepRow;
+  /** Null when the sweep scored no test rows. */
+  readonly test: SweepRow | null;
+}
+
+/** What is larger where a probe is better. */
+export function merit(row: SweepRow, metric: MetricName): number | null {
+  const value = row.metrics?.[metric] ?? null;
+  return value !== null && metric === "logLoss" ? -value : value;
+}
+
+const joined = (...parts: readonly unknown[]): string => JSON.stringify(parts);
+
+/** Feature of a model; each seed splits the rows its own way, so each makes its own choice. */
+export function featureKey(row: SweepRow): string {
+  return joined(row.model, row.revision, row.dataset, row.feature, row.aggregation, row.rotation, row.seed);
+}
+
+function probeKey(row: SweepRow): string {
+  return joined(featureKey(row), row.hookPoint, row.layer, row.method, row.k);
+}
+
+/** For each feature the probe with the best metric on the validation rows; of equals the first. In order of appearance. */
+export function chooseBest(rows: readonly SweepRow[], metric: MetricName): ChosenProbe[] {
+  const best = new Map<string, SweepRow>();
+  for (const row of rows) {
+    if (row.split !== "validation" || row.status !== "ok") continue;
+    const value = merit(row, metric);
+    if (value === null) continue;
+    const key = featureKey(row);
+    const before = best.get(key);
+    if (!before || value > merit(before, metric)!) best.set(key, row);
+  }
+  const wanted = new Set([...best.values()].map(probeKey));
+  const tests = new Map<string, SweepRow>();
+  for (const row of rows) {
+    if (row.split !== "test" || row.status !== "ok") continue;
+    const key = probeKey(row);
+    if (wanted.has(key)) tests.set(key, row);
+  }
+  return [...best.values()].map((validation) => ({
+    validation,
+    test: tests.get(probeKey(validation)) ?? null,
+  }));
+}

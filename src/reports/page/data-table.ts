@@ -1,0 +1,62 @@
+/** A table's first page as HTML, and all of it as data for the script. */
+import { count } from "./format.ts";
+import { html, jsonForScript, type Html } from "./html.ts";
+import {
+  isNumeric,
+  openColumn,
+  sortRows,
+  type Cell,
+  type TableColumn,
+  type TableData,
+} from "./table-data.ts";
+
+export function tableHtml(data: TableData, caption: string): Html {
+  const columns = data.columns.map(openColumn);
+  const all = Array.from({ length: data.rows }, (_, row) => row);
+  const order = data.sorted ? sortRows(all, columns[data.sorted.column], data.sorted.descending) : all;
+  const shown = order.slice(0, data.pageSize);
+  const label = `${data.id}-caption`;
+  return html`<div class="table" data-table="${data.id}">
+    <div class="scroll" role="region" aria-labelledby="${label}" tabindex="0">
+      <table>
+        <caption id="${label}">
+          ${caption}
+        </caption>
+        <thead>
+          <tr>
+            ${data.columns.map((column, i) => headHtml(column, data.sorted?.column === i ? data.sorted.descending : null))}
+          </tr>
+        </thead>
+        <tbody>
+          ${shown.map(
+            (row) =>
+              html`<tr>
+                ${columns.map((column) => cellHtml(column.head, column.cell(row)))}
+              </tr> `,
+          )}
+        </tbody>
+      </table>
+    </div>
+    <p class="shown">
+      ${shown.length < data.rows ? `The first ${count(shown.length)} of ${count(data.rows)} ${data.unit}; the others need scripts to be on.` : null}
+    </p>
+    <script type="application/json" class="data">
+      ${jsonForScript(data)}
+    </script>
+  </div>`;
+}
+
+function headHtml(column: TableColumn, descending: boolean | null): Html {
+  const order = descending === null ? null : html` aria-sort="${descending ? "descending" : "ascending"}"`;
+  const hint = column.hint === undefined ? null : html` title="${column.hint}"`;
+  return html`<th scope="col" ${isNumeric(column) ? html` class="n"` : null}${order}${hint}>
+    ${column.title}
+  </th>`;
+}
+
+function cellHtml(column: TableColumn, { text, aside, link }: Cell): Html {
+  const word = link === undefined ? html`${text}` : html`<a href="${link}">${text}</a>`;
+  const content = html`${word}${aside === undefined ? null : html` <small>${aside}</small>`}`;
+  if (column.heads) return html`<th scope="row">${content}</th>`;
+  return html`<td${isNumeric(column) ? html` class="n"` : null}>${content}</td>`;
+}
