@@ -23,3 +23,4 @@ export { loadModelFolder, openModelFolder } from "./node/model.ts";
 export { openStudy } from "./node/study.ts";
 export type { OpenStudyOptions } from "./node/study.ts";
 export { openSweepJournal } from "./node/sweep-journal.ts";
+export { pictureFiles } from "./node/picture-files.ts";

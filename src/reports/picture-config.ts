@@ -15,6 +15,8 @@ interface Colours {
   readonly ramp: JsonObject;
   /** For areas, from next to the page's colour on; lightness alone tells the values, as in grey print. */
   readonly heat: readonly string[];
+  /** Behind a line in the colour of text. */
+  readonly box: string;
 }
 
 const COLOURS: Readonly<Record<PictureScheme, Colours>> = {
@@ -37,6 +39,7 @@ const COLOURS: Readonly<Record<PictureScheme, Colours>> = {
     ],
     ramp: { scheme: "viridis", extent: [0, 0.75] },
     heat: ["#f2f6fa", "#c6dbef", "#6baed6", "#2171b5", "#08306b"],
+    box: "#9cc7e4",
   },
   dark: {
     page: "#14181d",
@@ -57,6 +60,7 @@ const COLOURS: Readonly<Record<PictureScheme, Colours>> = {
     ],
     ramp: { scheme: "viridis", extent: [0.42, 1] },
     heat: ["#1c242d", "#173f63", "#2a75ad", "#77b8e6", "#e3f2fd"],
+    box: "#2b6a94",
   },
 };
 
@@ -74,10 +78,11 @@ export function pageColour(scheme: PictureScheme): string {
  * The `config` that `renderSvg` puts into a specification, for those who show specifications with other tools. The page shows
  * through: there is no background.
  *
- * @param narrow whether legends stand below the plot, as on a phone
+ * @param legendColumns of narrow pictures, as on a phone, whose legends stand below the plot; null: it stands on the right
  */
-export function pictureConfig(scheme: PictureScheme, narrow = false): JsonObject {
-  const { page, text, faint, grid, category, ramp, heat } = COLOURS[scheme];
+export function pictureConfig(scheme: PictureScheme, legendColumns: number | null = null): JsonObject {
+  const narrow = legendColumns !== null;
+  const { page, text, faint, grid, category, ramp, heat, box } = COLOURS[scheme];
   return {
     background: null,
     font: PICTURE_FONT,
@@ -113,11 +118,11 @@ export function pictureConfig(scheme: PictureScheme, narrow = false): JsonObject
     axisY: { domain: false, ticks: false, labelPadding: 6 },
     legend: {
       orient: narrow ? "bottom" : "right",
-      ...(narrow && { columns: 2 }),
+      ...(narrow && { columns: legendColumns }),
       offset: narrow ? 8 : 16,
       labelColor: text,
       labelFontSize: TEXT_SIZE,
-      labelLimit: narrow ? 130 : 200,
+      labelLimit: narrow ? 300 : 270,
       titleColor: text,
       titleFontSize: TEXT_SIZE,
       titleFontWeight: "normal",
@@ -128,13 +133,27 @@ export function pictureConfig(scheme: PictureScheme, narrow = false): JsonObject
     style: {
       series: { strokeWidth: 2 },
       "series-point": { filled: true, size: 42, opacity: 1 },
-      interval: { strokeWidth: 1.5, opacity: 0.45 },
-      "cell-text-low": { fill: text, fontSize: TEXT_SIZE - 1 },
-      "cell-text-high": { fill: page, fontSize: TEXT_SIZE - 1 },
-      label: { fill: text, fontSize: TEXT_SIZE },
-      note: { fill: faint, fontSize: TEXT_SIZE },
-      zero: { stroke: faint, strokeWidth: 1 },
-      faint: { color: faint },
+      interval: { strokeWidth: 1.5, opacity: 0.5 },
+      frame: { filled: false, color: text, strokeWidth: 2 },
+      "on-pale": { color: text, fontSize: TEXT_SIZE - 1 },
+      "on-strong": { color: page, fontSize: TEXT_SIZE - 1 },
+      label: { color: text, fontSize: TEXT_SIZE },
+      heading: { color: text, fontSize: TEXT_SIZE, fontWeight: "bold" },
+      note: { color: faint, fontSize: TEXT_SIZE },
+      zero: { color: faint, strokeWidth: 1 },
+      histogram: { opacity: 0.2 },
+      outline: { strokeWidth: 1.75 },
+      spread: { color: category[0], strokeWidth: 2 },
+      box: { color: box },
+      median: { color: text, thickness: 2.5 },
+      extreme: { filled: true, color: category[0], size: 18, opacity: 1 },
+      marked: { filled: true, color: category[1], shape: "diamond", size: 90, opacity: 1 },
+      control: { color: faint, opacity: 0.55, thickness: 1.5 },
+      effect: { filled: true, color: category[1], size: 70, opacity: 1 },
+      "effect-interval": { color: category[1], strokeWidth: 2 },
+      strip: { color: grid, strokeWidth: 1 },
+      "strip-own": { filled: true, shape: "circle", color: category[1], size: 46, opacity: 0.75 },
+      "strip-other": { filled: true, shape: "square", color: faint, size: 36, opacity: 0.4 },
     },
   };
 }

@@ -1,15 +1,19 @@
-/** Pictures as SVG and PNG, without a browser, a canvas, system fonts or the network. */
+/** Pictures as SVG, without a browser, a canvas, system fonts or the network. */
 import type { Loader } from "vega";
 import type { TopLevelSpec } from "vega-lite";
 import { OptionError } from "../errors.ts";
 import { optionalPackage } from "./optional-package.ts";
 import { pictureConfig, TEXT_SIZE, TITLE_SIZE, type PictureScheme } from "./picture-config.ts";
 import type { Json, JsonObject, PictureSpec } from "./pictures/picture-spec.ts";
+import { compactSvg, describeSvg, mergeSchemes, scopeIds } from "./svg-markup.ts";
 import { textWidth, wrapText } from "./text-width.ts";
 
 export interface SvgOptions {
-  /** Default `"light"`. */
-  readonly scheme?: PictureScheme | undefined;
+  /**
+   * Colours for a light or a dark page, or `"auto"`: light ones, and dark ones where the reader prefers a dark scheme (a `<style>`
+   * with a media query). Default `"auto"`.
+   */
+  readonly scheme?: PictureScheme | "auto" | undefined;
   /** Of the whole picture in pixels, 240 to 4000. Default 720. Below 520 legends stand below the plot. */
   readonly width?: number | undefined;
 }
@@ -17,7 +21,11 @@ export interface SvgOptions {
 const NARROW = 520;
 /** Lines that a title, or a line of a subtitle, may take. */
 const MOST_LINES = 3;
+/** Beside the plot, and beside an entry of a legend. */
+const MARGIN = 56;
+const SYMBOL = 32;
 const LEAST_PLOT = 80;
+const MOST_PASSES = 4;
 
 /**
  * Draws a picture as SVG, with its title and its description for screen readers. Equal specifications give equal text, in Node and in
@@ -29,16 +37,25 @@ const LEAST_PLOT = 80;
  * const svg = await renderSvg(metricByKPicture(rows), { scheme: "dark", width: 640 });
  */
 export async function renderSvg(spec: PictureSpec, options: SvgOptions = {}): Promise<string> {
-  const { scheme = "light", width = 720 } = options;
+  const { scheme = "auto", width = 720 } = options;
   if (!(width >= 240 && width <= 4000)) {
     throw new OptionError(`The width ${width} is out of range.`, "Use 240 to 4000 pixels.");
   }
   const vega = await optionalPackage("vega", "Drawing a picture", () => import("vega"));
   const vegaLite = await optionalPackage("vega-lite", "Drawing a picture", () => import("vega-lite"));
   const clean = wellFormed(spec);
-  const drawn = last.then(() => draw(vega, vegaLite, clean, scheme, width));
+  const schemes: readonly PictureScheme[] = scheme === "auto" ? ["light", "dark"] : [scheme];
+  const drawn = last.then(async () => {
+    const svgs: string[] = [];
+    for (const one of schemes) svgs.push(compactSvg(await draw(vega, vegaLite, clean, one, width)));
+    return svgs;
+  });
   last = drawn.catch(() => undefined);
-  return labelled(await drawn, clean);
+  const { text, subtitle } = clean.title;
+  const [first, second] = (await drawn).map((svg) =>
+    describeSvg(svg, [text, ...subtitle].join(". "), clean.description),
+  );
+  return scopeIds(schemes.length === 1 ? first : mergeSchemes(first, second));
 }
 
 /** A vega whose measuring of text is ours for a while must not lay out two pictures at once. */
@@ -58,16 +75,31 @@ async function draw(
   const inner = width - 12;
   const fitted = {
     ...spec,
-    config: pictureConfig(scheme, width < NARROW),
+    config: pictureConfig(scheme, width < NARROW ? legendColumns(spec, width) : null),
     title: {
       text: wrapText(text, inner, TITLE_SIZE, true, MOST_LINES),
       subtitle: subtitle.flatMap((line) => wrapText(line, inner, TEXT_SIZE, false, MOST_LINES)),
     },
   };
-  // Axes and legends take what they need; the second pass gives the plot the rest.
-  const first = await layOut(vega, vegaLite, fitted, spec.width);
-  const taken = Number(/^<svg[^>]* width="([\d.]+)"/.exec(first)![1]) - spec.width;
-  return layOut(vega, vegaLite, fitted, Math.max(LEAST_PLOT, Math.floor(width - taken)));
+  // Axes and legends take what they need; the plot gets the rest. What they need may change a little with it.
+  let plot = spec.width;
+  let svg = await layOut(vega, vegaLite, fitted, plot);
+  for (let pass = 0; pass < MOST_PASSES; pass++) {
+    const missing = Math.floor(width - Number(/^<svg[^>]* width="([\d.]+)"/.exec(svg)![1]));
+    if (missing === 0 || plot + missing < LEAST_PLOT) break;
+    plot += missing;
+    svg = await layOut(vega, vegaLite, fitted, plot);
+  }
+  return svg;
+}
+
+/** How many entries of a legend stand side by side. */
+function legendColumns({ data }: PictureSpec, width: number): number {
+  const entries = data.values.map(({ series }) =>
+    typeof series === "string" ? textWidth(series, TEXT_SIZE) : 0,
+  );
+  const widest = entries.reduce((a, b) => Math.max(a, b), 20);
+  return Math.max(1, Math.floor((width - MARGIN) / (widest + SYMBOL)));
 }
 
 /** What vega lays text out by. Its types leave it out. */
@@ -100,19 +132,6 @@ function offline(vega: Vega): Loader {
       new OptionError(`The picture names ${uri}.`, "Put the data into the specification: nothing is loaded."),
     );
   return { ...vega.loader(), load: refuse, sanitize: refuse, http: refuse, file: refuse };
-}
-
-/** The picture as an image with a name and a description. */
-function labelled(svg: string, { title, description }: PictureSpec): string {
-  const name = [title.text, ...title.subtitle].join(". ");
-  return svg.replace(
-    />/,
-    ` role="img"><title>${escapeText(name)}</title><desc>${escapeText(description)}</desc>`,
-  );
-}
-
-function escapeText(text: string): string {
-  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
 /** Strings without what XML cannot hold: control characters and halves of characters. */

@@ -31,18 +31,32 @@ export function textWidth(text: string, size: number, bold = false): number {
   return (hundredths * size) / 100;
 }
 
-/** Lines no wider than `width`, broken at spaces, and within words that are too long; the last of `most` lines may end in an ellipsis. */
+/** Between the parts of a line; a break may stand in its place. */
+const SEPARATOR = " · ";
+
+/**
+ * Lines no wider than `width`, broken between parts, otherwise at spaces, and within words that are too long; the last of `most` lines
+ * may end in an ellipsis.
+ */
 export function wrapText(text: string, width: number, size: number, bold: boolean, most: number): string[] {
+  const fits = (line: string): boolean => textWidth(line, size, bold) <= width;
   const lines: string[] = [];
   let line = "";
-  for (const word of text.split(/\s+/u).flatMap((whole) => pieces(whole, width, size, bold))) {
-    const longer = line === "" ? word : `${line} ${word}`;
-    if (line === "" || textWidth(longer, size, bold) <= width) {
-      line = longer;
+  const add = (piece: string, before: string): void => {
+    if (line !== "" && fits(line + before + piece)) {
+      line += before + piece;
+      return;
+    }
+    if (line !== "") lines.push(line);
+    line = piece;
+  };
+  for (const part of text.split(SEPARATOR)) {
+    if (fits(part)) {
+      add(part, SEPARATOR);
       continue;
     }
-    lines.push(line);
-    line = word;
+    const words = part.split(/\s+/u).flatMap((word) => pieces(word, width, size, bold));
+    for (const [i, word] of words.entries()) add(word, i === 0 ? SEPARATOR : " ");
   }
   lines.push(line);
   if (lines.length <= most) return lines;

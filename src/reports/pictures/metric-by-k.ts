@@ -2,7 +2,7 @@
 import type { SweepRow } from "../../sweeps/sweep-row.ts";
 import { linesByK } from "./lines-by-k.ts";
 import { pictureSpec, type PictureSpec } from "./picture-spec.ts";
-import { bestPoint, probePoints, spoken, type RowPictureOptions } from "./probe-points.ts";
+import { bestPoint, join, probePoints, spoken, type RowPictureOptions } from "./row-points.ts";
 
 /**
  * A metric against the number of neurons k, one line for each layer, with the intervals that the rows have.
@@ -20,15 +20,12 @@ export function metricByKPicture(rows: readonly SweepRow[], options: RowPictureO
   const intervals = points.some(({ low }) => low !== null);
   return pictureSpec({
     title: `${label} against k, by layer`,
-    subtitle: [rowsLine, probesLine, intervals ? "bars: 95 % intervals" : ""],
+    subtitle: [rowsLine, join(probesLine, intervals && "bars: 95 % intervals")],
     description: `Lines of ${label} against the number of neurons k, one for each layer; ${rowsLine}; ${probesLine}. Best: ${spoken(best.value)} in layer ${best.layer} with k = ${best.k}.`,
     height: 280,
-    ...linesByK({
-      points: points.map((point) => ({ ...point, series: point.layer })),
-      metric,
-      label,
-      legend: "layer",
-      ordered: true,
-    }),
+    ...linesByK(
+      points.map((point) => ({ ...point, series: point.layer })),
+      { metric, label, legend: "layer", ordered: true },
+    ),
   });
 }

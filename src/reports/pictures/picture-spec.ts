@@ -1,6 +1,4 @@
 /** A picture as data: a Vega-Lite specification, and what every picture of this library says about itself. */
-import { deepFreeze } from "../../statistics/deep-freeze.ts";
-
 /** What JSON keeps. */
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
 
@@ -9,8 +7,8 @@ export interface JsonObject {
 }
 
 /**
- * A Vega-Lite 6 specification as plain, frozen JSON: to render here, to keep in a file, or to show with another tool. Colours are
- * left to the colour scheme: see `pictureConfig`.
+ * A Vega-Lite 6 specification as plain JSON: to render here, to keep in a file, or to show with another tool. Colours are
+ * left to the colour scheme: see `pictureConfig`. Not frozen, since vega marks the rows that it is given.
  */
 export interface PictureSpec extends JsonObject {
   readonly $schema: string;
@@ -21,6 +19,8 @@ export interface PictureSpec extends JsonObject {
   /** Of the plot itself, without axes and legends, in pixels. */
   readonly width: number;
   readonly height: number;
+  /** What is drawn. */
+  readonly data: { readonly values: readonly JsonObject[] };
 }
 
 /** What a picture shows, before the fields that all pictures share are put around it. */
@@ -47,7 +47,7 @@ export function pictureSpec({
   description,
   ...body
 }: PictureBody): PictureSpec {
-  return deepFreeze({
+  return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     title: { text: title, subtitle: subtitle.filter((line) => line !== "") },
     description,
@@ -55,5 +55,5 @@ export function pictureSpec({
     height,
     data: { values },
     ...body,
-  });
+  };
 }

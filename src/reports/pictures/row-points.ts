@@ -1,7 +1,7 @@
 /** The rows of a sweep as points of a picture: one part, one metric, means over what the picture does not show. */
 import { EmptyDataError, OptionError } from "../../errors.ts";
 import { METRIC_NAMES, type MetricName } from "../../metrics/evaluate.ts";
-import type { ScoredPart, SweepRow } from "../../sweeps/sweep-row.ts";
+import { isFitted, type FittedSweepRow, type ScoredPart, type SweepRow } from "../../sweeps/sweep-row.ts";
 import { metricScale } from "./metric-scale.ts";
 
 export interface RowPictureOptions {
@@ -12,11 +12,13 @@ export interface RowPictureOptions {
 }
 
 /** What a picture can tell apart. `site` is the hook point without its layer. */
-export type PointField = "model" | "layer" | "site" | "method" | "k";
+export type PointField = "model" | "dataset" | "feature" | "layer" | "site" | "method" | "k";
 
 /** Probes that a picture shows as one: their mean, and the interval of a single one. */
 export interface ProbePoint {
   readonly model: string;
+  readonly dataset: string;
+  readonly feature: string;
   readonly layer: number;
   readonly site: string;
   /** With a note where the activations were rotated. */
@@ -28,7 +30,7 @@ export interface ProbePoint {
   /** Probes behind the value. */
   readonly probes: number;
   /** Of these, in order. */
-  readonly rows: readonly SweepRow[];
+  readonly rows: readonly FittedSweepRow[];
 }
 
 export interface ProbePoints {
@@ -61,14 +63,14 @@ export function probePoints(
   }
   const { label } = metricScale(metric);
   const part = rows.filter((row) => row.split === split);
-  const defined = part.filter(({ metrics }) => Number.isFinite(metrics?.[metric] ?? NaN));
+  const defined = part.filter(isFitted).filter(({ metrics }) => metrics[metric] !== null);
   if (defined.length === 0) {
     throw new EmptyDataError(
       `None of ${rows.length} rows has the metric ${metric} on the ${split} part.`,
       "Give rows of probes that were scored there, or name another metric or part.",
     );
   }
-  const groups = new Map<string, SweepRow[]>();
+  const groups = new Map<string, FittedSweepRow[]>();
   for (const row of defined) {
     const key = JSON.stringify(fields.map((field) => fieldOf(row, field)));
     const group = groups.get(key);
@@ -81,9 +83,11 @@ export function probePoints(
   const points = Array.from(groups.values(), (group): ProbePoint => {
     const [first] = group;
     const interval = group.length === 1 ? first.intervals[metric] : undefined;
-    const sum = group.reduce((total, { metrics }) => total + metrics![metric]!, 0);
+    const sum = group.reduce((total, { metrics }) => total + metrics[metric]!, 0);
     return {
       model: first.model,
+      dataset: first.dataset,
+      feature: first.feature,
       layer: first.layer,
       site: siteOf(first),
       method: methodOf(first),
@@ -100,18 +104,17 @@ export function probePoints(
     points,
     metric,
     label,
-    rowsLine: [
+    rowsLine: join(
       featuresOf(defined),
       `${split} rows`,
-      ...means(defined),
+      ...means(defined, fields),
       missing === 0 ? "" : `${missing} probes missing`,
-    ]
-      .filter((item) => item !== "")
-      .join(" · "),
-    probesLine: (["model", "site", "method"] as const)
-      .filter((field) => !fields.includes(field))
-      .map((field) => fieldOf(defined[0], field))
-      .join(" · "),
+    ),
+    probesLine: join(
+      ...(["model", "site", "method"] as const)
+        .filter((field) => !fields.includes(field))
+        .map((field) => String(fieldOf(defined[0], field))),
+    ),
   };
 }
 
@@ -119,6 +122,11 @@ export function probePoints(
 export function distinct<T extends string | number>(values: Iterable<T>): T[] {
   const all = [...new Set(values)];
   return all.every((value) => typeof value === "number") ? all.sort((a, b) => Number(a) - Number(b)) : all;
+}
+
+/** Parts of a line of a subtitle, without those that are empty. */
+export function join(...parts: readonly (string | false)[]): string {
+  return parts.filter((part) => part !== false && part !== "").join(" · ");
 }
 
 /** A number as a description says it. */
@@ -134,17 +142,17 @@ export function bestPoint({ points, metric }: Pick<ProbePoints, "points" | "metr
   return points.reduce((best, point) => (sign * point.value > sign * best.value ? point : best));
 }
 
-function fieldOf(row: SweepRow, field: PointField): string | number {
+function fieldOf(row: FittedSweepRow, field: PointField): string | number {
   if (field === "site") return siteOf(row);
   return field === "method" ? methodOf(row) : row[field];
 }
 
-const siteOf = ({ hookPoint }: SweepRow): string => hookPoint.replace(/^blocks\.\d+\./, "");
+const siteOf = ({ hookPoint }: FittedSweepRow): string => hookPoint.replace(/^blocks\.\d+\./, "");
 
-const methodOf = ({ method, rotation }: SweepRow): string =>
+const methodOf = ({ method, rotation }: FittedSweepRow): string =>
   rotation === null ? method : `${method}, rotated`;
 
-function assertSame(rows: readonly SweepRow[], field: PointField): void {
+function assertSame(rows: readonly FittedSweepRow[], field: PointField): void {
   const values = distinct(rows.map((row) => fieldOf(row, field)));
   if (values.length > 1) {
     throw new OptionError(
@@ -155,18 +163,27 @@ function assertSame(rows: readonly SweepRow[], field: PointField): void {
 }
 
 /** The feature with its dataset, or how many there are. */
-function featuresOf(rows: readonly SweepRow[]): string {
+function featuresOf(rows: readonly FittedSweepRow[]): string {
   const datasets = distinct(rows.map(({ dataset }) => dataset));
-  const features = distinct(rows.map(({ dataset, feature }) => JSON.stringify([dataset, feature])));
   const where = datasets.length === 1 ? datasets[0] : `${datasets.length} datasets`;
-  return features.length === 1 ? `${rows[0].feature} (${where})` : `${features.length} features (${where})`;
+  const features = countFeatures(rows);
+  return features === 1 ? `${rows[0].feature} (${where})` : `${features} features (${where})`;
 }
 
-function means(rows: readonly SweepRow[]): string[] {
-  const features = new Set(rows.map(({ dataset, feature }) => JSON.stringify([dataset, feature]))).size;
+/** What the points are means over. */
+function means(rows: readonly FittedSweepRow[], fields: readonly PointField[]): string[] {
+  const features = fields.includes("feature") ? 1 : countFeatures(rows);
   const seeds = new Set(rows.map(({ seed }) => seed)).size;
-  const over = [features > 1 ? "features" : "", seeds > 1 ? `${seeds} seeds` : ""].filter(
-    (item) => item !== "",
-  );
+  const rotations = new Set(rows.map(({ rotation }) => rotation).filter((rotation) => rotation !== null))
+    .size;
+  const over = [
+    ...(features > 1 ? ["features"] : []),
+    ...(seeds > 1 ? [`${seeds} seeds`] : []),
+    ...(rotations > 1 ? [`${rotations} rotations`] : []),
+  ];
   return over.length === 0 ? [] : [`mean over ${over.join(" and ")}`];
+}
+
+function countFeatures(rows: readonly FittedSweepRow[]): number {
+  return new Set(rows.map(({ dataset, feature }) => JSON.stringify([dataset, feature]))).size;
 }
