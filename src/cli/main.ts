@@ -43,6 +43,11 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: "a whole study from its description, as rows",
     load: async () => (await import("./sweep.ts")).sweep,
   },
+  {
+    name: "report",
+    summary: "one HTML page of a study's rows",
+    load: async () => (await import("./report.ts")).report,
+  },
 ];
 
 const HELP = `

@@ -7,6 +7,8 @@ import { logitEffects, neuronEvidence, weightStatistics } from "../evidence/evid
 import type { NeuronLogitEffect } from "../evidence/read-logit-effects.ts";
 import type { LayerWeightStatistics, NeuronWeightStatistics } from "../evidence/read-weight-statistics.ts";
 import type { LanguageModel } from "../model/language-model.ts";
+import type { NeuronPage } from "../reports/page/neuron-section.ts";
+import { htmlReport } from "../reports/report.ts";
 import { required, type CommandFile } from "./command-file.ts";
 import { describeNeuron } from "./describe-neuron.ts";
 import { withModel } from "./open-model.ts";
@@ -22,6 +24,7 @@ import {
   type ModelOptions,
   type TokenOptions,
 } from "./options.ts";
+import { assertWritable, writeOutput } from "./output-file.ts";
 import { readTexts, TEXTS_HELP, type Texts } from "./read-texts.ts";
 import { print, printJson, type Session } from "./session.ts";
 import { plural } from "./table.ts";
@@ -35,6 +38,8 @@ interface NeuronFlags extends ModelOptions, TokenOptions {
   readonly perGroup?: number;
   readonly context?: number;
   readonly tokens?: number;
+  readonly html?: string;
+  readonly force?: true;
 }
 
 /** All that is known of one neuron; null where there are no texts, or it is no neuron of an MLP. */
@@ -46,6 +51,9 @@ export interface KnownNeuron {
   readonly weights: { readonly stored: NeuronWeights; readonly folded: NeuronWeights } | null;
   readonly logits: NeuronLogitEffect | null;
 }
+
+/** Says what the JSON is, for `report --neurons`. */
+export const NEURONS_SCHEMA = "sparseprobe/neurons";
 
 /** Statistics of a neuron's weights by name, such as `input.norm`, with the share of the layer's neurons that are below. */
 export type NeuronWeights = Readonly<Record<string, { readonly value: number; readonly above: number }>>;
@@ -68,6 +76,10 @@ export const neuron: CommandFile = {
       .option("--per-group <number>", "examples of one document at most (default: 1)", wholeFrom(1))
       .option("--context <tokens>", "shown on each side of an example (default: 8)", wholeFrom(0))
       .option("--tokens <number>", "whose logits it raises or lowers most (default: 10)", wholeFrom(0));
+    command
+      .optionsGroup("Output:")
+      .option("--html <file>", "write a page with a section for each neuron (needs texts)")
+      .option("--force", "replace an existing file");
     addTokenOptions(command);
     addModelOptions(command);
     command.addHelpText(
@@ -89,12 +101,23 @@ ${TEXTS_HELP}`,
     const { neurons: names } = flags;
     if (names === undefined)
       throw new OptionError("--neurons is missing.", "Write L3.N609 for neuron 609 of layer 3.");
+    if (flags.html !== undefined) {
+      await assertWritable(flags.html, flags.force);
+      if (inputs["texts"] === undefined) {
+        throw new OptionError("--html shows what neurons respond to.", "Give texts too.");
+      }
+    }
     const texts = inputs["texts"] === undefined ? undefined : await readTexts(inputs["texts"], session);
-    const { model, read, neurons } = await withModel(name, flags, session, (loaded) =>
+    const { model, read, neurons, layers } = await withModel(name, flags, session, (loaded) =>
       study(loaded, names, texts, flags, session),
     );
+    if (flags.html !== undefined) {
+      const title = `Neurons of ${model ?? name}`;
+      const pages = neurons.map((known) => pageOf(known, model, layers));
+      await writeOutput(flags.html, await htmlReport({ title, rows: [], neurons: pages }), session);
+    }
     if (session.json) {
-      printJson(session, { model, texts: read, neurons });
+      printJson(session, { schema: NEURONS_SCHEMA, model, texts: read, neurons });
       return;
     }
     const colours = hasColours(session.stdout, session.env);
@@ -103,13 +126,21 @@ ${TEXTS_HELP}`,
   },
 };
 
+interface Study {
+  readonly model: string | null;
+  /** Texts that were read. */
+  readonly read: number;
+  readonly neurons: readonly KnownNeuron[];
+  readonly layers: readonly LayerWeightStatistics[];
+}
+
 async function study(
   model: LanguageModel,
   names: readonly string[],
   texts: Texts | undefined,
   flags: NeuronFlags,
   { signal, progress }: Session,
-): Promise<{ model: string | null; read: number; neurons: KnownNeuron[] }> {
+): Promise<Study> {
   const places = readNeurons(names, model.spec);
   const evidence =
     texts &&
@@ -149,7 +180,17 @@ async function study(
       logits: at < 0 ? null : logits[at],
     };
   });
-  return { model: model.name ?? null, read: evidence?.texts ?? 0, neurons };
+  return { model: model.name ?? null, read: evidence?.texts ?? 0, neurons, layers: weights };
+}
+
+/** The neuron as a section of a page; there were texts. */
+function pageOf(
+  { evidence, logits, layer }: KnownNeuron,
+  model: string | null,
+  layers: readonly LayerWeightStatistics[],
+): NeuronPage {
+  const weights = logits && layers.find((of) => of.layer === layer);
+  return { model, evidence: evidence!, ...(logits && { logits }), ...(weights && { weights }) };
 }
 
 /** The class as the labels have it, which may be numbers or booleans. */
