@@ -1,7 +1,7 @@
 /** A neuron as text for a terminal. */
 import type { ActivationExample, NeuronEvidence } from "../evidence/collect-evidence.ts";
 import type { NeuronLogitEffect, TokenEffect } from "../evidence/read-logit-effects.ts";
-import type { KnownNeuron, NeuronWeights } from "./neuron.ts";
+import type { KnownNeuron, NeuronWeights } from "./known-neuron.ts";
 import { counted, fixed, tableLines } from "./table.ts";
 import { visible } from "./terminal.ts";
 

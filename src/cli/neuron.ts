@@ -2,15 +2,14 @@
 import type { HookPoint } from "../backends/backend.ts";
 import type { ClassValue } from "../data/labels.ts";
 import { OptionError } from "../errors.ts";
-import type { NeuronEvidence } from "../evidence/collect-evidence.ts";
 import { logitEffects, neuronEvidence, weightStatistics } from "../evidence/evidence.ts";
-import type { NeuronLogitEffect } from "../evidence/read-logit-effects.ts";
 import type { LayerWeightStatistics, NeuronWeightStatistics } from "../evidence/read-weight-statistics.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 import type { NeuronPage } from "../reports/page/neuron-section.ts";
 import { htmlReport } from "../reports/report.ts";
 import { required, type CommandFile } from "./command-file.ts";
 import { describeNeuron } from "./describe-neuron.ts";
+import { NEURONS_SCHEMA, type KnownNeuron, type NeuronWeights } from "./known-neuron.ts";
 import { withModel } from "./open-model.ts";
 import {
   addModelOptions,
@@ -41,22 +40,6 @@ interface NeuronFlags extends ModelOptions, TokenOptions {
   readonly html?: string;
   readonly force?: true;
 }
-
-/** All that is known of one neuron; null where there are no texts, or it is no neuron of an MLP. */
-export interface KnownNeuron {
-  readonly hookPoint: HookPoint;
-  readonly layer: number;
-  readonly neuron: number;
-  readonly evidence: NeuronEvidence | null;
-  readonly weights: { readonly stored: NeuronWeights; readonly folded: NeuronWeights } | null;
-  readonly logits: NeuronLogitEffect | null;
-}
-
-/** Says what the JSON is, for `report --neurons`. */
-export const NEURONS_SCHEMA = "sparseprobe/neurons";
-
-/** Statistics of a neuron's weights by name, such as `input.norm`, with the share of the layer's neurons that are below. */
-export type NeuronWeights = Readonly<Record<string, { readonly value: number; readonly above: number }>>;
 
 export const neuron: CommandFile = {
   describe(command) {

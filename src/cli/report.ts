@@ -7,7 +7,7 @@ import { htmlReport, type ReportContent, type ReportOptions } from "../reports/r
 import { studyPictures } from "../reports/study-pictures.ts";
 import { readRows } from "../sweeps/rows-jsonl.ts";
 import { required, type CommandFile } from "./command-file.ts";
-import { NEURONS_SCHEMA, type KnownNeuron } from "./neuron.ts";
+import { NEURONS_SCHEMA, type KnownNeuron } from "./known-neuron.ts";
 import { assertWritable, writeOutput } from "./output-file.ts";
 import { readTextFile } from "./read-file.ts";
 import { print, printJson, type Session } from "./session.ts";

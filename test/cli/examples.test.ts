@@ -47,29 +47,50 @@ function shell(command: string): Promise<{ code: unknown; stdout: string; stderr
   });
 }
 
-it.each(["probe", "neuron", "ablate", "capture"])("examples of %s --help", async (name) => {
-  const commands = commandsOf((await runCli([name, "--help"])).stdout);
-  expect(commands.length).toBeGreaterThan(0);
-  for (const command of commands) {
-    expect({ command, ...(await shell(`${command} --backend cpu --quiet`)) }).toMatchObject({
-      code: 0,
-      stderr: "",
-    });
-  }
-  rmSync(join(folder, "activations"), { recursive: true, force: true });
-});
+/** The study of an example, told to be content with fewer rows. */
+function writeStudy(json: string): void {
+  const sampling = '"sampling": { "positiveShare": 0.5, "leastRows": 5 }, "files"';
+  writeFileSync(join(folder, "study.json"), json.replace('"files"', sampling));
+}
+
+/** As the user would run it, but quietly and where every machine can. */
+function run(command: string): ReturnType<typeof shell> {
+  return shell(`${command}${command.startsWith("sparseprobe report") ? "" : " --backend cpu"} --quiet`);
+}
+
+// In this order: the report shows the rows of the sweep.
+it.each(["probe", "neuron", "ablate", "capture", "sweep", "report"])(
+  "examples of %s --help",
+  async (name) => {
+    const { stdout } = await runCli([name, "--help"]);
+    const study = /^ {2}\{\n[\s\S]*?^ {2}\}\n/m.exec(stdout);
+    if (study) writeStudy(study[0]);
+    const commands = commandsOf(stdout);
+    expect(commands.length).toBeGreaterThan(0);
+    for (const command of commands) {
+      expect({ command, ...(await run(command)) }).toMatchObject({ code: 0, stderr: "" });
+    }
+  },
+);
 
 it("examples of the page about the command line", async () => {
   const page = readFileSync(join(ROOT, "docs/command-line.md"), "utf8");
-  const blocks = [...page.matchAll(/^```sh\n([\s\S]*?)^```/gm)].map((match) => match[1]);
-  const commands = commandsOf(blocks.join("\n"));
-  expect(commands.length).toBeGreaterThan(3);
-  for (const command of commands) {
-    const ended = await shell(`${command} --backend cpu --quiet`);
-    expect({ command, ...ended }).toMatchObject({ code: 0, stderr: "" });
-    expect(ended.stdout).not.toBe("");
+  const blocks = (language: string): string[] =>
+    Array.from(
+      page.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, "gm")),
+      (match) => match[1],
+    );
+  const [study, config] = blocks("json");
+  writeStudy(study);
+  // The files of the other examples have no part in these.
+  for (const name of ["activations", "rows.jsonl", "report.html", "neurons.json", "study.journal"]) {
+    rmSync(join(folder, name), { recursive: true, force: true });
   }
-  const [config] = [...page.matchAll(/^```json\n([\s\S]*?)^```/gm)].map((match) => match[1]);
+  const commands = commandsOf(blocks("sh").join("\n"));
+  expect(commands.length).toBeGreaterThan(6);
+  for (const command of commands) {
+    expect({ command, ...(await run(command)) }).toMatchObject({ code: 0, stderr: "" });
+  }
   writeFileSync(join(folder, "config.json"), config);
   const { code, stdout } = await shell("sparseprobe probe --config config.json --backend cpu --quiet --json");
   expect(code).toBe(0);

@@ -7,7 +7,7 @@ import { expect, it } from "vitest";
 import { widthOf } from "../../src/cli/table.ts";
 import { CLI, ROOT, runCli } from "./run-cli.ts";
 
-const COMMANDS = ["probe", "neuron", "ablate", "capture"];
+const COMMANDS = ["probe", "neuron", "ablate", "capture", "sweep", "report"];
 
 const LIMIT_MILLISECONDS = 150;
 /** The fastest of a few processes is the program's own. */
@@ -45,7 +45,9 @@ it(`shows help within ${LIMIT_MILLISECONDS} ms`, () => {
     await import(${JSON.stringify(pathToFileURL(CLI).href)});`;
   let fastest = Infinity;
   for (let i = 0; i < PROCESSES && fastest >= LIMIT_MILLISECONDS; i++) {
-    const { stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+    const { stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+      encoding: "utf8",
+    });
     fastest = Math.min(fastest, Number(stderr));
   }
   expect(fastest).toBeLessThan(LIMIT_MILLISECONDS);

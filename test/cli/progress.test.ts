@@ -114,6 +114,16 @@ describe("a bar on a terminal", () => {
     expect(stream.shown()[0]).toContain("5.0/s  10 s left");
   });
 
+  it("says what is under way where there is room for it", () => {
+    for (const columns of [120, 60]) {
+      const { stream, progress } = start(true, {}, columns);
+      progress.show("sweep", 1, 6, "hook points", "haystack-4m languages: fit 45 %");
+      const [line] = stream.shown();
+      expect(line.endsWith("haystack-4m languages: fit 45 %")).toBe(columns === 120);
+      expect(line).toMatch(/^sweep {2}█+░+ {2}16 %/);
+    }
+  });
+
   it("shows bytes as megabytes", () => {
     const { stream, clock, progress } = start(true);
     progress.show("download", 0, 50e6, "bytes");
