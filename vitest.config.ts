@@ -39,6 +39,7 @@ export default defineConfig({
     alias: {
       "sparseprobe/gpujs": new URL("src/gpujs.ts", import.meta.url).pathname,
       "sparseprobe/node": new URL("src/node.ts", import.meta.url).pathname,
+      "sparseprobe/sweeps": new URL("src/sweeps.ts", import.meta.url).pathname,
       sparseprobe: new URL("src/index.ts", import.meta.url).pathname,
     },
   },

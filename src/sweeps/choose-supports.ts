@@ -7,6 +7,7 @@ import { LabelMatrix } from "../data/labels.ts";
 import { standardisation } from "../data/standardisation.ts";
 import { SparseProbeError, SupportSizeError } from "../errors.ts";
 import { findOptimalSupports } from "../optimal/find-optimal-supports.ts";
+import type { OptimalSupportsOptions } from "../optimal/optimal-support.ts";
 import { thresholdSupports } from "../probes/adaptive-thresholding.ts";
 import { assertUsable } from "../probes/fit-supports.ts";
 import type { ColumnSource } from "../probes/column-access.ts";
@@ -22,6 +23,7 @@ import {
 import type { LabelSet } from "./label-sets.ts";
 import { sizesOf, type PlannedMethod, type StudyPlan } from "./plan-study.ts";
 import { stopsSweep } from "./stops-sweep.ts";
+import type { SweepMethodOptions } from "./sweep-study.ts";
 
 /** What a method is asked for in a label set. */
 export interface SupportRequest {
@@ -252,9 +254,8 @@ async function choose(
       return chosen;
     }
     case "optimal": {
-      const { ks: _, ...options } = method.options;
       const found = await findOptimalSupports(columns!.x, oneSet(training, set), ks, {
-        ...options,
+        ...searchOptions(method.options),
         timeLimit: method.timeLimit,
         classWeight: plan.settings.classWeight,
         backend,
@@ -264,6 +265,17 @@ async function choose(
       return chosen;
     }
   }
+}
+
+/** Options of the search for optimal supports among those of its method. */
+function searchOptions(options: SweepMethodOptions): OptimalSupportsOptions {
+  const { loss, gamma, candidates, relativeGap } = options;
+  return {
+    ...(loss !== undefined && { loss }),
+    ...(gamma !== undefined && { gamma }),
+    ...(candidates !== undefined && { candidates }),
+    ...(relativeGap !== undefined && { relativeGap }),
+  };
 }
 
 /** Cuts a ranking at every k. */

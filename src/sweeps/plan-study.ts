@@ -5,14 +5,7 @@ import { OptionError } from "../errors.ts";
 import { METRIC_NAMES } from "../metrics/evaluate.ts";
 import { momentSquares, probeSettings, type ProbeSettings } from "../probes/probe-options.ts";
 import { K_SCHEDULE } from "../probes/sparse-probe.ts";
-import {
-  COLUMN_RANKINGS,
-  isMomentRanking,
-  MOMENT_RANKINGS,
-  type ColumnRankingName,
-  type RankingChoice,
-  type RankingFunction,
-} from "../ranking/ranking.ts";
+import { COLUMN_RANKINGS, isMomentRanking, MOMENT_RANKINGS, type RankingChoice } from "../ranking/ranking.ts";
 import type { MomentSquares } from "../data/class-moments.ts";
 import { Random } from "../random.ts";
 import type {
@@ -95,6 +88,9 @@ export function planStudy(study: SweepStudy, options: SweepOptions): StudyPlan {
   );
   assertNames("dataset", [...datasets.map(({ name }) => name), ...activations.map(({ name }) => name)]);
   assertNames("feature", study.features ?? [], study.features !== undefined);
+  const empty = activations.find((own) => own.activations.size === 0);
+  if (empty)
+    throw new OptionError(`"${empty.name}" has no activations.`, "Give those of at least one hook point.");
   assertHookPoints(study.hookPoints);
   assertNumbers("layers", study.layers, 0);
   assertNumbers("ks", study.ks, 1);
@@ -187,11 +183,11 @@ function planMethod(given: SweepMethod): PlannedMethod {
   const { prefilter, C, neighbours } = options;
   if (typeof method !== "string") {
     refuse("ks", "prefilter");
-    const ranking = typeof method === "function" ? (method as RankingFunction) : method;
+    const ranking = typeof method === "function" ? method : method;
     probeSettings({ ranking, ...(prefilter !== undefined && { prefilter }) });
     return { ...base, kind: "ranking", ranking, readsValues: true };
   }
-  if (!isMomentRanking(method) && !COLUMN_RANKINGS.includes(method as ColumnRankingName)) {
+  if (!isMomentRanking(method) && !COLUMN_RANKINGS.includes(method)) {
     throw new OptionError(
       `The method ${JSON.stringify(method)} is not known.`,
       `Use one of ${[...Object.keys(MOMENT_RANKINGS), ...COLUMN_RANKINGS, "adaptive", "optimal", "dense"].join(", ")}.`,

@@ -37,7 +37,7 @@ export async function* probeInParts(
   study: PointStudy,
   points: readonly HookPoint[],
   options: ProbePointsOptions,
-): AsyncGenerator<PointRows> {
+): AsyncGenerator<PointRows, void> {
   const { source, plan } = study;
   const tables = new Map(
     points.map((point) => [point, new PointTable(study, point, source.widths.get(point)!)] as const),

@@ -47,7 +47,7 @@ export async function* probePoints(
   study: PointStudy,
   points: readonly HookPoint[],
   options: ProbePointsOptions,
-): AsyncGenerator<PointRows> {
+): AsyncGenerator<PointRows, void> {
   for (const { points: group, whole } of stagesOf(study, points)) {
     if (whole) yield* probeWhole(study, group, options);
     else yield* probeInParts(study, group, options);
@@ -110,7 +110,7 @@ async function* probeWhole(
   study: PointStudy,
   points: readonly HookPoint[],
   options: ProbePointsOptions,
-): AsyncGenerator<PointRows> {
+): AsyncGenerator<PointRows, void> {
   const { source, labels, plan } = study;
   const { signal } = options;
   const read = await readMoments(source, points, labels.training, plan.squares, true, {

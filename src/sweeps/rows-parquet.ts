@@ -1,4 +1,5 @@
 /** Rows as Parquet, through the optional package hyparquet-writer. */
+import type * as HyparquetWriter from "hyparquet-writer";
 import type { SchemaElement } from "hyparquet-writer";
 import type { CallOptions } from "../backends/backend.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
@@ -71,7 +72,7 @@ export async function rowsToParquet(
   return new Uint8Array(bytes.getBuffer());
 }
 
-async function parquetPackage(): Promise<typeof import("hyparquet-writer")> {
+async function parquetPackage(): Promise<typeof HyparquetWriter> {
   try {
     return await import("hyparquet-writer");
   } catch (cause) {

@@ -150,7 +150,7 @@ async function scoreOn(
       });
       for (const name of plan.intervals.metrics) {
         const interval = measured[name];
-        if (interval?.low == null || interval.high === null) continue;
+        if (!interval || interval.low === null || interval.high === null) continue;
         intervals[name] = { low: interval.low, high: interval.high };
       }
     }

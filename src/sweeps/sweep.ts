@@ -135,8 +135,7 @@ class Sweep {
           yield* this.#replay(group, point);
           continue;
         }
-        const { value } = await probed.next();
-        const { rows } = value as PointRows;
+        const { rows } = await nextOf(probed);
         await this.#journal?.append(
           {
             key: unitKey(group, point),
@@ -156,7 +155,11 @@ class Sweep {
   }
 
   /** Probes hook points; what goes wrong with all of them at once fails the rows of each. */
-  async *#probe(group: Group, opened: Opened, pending: readonly HookPoint[]): AsyncGenerator<PointRows> {
+  async *#probe(
+    group: Group,
+    opened: Opened,
+    pending: readonly HookPoint[],
+  ): AsyncGenerator<PointRows, void> {
     const { source, labels, origin } = opened;
     const { signal } = this.#options;
     let next = 0;
@@ -173,8 +176,7 @@ class Sweep {
       const probed = probePoints({ source, labels, origin, plan: this.#plan }, there, { signal, onProgress });
       for (const point of pending) {
         if (source.widths.has(point)) {
-          const { value } = await probed.next();
-          yield value as PointRows;
+          yield await nextOf(probed);
         } else {
           yield { point, rows: this.#failedPoint(opened, point, `The model has no hook point ${point}.`) };
         }
@@ -408,6 +410,13 @@ class ModelLender {
   }
 }
 
+/** The next of as many as are asked for. */
+async function nextOf(probed: AsyncGenerator<PointRows, void>): Promise<PointRows> {
+  const next = await probed.next();
+  if (next.done === true) throw new Error("a hook point has no rows");
+  return next.value;
+}
+
 function groupKey({ model, revision, dataset }: Group): string {
   return JSON.stringify([model, revision, dataset]);
 }
@@ -418,7 +427,7 @@ function unitKey({ model, revision, dataset }: Group, point: HookPoint): string 
 
 function modelOf({ model, activations }: SweepActivations): string {
   const [first] = activations.values();
-  return model ?? (first as Activations | undefined)?.provenance.model ?? "activations";
+  return model ?? first.provenance?.model ?? "activations";
 }
 
 function widthOf(model: LanguageModel, point: HookPoint): number | undefined {

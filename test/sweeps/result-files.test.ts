@@ -124,8 +124,11 @@ describe("CSV", () => {
     const got = read.getRowObjectsJS().map((row) =>
       Object.fromEntries(
         SWEEP_COLUMNS.map(({ name, type }) => {
-          const value = plain(row[name]);
-          return [name, type === "wholes" || type === "numbers" ? JSON.parse(value as string) : value];
+          const value: unknown = plain(row[name]);
+          return [
+            name,
+            type === "wholes" || type === "numbers" ? (JSON.parse(value as string) as unknown) : value,
+          ];
         }),
       ),
     );

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { createCpuBackend } from "../../src/backends/cpu/cpu-backend.ts";
 import type { Backend, HookPoint } from "../../src/backends/backend.ts";
-import { Activations } from "../../src/data/activations.ts";
+import type { Activations } from "../../src/data/activations.ts";
 import { assembleDataset } from "../../src/datasets/assemble-dataset.ts";
 import type { FeatureDataset } from "../../src/datasets/feature-dataset.ts";
 import { readLabelledTexts } from "../../src/datasets/texts.ts";
@@ -80,6 +80,6 @@ export async function sweepAll(...given: Parameters<typeof sweep>): Promise<Swee
 }
 
 /** Rows without the one field that differs between equal runs. */
-export function timeless(rows: readonly SweepRow[]): Omit<SweepRow, "seconds">[] {
-  return rows.map(({ seconds: _, ...row }) => row);
+export function timeless(rows: readonly SweepRow[]): SweepRow[] {
+  return rows.map((row) => ({ ...row, seconds: null }));
 }

@@ -7,6 +7,6 @@ const study = journalStudy();
 const journal = await openSweepJournal(process.argv[2]);
 console.log("ready");
 let rows = 0;
-for await (const _ of sweep(study, { journal })) rows++;
+for await (const row of sweep(study, { journal })) if (row.status === "ok") rows++;
 await journal.close();
 console.log(rows);
