@@ -38,6 +38,7 @@ export default defineConfig({
   resolve: {
     alias: {
       "sparseprobe/gpujs": new URL("src/gpujs.ts", import.meta.url).pathname,
+      "sparseprobe/reports": new URL("src/reports.ts", import.meta.url).pathname,
       "sparseprobe/node": new URL("src/node.ts", import.meta.url).pathname,
       "sparseprobe/sweeps": new URL("src/sweeps.ts", import.meta.url).pathname,
       sparseprobe: new URL("src/index.ts", import.meta.url).pathname,

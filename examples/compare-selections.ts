@@ -8,7 +8,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { captureActivations, compareSelections, readLabelledTexts, TokenRows } from "sparseprobe";
 import { createBackend, loadModelFolder } from "sparseprobe/node";
-import { drawSelections } from "./support/draw-selections.ts";
+import { renderSvg, selectionPicture } from "sparseprobe/reports";
 
 const { values } = parseArgs({
   options: {
@@ -67,7 +67,8 @@ const widest = rows
 console.log(
   `95 % intervals, by document, are up to ${Math.max(...widest).toFixed(2)} wide: smaller differences mean little.`,
 );
-await writeFile(values.picture, drawSelections(comparison));
+const drawn = selectionPicture(comparison, { rowsOf: `haystack-4m · ${hookPoint} · ${values.data}` });
+await writeFile(values.picture, await renderSvg(drawn));
 console.log(`\nPicture: ${values.picture}`);
 model.dispose();
 backend.dispose();

@@ -17,8 +17,8 @@ import {
   type ProbeTextsResult,
 } from "sparseprobe";
 import { createBackend, loadModelFolder, writeFileAtomically } from "sparseprobe/node";
+import { neuronStripsPicture, renderSvg, type NeuronStrip } from "sparseprobe/reports";
 import { Progress } from "./support/progress.ts";
-import { drawBestNeurons, type BestNeuron } from "./support/draw-best-neurons.ts";
 import { describeResult } from "./support/describe-result.ts";
 
 const HELP = `Finds the neurons of a language model that tell classes of text apart.
@@ -78,7 +78,7 @@ async function main(signal: AbortSignal): Promise<void> {
     if (backend.info.fallbackReason) console.log(`No GPU: ${backend.info.fallbackReason}`);
 
     const results: Record<string, ProbeTextsResult> = {};
-    const best: BestNeuron[] = [];
+    const best: NeuronStrip[] = [];
     for (const path of values.data) {
       const name = basename(path).replace(/\.jsonl$/, "");
       const data = readLabelledTexts(await readFile(path, "utf8"));
@@ -100,7 +100,11 @@ async function main(signal: AbortSignal): Promise<void> {
     console.log(`\nAll of it: ${seconds.toFixed(1)} s.`);
     const report = { model: model.name, backend: backend.info, seed: Number(values.seed), seconds, results };
     await save(values.out, `${JSON.stringify(report, null, 1)}\n`);
-    await save(values.picture, drawBestNeurons(best));
+    const picture = neuronStripsPicture(best, {
+      title: "Mean activation of each feature’s best neuron",
+      rows: "held-out texts",
+    });
+    await save(values.picture, await renderSvg(picture, { width: 700 }));
     console.log(`Written: ${values.out}, ${values.picture}`);
     model.dispose();
   } finally {
@@ -117,7 +121,7 @@ async function bestNeurons(
   { chosen, split }: ProbeTextsResult,
   skipFirst: number,
   signal: AbortSignal,
-): Promise<BestNeuron[]> {
+): Promise<NeuronStrip[]> {
   const single = chosen.filter(({ k }) => k === 1);
   const wanted = new Map<HookPoint, Uint32Array>();
   for (const { hookPoint, neurons } of single) {
@@ -139,8 +143,11 @@ async function bestNeurons(
   return single.map((probe) => {
     const column = wanted.get(probe.hookPoint)!.indexOf(probe.neurons[0]);
     return {
-      dataset,
-      chosen: probe,
+      group: dataset,
+      feature: probe.feature,
+      layer: probe.layer,
+      neuron: probe.neurons[0],
+      f1: probe.test.f1,
       activations: [...columns.get(probe.hookPoint)!.gatherColumns([column]).toFloat32()],
       positive: held.map((i) => labels[i] === probe.feature),
     };

@@ -1,4 +1,5 @@
 /** Pictures as PNG: the same pixels everywhere, since fonts are given and text becomes paths. */
+import type * as ResvgModule from "@resvg/resvg-wasm";
 import { FormatError, OptionError } from "../errors.ts";
 import { optionalPackage } from "./optional-package.ts";
 import { pageColour } from "./picture-config.ts";
@@ -22,7 +23,7 @@ export interface PngOptions extends Omit<SvgOptions, "scheme">, PngFiles {
 
 let started: Promise<Resvg> | undefined;
 
-type Resvg = typeof import("@resvg/resvg-wasm").Resvg;
+type Resvg = typeof ResvgModule.Resvg;
 
 /**
  * Draws a picture as PNG, without system fonts: equal specifications and fonts give equal bytes. Loads the optional packages
@@ -69,17 +70,33 @@ async function start(wasm: PngFiles["wasm"]): Promise<Resvg> {
     "Drawing a PNG",
     () => import("@resvg/resvg-wasm"),
   );
+  const module = await compiled(wasm);
   try {
-    await resvg.initWasm(wasm);
+    await resvg.initWasm(module);
   } catch (cause) {
     // Whoever else uses the package on this page may have started it.
-    if (!(cause instanceof Error && cause.message.includes("Already initialized"))) {
-      throw new FormatError(
-        `resvg does not start: ${cause instanceof Error ? cause.message : String(cause)}.`,
-        "Give the bytes of @resvg/resvg-wasm/index_bg.wasm.",
-        { cause },
-      );
-    }
+    if (!(cause instanceof Error && cause.message.includes("Already initialized"))) throw notResvg(cause);
   }
   return resvg.Resvg;
+}
+
+/** The module, once it is known to be resvg's: one that is not could not be replaced after it has started. */
+async function compiled(wasm: PngFiles["wasm"]): Promise<WebAssembly.Module> {
+  let module: WebAssembly.Module;
+  try {
+    module = wasm instanceof WebAssembly.Module ? wasm : await WebAssembly.compile(wasm);
+  } catch (cause) {
+    throw notResvg(cause);
+  }
+  const names = WebAssembly.Module.exports(module).map(({ name }) => name);
+  if (!names.includes("resvg_new")) throw notResvg("it does not export resvg_new");
+  return module;
+}
+
+function notResvg(cause: unknown): FormatError {
+  return new FormatError(
+    `resvg does not start: ${cause instanceof Error ? cause.message : String(cause)}.`,
+    "Give the bytes of @resvg/resvg-wasm/index_bg.wasm.",
+    { cause },
+  );
 }

@@ -37,7 +37,9 @@ export function ablationPicture(effect: AblationEffect, options: AblationPicture
     high: row.effect.high,
     note: [
       `${row.effect.estimate! < 0 ? "−" : "+"}${Math.abs(row.effect.estimate!).toPrecision(2)}`,
-      ...(row.controls?.effect.pValue == null ? [] : [`p ${row.controls.effect.pValue.toPrecision(2)}`]),
+      ...(row.controls === null || row.controls.effect.pValue === null
+        ? []
+        : [`p ${row.controls.effect.pValue.toPrecision(2)}`]),
     ].join(" · "),
   }));
   const controls = draws.flatMap((draw): JsonObject[] =>

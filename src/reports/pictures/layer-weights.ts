@@ -52,8 +52,8 @@ export function layerWeightsPicture(
   }
   const label = STATISTICS[statistic];
   const summaries = layers.flatMap(({ layer, summary }) => {
-    const found = summary[form][statistic];
-    return found === undefined ? [] : [{ layer, ...found }];
+    // What the model does not have is left out of the summaries.
+    return Object.hasOwn(summary[form], statistic) ? [{ layer, ...summary[form][statistic] }] : [];
   });
   if (summaries.length === 0) {
     throw new EmptyDataError(

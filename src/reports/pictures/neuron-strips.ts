@@ -25,6 +25,8 @@ export interface NeuronStripsOptions {
 }
 
 const ROW = 28;
+/** Pixels that a feature's name may take. */
+const NAME = 130;
 
 /**
  * A strip of points for each neuron: its activations on rows with the feature, above, and without it, below. Every strip runs from the
@@ -103,7 +105,7 @@ export function neuronStripsPicture(
     description: `Activations of ${strips.length} neurons on ${rows}, with and without their feature. ${strips
       .map(
         ({ feature, layer, neuron, f1 }) =>
-          `${feature}: layer ${layer}, neuron ${neuron}${f1 == null ? "" : `, F1 ${spoken(f1)}`}.`,
+          `${feature}: layer ${layer}, neuron ${neuron}${f1 === undefined || f1 === null ? "" : `, F1 ${spoken(f1)}`}.`,
       )
       .join(" ")}`,
     height: ROW * row,
@@ -124,8 +126,8 @@ export function neuronStripsPicture(
       },
       points("other"),
       points("own"),
-      column("heading", "heading", { align: "right", dx: -84 }, left),
-      column("feature", "label", { align: "right", dx: -84 }, left),
+      column("heading", "heading", { align: "right", dx: -84, limit: NAME }, left),
+      column("feature", "label", { align: "right", dx: -84, limit: NAME }, left),
       column("place", "note", { align: "right", dx: -8 }, left),
       column("f1", "label", { align: "left", dx: 10 }, { value: "width" }),
     ],

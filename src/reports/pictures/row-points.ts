@@ -121,7 +121,8 @@ export function probePoints(
 /** Values of a field over points, each once: numbers in rising order, names as they come. */
 export function distinct<T extends string | number>(values: Iterable<T>): T[] {
   const all = [...new Set(values)];
-  return all.every((value) => typeof value === "number") ? all.sort((a, b) => Number(a) - Number(b)) : all;
+  const numbers = all.filter((value) => typeof value === "number");
+  return numbers.length === all.length ? numbers.sort((a, b) => a - b) : all;
 }
 
 /** Parts of a line of a subtitle, without those that are empty. */
