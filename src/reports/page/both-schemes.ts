@@ -6,17 +6,24 @@ const COLOURED = /\b(fill|stroke|stop-color)="([^"]*)"/g;
 export function bothSchemes(light: string, dark: string): string | null {
   const skeleton = (svg: string): string => svg.replaceAll(COLOURED, "$1");
   if (skeleton(light) !== skeleton(dark)) return null;
-  const pairs = new Map<string, number>();
+  const names = new Map<string, string>();
+  const rules: Record<"light" | "dark", string[]> = { light: [], dark: [] };
   const inDark = dark.matchAll(COLOURED);
   const drawn = light.replaceAll(COLOURED, (whole, property: string, colour: string) => {
     const other = inDark.next().value![2];
     if (other === colour) return whole;
-    const pair = `${colour} ${other}`;
-    if (!pairs.has(pair)) pairs.set(pair, pairs.size);
-    return `${property}="var(--c${pairs.get(pair)})"`;
+    const pair = JSON.stringify([colour, other]);
+    let name = names.get(pair);
+    if (name === undefined) {
+      name = `--c${names.size}`;
+      names.set(pair, name);
+      rules.light.push(`${name}:${colour}`);
+      rules.dark.push(`${name}:${other}`);
+    }
+    return `${property}="var(${name})"`;
   });
-  const rules = (which: 0 | 1): string =>
-    [...pairs].map(([pair, i]) => `--c${i}:${pair.split(" ")[which]}`).join(";");
-  const style = `<style>:root{${rules(0)}}@media screen and (prefers-color-scheme:dark){:root{${rules(1)}}}</style>`;
-  return drawn.replace(/^<svg[^>]*>/, `$&${style}`);
+  const style =
+    `<style>:root{${rules.light.join(";")}}` +
+    `@media screen and (prefers-color-scheme:dark){:root{${rules.dark.join(";")}}}</style>`;
+  return drawn.replace(/^<svg[^>]*>/, (tag) => tag + style);
 }

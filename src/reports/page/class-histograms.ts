@@ -16,7 +16,7 @@ export function classHistograms(id: string, { bins, classes, disambiguation }: N
     label === null ? (classes.length === 1 ? "all rows" : "no class") : String(label);
   return html`<div class="part">
     <h3>Activations by class</h3>
-    <div class="scroll" role="region" aria-labelledby="${id}-classes" tabindex="0">
+    <div class="scroll" role="group" aria-labelledby="${id}-classes" tabindex="0">
       <table class="histograms">
         <caption id="${id}-classes">
           Shares of each class's rows by activation, on a logarithmic scale from 0.01 % to 100 %; the line is

@@ -2,6 +2,7 @@
 import { count } from "./format.ts";
 import { html, jsonForScript, type Html } from "./html.ts";
 import {
+  cellClass,
   isNumeric,
   openColumn,
   sortRows,
@@ -17,7 +18,7 @@ export function tableHtml(data: TableData, caption: string): Html {
   const shown = order.slice(0, data.pageSize);
   const label = `${data.id}-caption`;
   return html`<div class="table" data-table="${data.id}">
-    <div class="scroll" role="region" aria-labelledby="${label}" tabindex="0">
+    <div class="scroll" role="group" aria-labelledby="${label}" tabindex="0">
       <table>
         <caption id="${label}">
           ${caption}
@@ -32,7 +33,7 @@ export function tableHtml(data: TableData, caption: string): Html {
             (row) =>
               html`<tr>
                 ${columns.map((column) => cellHtml(column.head, column.cell(row)))}
-              </tr> `,
+              </tr>`,
           )}
         </tbody>
       </table>
@@ -49,14 +50,17 @@ export function tableHtml(data: TableData, caption: string): Html {
 function headHtml(column: TableColumn, descending: boolean | null): Html {
   const order = descending === null ? null : html` aria-sort="${descending ? "descending" : "ascending"}"`;
   const hint = column.hint === undefined ? null : html` title="${column.hint}"`;
-  return html`<th scope="col" ${isNumeric(column) ? html` class="n"` : null}${order}${hint}>
-    ${column.title}
-  </th>`;
+  const attributes = [isNumeric(column) ? html` class="n"` : null, order, hint];
+  return html`<th scope="col" ${attributes}>${column.title}</th>`;
 }
 
-function cellHtml(column: TableColumn, { text, aside, link }: Cell): Html {
+function cellHtml(column: TableColumn, cell: Cell): Html {
+  const { text, aside, link } = cell;
+  const name = cellClass(column, cell);
+  const attribute = name === null ? null : html` class="${name}"`;
   const word = link === undefined ? html`${text}` : html`<a href="${link}">${text}</a>`;
   const content = html`${word}${aside === undefined ? null : html` <small>${aside}</small>`}`;
-  if (column.heads) return html`<th scope="row">${content}</th>`;
-  return html`<td${isNumeric(column) ? html` class="n"` : null}>${content}</td>`;
+  return column.heads
+    ? html`<th scope="row" ${attribute}>${content}</th>`
+    : html`<td${attribute}>${content}</td>`;
 }

@@ -72,7 +72,7 @@ export function nameOf({ evidence }: NeuronPage): string {
 
 /** A table in a container of its own that scrolls. */
 function table(id: string, caption: HtmlPart, head: Html, body: readonly Html[]): Html {
-  return html`<div class="scroll" role="region" aria-labelledby="${id}" tabindex="0">
+  return html`<div class="scroll" role="group" aria-labelledby="${id}" tabindex="0">
     <table>
       <caption id="${id}">
         ${caption}
@@ -109,7 +109,7 @@ function examplesHtml(id: string, { top, bottom }: NeuronEvidence): Html {
           </tr>`,
           examples.map(
             (example) =>
-              html` <tr>
+              html`<tr>
                 <td class="n">${fixed(example.activation, digits)}</td>
                 ${labelled ? html`<td>${label(example.label)}</td>` : null}
                 <td>${tokenHtml(example.token)}</td>
@@ -163,7 +163,7 @@ function disambiguationHtml(id: string, of: TokenDisambiguation): Html {
             </tr>`,
             of.tokens.map(
               ({ token, positive: own, negative, difference }) =>
-                html` <tr>
+                html`<tr>
                   <th scope="row">${tokenHtml(token)}</th>
                   <td class="n">${fixed(own.mean, digits)}</td>
                   <td class="n">${count(own.rows)}</td>
@@ -189,7 +189,7 @@ function logitsHtml(id: string, { folded }: NeuronLogitEffect): Html {
       </tr>`,
       effects.map(
         ({ token, effect }) =>
-          html` <tr>
+          html`<tr>
             <th scope="row">${tokenHtml(token)}</th>
             <td class="n">${signed(effect, digitsFor(largest))}</td>
           </tr>`,
@@ -235,7 +235,7 @@ function weightsHtml(id: string, { layer, stored, folded }: LayerWeightStatistic
     const seen = whole[i][1];
     return values || seen
       ? [
-          html` <tr>
+          html`<tr>
             <th scope="row">${name}</th>
             <td class="n">${fixed(values?.[neuron] ?? null, 3)}</td>
             <td class="n">${rank(values, neuron)}</td>
@@ -295,7 +295,7 @@ function ablationHtml(id: string, effect: AblationEffect, neuron: number): Html 
       </tr>`,
       rows.map(
         (row) =>
-          html` <tr>
+          html`<tr>
             <th scope="row">${row.class === null ? "all" : String(row.class)}</th>
             <td class="n">${count(row.tokens)}</td>
             <td class="n">${fixed(row.before, 4)}</td>
@@ -320,7 +320,7 @@ function ablationHtml(id: string, effect: AblationEffect, neuron: number): Html 
             rows.flatMap((row) =>
               row.logits.map(
                 ({ token, before, after, effect: by }) =>
-                  html` <tr>
+                  html`<tr>
                     <th scope="row">${row.class === null ? "all" : String(row.class)}</th>
                     <td class="n">${token}</td>
                     <td class="n">${fixed(before, 3)}</td>

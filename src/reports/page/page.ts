@@ -1,5 +1,5 @@
 /** The frame of the page: what is allowed in it, its landmarks, its styles and its script. */
-import { html, Html, type HtmlPart } from "./html.ts";
+import { html, Html, visible, type HtmlPart } from "./html.ts";
 import script from "./client/main.ts?page";
 import styles from "./page.css?page";
 
@@ -33,52 +33,55 @@ export async function pageHtml({ title, date, notes, sections, neurons }: PageCo
     "require-trusted-types-for 'script'",
     "trusted-types 'none'",
   ].join("; ");
-  const { text } = html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta http-equiv="Content-Security-Policy" content="${new Html(policy)}" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="color-scheme" content="light dark" />
-        <meta name="referrer" content="no-referrer" />
-        <title>${shorten(title)}</title>
-        <link rel="icon" href="data:," />
-        ${verbatim("style", styles)}
-      </head>
-      <body>
-        <a class="skip" href="#content">Skip to the content</a>
-        <header>
-          <h1>${title}</h1>
-          ${date === null ? null : html`<p class="where">${date}</p>`}
-          <nav aria-label="Sections">
-            <ul>
-              ${sections.map((section) => html`<li><a href="#${section.id}">${section.title}</a></li> `)}
-            </ul>
-          </nav>
-        </header>
-        <main id="content" tabindex="-1">
-          <div class="study">
-            ${notes.map((note) => html`<p class="lead">${note}</p>`)}
-            ${sections.map(
-              ({ id, title: name, body }) =>
-                html`<section id="${id}" aria-labelledby="${id}-title">
-                  <h2 id="${id}-title">${name}</h2>
-                  ${body}
-                </section>`,
-            )}
-          </div>
-          ${neurons}
-        </main>
-        <footer><p>Made with sparseprobe. This file holds all that it shows and loads nothing.</p></footer>
-        ${verbatim("script", script)}
-      </body>
-    </html>`;
-  return `${text}\n`;
+  const head = html`<meta charset="utf-8" />
+    <meta http-equiv="Content-Security-Policy" content="${new Html(policy)}" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <meta name="color-scheme" content="light dark" />
+    <meta name="referrer" content="no-referrer" />
+    <title>${shorten(visible(title))}</title>
+    <link rel="icon" href="data:," />`;
+  const content = html`<a class="skip" href="#content">Skip to the content</a>
+    <header>
+      <h1>${title}</h1>
+      ${date === null ? null : html`<p class="where">${date}</p>`}
+      <nav aria-label="Sections">
+        <ul>
+          ${sections.map((section) => html`<li><a href="#${section.id}">${section.title}</a></li>`)}
+        </ul>
+      </nav>
+    </header>
+    <main id="content" tabindex="-1">
+      <div class="study">
+        ${notes.map((note) => html`<p class="lead">${note}</p>`)}
+        ${sections.map(
+          ({ id, title: name, body }) =>
+            html`<section id="${id}" aria-labelledby="${id}-title">
+              <h2 id="${id}-title">${name}</h2>
+              ${body}
+            </section>`,
+        )}
+      </div>
+      ${neurons}
+    </main>
+    <footer><p>Made with sparseprobe. This file holds all that it shows and loads nothing.</p></footer>`;
+  // What the policy's hashes are of stays as it is to the letter.
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+${tidy(head)}
+<style>${styles}</style>
+</head>
+<body>
+${tidy(content)}
+<script>${script}</script>
+</body>
+</html>
+`;
 }
 
-/** The policy's hash is of every character between the tags. */
-function verbatim(tag: "style" | "script", text: string): Html {
-  return new Html(`<${tag}>${text}</${tag}>`);
+/** Lines end where their text ends. */
+function tidy({ text }: Html): string {
+  return text.replaceAll(/[ \t]+$/gm, "");
 }
 
 function shorten(title: string): string {

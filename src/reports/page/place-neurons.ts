@@ -59,7 +59,7 @@ export function neuronList(neurons: readonly PlacedNeuron[]): Html {
   return html`<ul class="list">
     ${neurons.map(
       (page) =>
-        html` <li>
+        html`<li>
           <a href="#${page.id}">${nameOf(page)}</a
           >${page.features.length > 0 ? html` <small>${page.features.map((feature, i) => html`${i > 0 ? ", " : null}<bdi>${feature}</bdi>`)}</small>` : null}
         </li>`,

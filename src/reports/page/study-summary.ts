@@ -25,7 +25,7 @@ export function summaryHtml({ rows, metric, chosen, place }: SummaryContent): Ht
           html`<div>
             <dt>${name}</dt>
             <dd>${value}</dd>
-          </div> `,
+          </div>`,
       )}
     </dl>
     <h3>How choosing and reporting were kept apart</h3>
@@ -59,7 +59,7 @@ function findings(
   return html`<p class="finding">
       Over ${counted(tested.length, "feature")} the best single neuron has a median test ${title} of
       <strong>${fixed(middle, 3)}</strong
-      >${metric === "logLoss" ? null : html`; ${count(good)} of them reach 0.9`}${
+      >${metric === "logLoss" ? null : html`; it is at least 0.9 for ${count(good)} of them`}${
         baseline === null
           ? null
           : html`. The best single direction of randomly rotated activations has a median of
@@ -77,7 +77,7 @@ function findings(
           <span class="n">${fixed(test?.metrics?.[metric] ?? null, 3)}</span>${
             bounds ? html` <small class="n">${interval(bounds.low, bounds.high, 3)}</small>` : null
           }
-        </li> `;
+        </li>`;
       })}
     </ol>
     <p class="note">
@@ -229,7 +229,7 @@ function failures(rows: readonly SweepRow[]): Html {
     ${
       failed === 0
         ? null
-        : html` <div class="scroll" role="region" aria-labelledby="failures-caption" tabindex="0">
+        : html`<div class="scroll" role="group" aria-labelledby="failures-caption" tabindex="0">
             <table>
               <caption id="failures-caption">
                 Rows without a probe, by reason
@@ -246,7 +246,7 @@ function failures(rows: readonly SweepRow[]): Html {
                   .sort(([, a], [, b]) => b.rows - a.rows)
                   .map(
                     ([reason, { rows: of, features }]) =>
-                      html` <tr>
+                      html`<tr>
                         <th scope="row">${reason}</th>
                         <td class="n">${count(of)}</td>
                         <td>${list([...features])}</td>

@@ -163,13 +163,16 @@ function whole(
   return numberColumn({ title, digits: 0, ...head }, rows.map(value));
 }
 
-/** Columns that say something: those with the same word in all rows are left to the summary. */
+/** Columns that say something: those with one word for all rows are left to the summary, and those that repeat another left out. */
 function varying(
   rows: readonly SweepRow[],
   columns: readonly (readonly [title: string, word: (row: SweepRow) => string | null])[],
 ): TableColumn[] {
   return columns
     .filter(([, word]) => new Set(rows.map(word)).size > 1)
+    .filter(([, word], i, kept) =>
+      kept.slice(0, i).every(([, earlier]) => rows.some((row) => word(row) !== earlier(row))),
+    )
     .map(([title, word]) => words(title, rows, word, { filter: true }));
 }
 

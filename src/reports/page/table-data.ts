@@ -67,6 +67,15 @@ export interface Cell {
 
 export const isNumeric = ({ kind }: TableColumn): boolean => kind === "numbers";
 
+/** Longer texts may break into lines. */
+const ONE_LINE = 28;
+
+/** Class of a cell: numbers are aligned, long texts break. */
+export function cellClass(column: TableColumn, { text }: Cell): string | null {
+  if (isNumeric(column)) return "n";
+  return text.length > ONE_LINE ? "long" : null;
+}
+
 const collator = new Intl.Collator("en", { numeric: true });
 
 /** A column of words; empty cells are null, as are rows without a link. */

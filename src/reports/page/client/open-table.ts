@@ -1,7 +1,14 @@
 /** A table that sorts, filters and turns pages. What it shows without a script is its first page. */
 import { count } from "../format.ts";
 import { visible } from "../html.ts";
-import { isNumeric, openColumn, sortRows, type OpenColumn, type TableData } from "../table-data.ts";
+import {
+  cellClass,
+  isNumeric,
+  openColumn,
+  sortRows,
+  type OpenColumn,
+  type TableData,
+} from "../table-data.ts";
 import { element } from "./element.ts";
 import { search } from "./search.ts";
 
@@ -115,15 +122,19 @@ export function openTable(container: HTMLElement): void {
       },
     }),
   );
+  resort();
+  refilter();
   draw();
 }
 
 function rowElement(columns: readonly OpenColumn[], row: number): HTMLTableRowElement {
   const line = element("tr");
   for (const { head, cell } of columns) {
-    const { text, aside, link } = cell(row);
+    const content = cell(row);
+    const { text, aside, link } = content;
     const at = head.heads ? element("th", { scope: "row" }) : element("td");
-    if (isNumeric(head)) at.className = "n";
+    const name = cellClass(head, content);
+    if (name !== null) at.className = name;
     at.append(link === undefined ? visible(text) : element("a", { href: link }, visible(text)));
     if (aside !== undefined) at.append(" ", element("small", {}, aside));
     line.append(at);
@@ -140,7 +151,11 @@ function filters(data: TableData, columns: readonly OpenColumn[], events: Filter
   const bar = element("div", { class: "filters", role: "group", "aria-label": `Filter ${data.unit}` });
   const find = element("input", { type: "search", autocomplete: "off", spellcheck: "false" });
   find.addEventListener("input", () => events.search(find.value));
-  bar.append(element("label", {}, "Search", find));
+  const field = (title: string, control: HTMLElement): void => {
+    control.id = `${data.id}-field-${bar.childElementCount}`;
+    bar.append(element("div", {}, element("label", { for: control.id }, title), control));
+  };
+  field("Search", find);
   const selects: HTMLSelectElement[] = [];
   for (const column of columns) {
     const choices = choicesOf(column, data.rows);
@@ -153,7 +168,7 @@ function filters(data: TableData, columns: readonly OpenColumn[], events: Filter
       events.choose(column, select.value === "" ? undefined : choices[Number(select.value)].key),
     );
     selects.push(select);
-    bar.append(element("label", {}, column.head.title, select));
+    field(column.head.title, select);
   }
   const clear = element("button", { type: "button" }, "Clear");
   clear.addEventListener("click", () => {
