@@ -151,7 +151,7 @@ it("makes a page of rows and neurons", async () => {
     at("neuron.html"),
   ]);
   expect(neurons.code).toBe(0);
-  expect(readFileSync(at("neuron.html"), "utf8").startsWith("<!doctype html>")).toBe(true);
+  expect(readFileSync(at("neuron.html"), "utf8").slice(0, 15)).toMatch(/^<!doctype html>$/i);
   writeFileSync(at("neurons.json"), neurons.stdout);
   const args = [
     "report",
