@@ -1,3 +1,5 @@
 #!/usr/bin/env node
 /** The command line: `sparseprobe <command>`. */
-export {};
+import { runCommandLine } from "./cli/main.ts";
+
+void runCommandLine(process);

@@ -20,7 +20,7 @@ export { loadDataset, saveDataset } from "./node/datasets.ts";
 export { loadModelFromHub, openHubModel } from "./node/hub.ts";
 export type { CacheFolderOptions } from "./node/hub.ts";
 export { loadModelFolder, openModelFolder } from "./node/model.ts";
-export { pictureFiles } from "./node/picture-files.ts";
 export { openStudy } from "./node/study.ts";
 export type { OpenStudyOptions } from "./node/study.ts";
 export { openSweepJournal } from "./node/sweep-journal.ts";
+export { pictureFiles } from "./node/picture-files.ts";

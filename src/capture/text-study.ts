@@ -387,7 +387,7 @@ function evaluateOn(
 }
 
 /** The metric decides, then the smaller log-loss; an undefined value loses against any other. */
-function isBetter(metric: MetricName, candidate: Metrics, leader: Metrics): boolean {
+export function isBetter(metric: MetricName, candidate: Metrics, leader: Metrics): boolean {
   const value = (metrics: Metrics, name: MetricName): number => {
     const found = metrics[name];
     return found === null ? -Infinity : name === "logLoss" ? -found : found;

@@ -1,6 +1,6 @@
 /** What users install: the packed tarball, in an empty folder, from ES modules, CommonJS and a Vite page. */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { build, preview } from "vite";
@@ -48,6 +48,27 @@ describe("the packed tarball", () => {
 
   it("works from an ES module", () => {
     expect(run("node", ["esm.mjs"], folder)).toContain("esm ok");
+  });
+
+  it("brings a command line that runs by its name", () => {
+    const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
+    expect(run("npx", ["--no-install", "sparseprobe", "--version"], folder).trim()).toBe(version);
+    const model = join(ROOT, "examples/model/haystack-4m");
+    const args = [
+      "sparseprobe",
+      "neuron",
+      model,
+      "--neurons",
+      "L4.N688",
+      "--backend",
+      "cpu",
+      "--json",
+      "--quiet",
+    ];
+    expect(JSON.parse(run("npx", ["--no-install", ...args], folder))).toMatchObject({
+      model: "haystack-4m",
+      neurons: [{ layer: 4, neuron: 688 }],
+    });
   });
 
   it("works from CommonJS, and says why it fell back where webgpu is not installed", () => {

@@ -1,0 +1,100 @@
+/** What a sweep found, in a few lines, gathered while its rows go by. */
+import type { MetricName } from "../metrics/evaluate.ts";
+import { isFitted, type FittedSweepRow, type SweepRow } from "../sweeps/sweep-row.ts";
+import { counted, fixed, plural, tableLines } from "./table.ts";
+import { visible } from "./terminal.ts";
+
+/** Reasons of failed rows that are told. */
+const REASONS = 5;
+
+/** The metric that chooses, on validation rows. */
+const METRIC: MetricName = "f1";
+
+interface Chosen {
+  readonly validation: number;
+  readonly test: FittedSweepRow;
+}
+
+/**
+ * The best probe of one neuron, and of any size, of each feature; the model's own neurons, not rotated ones. Memory holds one row
+ * per feature, however many rows there are.
+ */
+export class SweepSummary {
+  rows = 0;
+  failed = 0;
+  readonly #reasons = new Map<string, number>();
+  readonly #single = new Map<string, Chosen>();
+  readonly #best = new Map<string, Chosen>();
+  #before: FittedSweepRow | undefined;
+
+  /** Takes the next row; the row of a probe's test part follows that of its validation part. */
+  add(row: SweepRow): void {
+    this.rows++;
+    if (!isFitted(row)) {
+      this.failed++;
+      const reason = row.reason ?? "";
+      if (this.#reasons.has(reason) || this.#reasons.size < 1000) {
+        this.#reasons.set(reason, (this.#reasons.get(reason) ?? 0) + 1);
+      }
+      return;
+    }
+    const before = this.#before;
+    this.#before = row.split === "validation" ? row : undefined;
+    if (row.split !== "test" || !before || row.rotation !== null) return;
+    const validation = before.metrics[METRIC] ?? -Infinity;
+    const key = JSON.stringify([row.model, row.dataset, row.feature]);
+    const offer = (to: Map<string, Chosen>): void => {
+      const leader = to.get(key);
+      if (!leader || validation > leader.validation) to.set(key, { validation, test: row });
+    };
+    offer(this.#best);
+    if (row.k === 1) offer(this.#single);
+  }
+
+  lines(): string[] {
+    const lines = [
+      `${plural(this.rows, "row")}${this.failed > 0 ? `, ${counted(this.failed)} of them failed` : ""}`,
+    ];
+    if (this.#best.size > 0) {
+      const right = (title: string) => ({ title, align: "right" as const });
+      lines.push(
+        "",
+        "Chosen by F1 on validation rows, scored on test rows:",
+        ...tableLines(
+          [
+            { title: "model" },
+            { title: "dataset" },
+            { title: "feature" },
+            { title: "best neuron" },
+            right("F1"),
+            { title: "best probe" },
+            right("k"),
+            right("F1"),
+          ],
+          Array.from(this.#best, ([key, { test }]) => {
+            const single = this.#single.get(key)?.test;
+            return [
+              visible(test.model),
+              visible(test.dataset),
+              visible(test.feature),
+              single ? neuronName(single) : null,
+              single ? fixed(single.metrics[METRIC]) : null,
+              `${test.hookPoint}, ${visible(test.method)}`,
+              test.k,
+              fixed(test.metrics[METRIC]),
+            ];
+          }),
+        ),
+      );
+    }
+    const reasons = [...this.#reasons].sort(([, a], [, b]) => b - a);
+    for (const [reason, count] of reasons.slice(0, REASONS)) {
+      lines.push(`${plural(count, "row")} failed: ${visible(reason)}`);
+    }
+    return lines;
+  }
+}
+
+function neuronName({ hookPoint, layer, support }: FittedSweepRow): string {
+  return hookPoint.endsWith(".mlp.hook_post") ? `L${layer}.N${support[0]}` : `${hookPoint}:${support[0]}`;
+}
