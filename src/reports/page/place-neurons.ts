@@ -43,9 +43,9 @@ export function isOf(row: SweepRow, { model, evidence }: NeuronPage): boolean {
 function describeChoice({ validation, test }: ChosenProbe, metric: MetricName): Html {
   const title = METRIC_TITLES[metric].short;
   const bounds = test?.intervals[metric];
-  const score = test?.metrics?.[metric] ?? null;
+  const score = test?.metrics[metric] ?? null;
   return html`Best single neuron for <bdi>${validation.feature}</bdi> (<bdi>${validation.dataset}</bdi>):
-    ${title} ${fixed(validation.metrics?.[metric] ?? null, 3)} on validation
+    ${title} ${fixed(validation.metrics[metric] ?? null, 3)} on validation
     rows${
       score === null
         ? null

@@ -52,7 +52,7 @@ function findings(
     metric,
   ).flatMap(({ test }) => (test ? [test] : []));
   const baseline = medianOf(rotated, metric);
-  const good = tested.filter((row) => (row.metrics?.[metric] ?? 0) >= 0.9).length;
+  const good = tested.filter((row) => (row.metrics[metric] ?? 0) >= 0.9).length;
   const best = [...chosen]
     .filter(({ test }) => test !== null)
     .sort((a, b) => goodness(b.validation, metric) - goodness(a.validation, metric))
@@ -75,7 +75,7 @@ function findings(
         return html`<li>
           <bdi>${validation.feature}</bdi>
           <span class="where">${link ? html`<a href="${link}">${name}</a>` : name}</span>
-          <span class="n">${fixed(test?.metrics?.[metric] ?? null, 3)}</span>${
+          <span class="n">${fixed(test?.metrics[metric] ?? null, 3)}</span>${
             bounds ? html` <small class="n">${interval(bounds.low, bounds.high, 3)}</small>` : null
           }
         </li>`;

@@ -71,7 +71,7 @@ export function bestTable(
       .map((other) => metricColumn(METRIC_TITLES[other].short, other, test)),
     numberColumn(
       { title: "positives", hint: "Positive test rows", digits: 0 },
-      test.map((row) => row?.scored?.positives ?? null),
+      test.map((row) => row?.scored.positives ?? null),
     ),
     numberColumn(
       { title: "rows", hint: "Test rows", digits: 0 },
