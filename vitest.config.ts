@@ -19,6 +19,7 @@ export default defineConfig({
   resolve: {
     alias: {
       "sparseprobe/gpujs": new URL("src/gpujs.ts", import.meta.url).pathname,
+      "sparseprobe/datasets": new URL("src/datasets.ts", import.meta.url).pathname,
       "sparseprobe/reports": new URL("src/reports.ts", import.meta.url).pathname,
       "sparseprobe/node": new URL("src/node.ts", import.meta.url).pathname,
       "sparseprobe/sweeps": new URL("src/sweeps.ts", import.meta.url).pathname,
