@@ -15,7 +15,7 @@ import {
   type ValueScores,
 } from "./choose-supports.ts";
 import { PointTable } from "./point-table.ts";
-import type { PointRows, PointStudy, ProbePointsOptions } from "./probe-points.ts";
+import type { PointRows, PointStudy, ProbePointsOptions } from "./point-study.ts";
 import { momentBytes, readColumns, readMoments, rotatedSource, type RowSource } from "./row-source.ts";
 import { scoreChoices } from "./score-choices.ts";
 

@@ -1,5 +1,5 @@
 /** The rows of one model (or own activations) over one dataset, hook point by hook point, within the memory given. */
-import type { CallOptions, HookPoint } from "../backends/backend.ts";
+import type { HookPoint } from "../backends/backend.ts";
 import type { Activations } from "../data/activations.ts";
 import type { ClassMoments } from "../data/class-moments.ts";
 import { rotateActivations } from "../probes/rotate-activations.ts";
@@ -11,36 +11,12 @@ import {
   type HeldColumns,
   type HookPointData,
 } from "./choose-supports.ts";
-import type { SplitLabels } from "./label-sets.ts";
 import type { StudyPlan } from "./plan-study.ts";
+import type { PointRows, PointStudy, ProbePointsOptions } from "./point-study.ts";
 import { PointTable } from "./point-table.ts";
 import { probeInParts } from "./probe-in-parts.ts";
-import { momentBytes, readMoments, valueBytes, type RowSource } from "./row-source.ts";
-import { scoreChoices, type RowOrigin } from "./score-choices.ts";
-import type { SweepRow } from "./sweep-row.ts";
-import type { SweepStage } from "./sweep-study.ts";
-
-/** What the rows of all hook points have in common. */
-export type GroupOrigin = Omit<RowOrigin, "hookPoint" | "layer" | "rotation">;
-
-export interface ProbePointsOptions extends CallOptions {
-  readonly onProgress?:
-    ((point: HookPoint | null, stage: SweepStage, done: number, total: number) => void) | undefined;
-}
-
-/** All rows of a hook point. */
-export interface PointRows {
-  readonly point: HookPoint;
-  readonly rows: readonly SweepRow[];
-}
-
-/** What is probed: rows of activations with labels. */
-export interface PointStudy {
-  readonly source: RowSource;
-  readonly labels: SplitLabels;
-  readonly origin: GroupOrigin;
-  readonly plan: StudyPlan;
-}
+import { momentBytes, readMoments, valueBytes } from "./row-source.ts";
+import { scoreChoices } from "./score-choices.ts";
 
 /** Probes hook points in the order given. */
 export async function* probePoints(

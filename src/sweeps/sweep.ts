@@ -11,7 +11,8 @@ import { digestOfActivations, digestOfDataset, digestOfStudy } from "./digest-st
 import { JournalError, type JournalUnit, type SweepJournal } from "./journal.ts";
 import { splitLabels, type SplitLabels } from "./label-sets.ts";
 import { hookPointsOf, planStudy, sizesOf, splitHookPoint, type StudyPlan } from "./plan-study.ts";
-import { probePoints, type GroupOrigin, type PointRows } from "./probe-points.ts";
+import type { GroupOrigin, PointRows } from "./point-study.ts";
+import { probePoints } from "./probe-points.ts";
 import { modelSource, ownSource, type RowSource } from "./row-source.ts";
 import { failedRows } from "./score-choices.ts";
 import { stopsSweep } from "./stops-sweep.ts";

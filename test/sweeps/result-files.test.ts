@@ -158,7 +158,9 @@ describe("Parquet", () => {
     const source = `read_parquet('${join(folder, "rows.parquet")}')`;
     const described = await connection.runAndReadAll(`describe select * from ${source}`);
     const types = Object.fromEntries(
-      described.getRowObjectsJS().map((row) => [row["column_name"], row["column_type"]]),
+      described
+        .getRowObjectsJS()
+        .map((row): [string, unknown] => [row["column_name"] as string, row["column_type"]]),
     );
     const expected = {
       text: "VARCHAR",
@@ -180,7 +182,7 @@ describe("Parquet", () => {
 
   it("takes rows as they come, and none", async () => {
     async function* later(): AsyncGenerator<SweepRow> {
-      for (const row of rows) yield await Promise.resolve(row);
+      for (const row of rows) yield await Promise.resolve<SweepRow>(row);
     }
     expect(await rowsToParquet(later())).toEqual(await rowsToParquet(rows));
     const empty = await rowsToParquet([]);
