@@ -93,6 +93,18 @@ describe("examples", () => {
     expect(stdout).not.toMatch(/NaN|undefined/);
   });
 
+  it("draw-pictures draws what it finds", async () => {
+    const { stdout } = await example(
+      "draw-pictures",
+      ...["--every", "3", "--ks", "1,2", "--controls", "1", "--png", "--out", folder],
+    );
+    expect(stdout.match(/^.*\.svg: .*\d.*$/gm)).toHaveLength(5);
+    for (const name of ["f1-by-k", "heat-map", "class-histograms", "layer-weights", "ablation"]) {
+      expect(await readFile(join(folder, `${name}.svg`), "utf8")).toMatch(/^<svg[\s\S]*<\/svg>$/);
+      expect((await readFile(join(folder, `${name}.png`))).subarray(1, 4).toString()).toBe("PNG");
+    }
+  });
+
   it("find-neurons gives the same neurons and scores on both backends", async () => {
     const data = await fewTexts();
     const reports = await Promise.all(

@@ -40,7 +40,7 @@ export function classHistogramPicture(
   const floor = scale === "log" ? 10 ** Math.floor(Math.log10(least) - 1e-9) : 0;
   const names = groups.map(
     ({ name, mean, rows: total }) =>
-      `${name}: mean ${mean.toFixed(2)}, ${total.toLocaleString("en")} ${rows}`,
+      `${name}: mean ${mean.toFixed(2).replace("-", "−")}, ${total.toLocaleString("en")} ${rows}`,
   );
   const values = groups.flatMap((_, g) => {
     const steps = shares[g].map((share, b) => ({ from: bins.start + b * width, share }));

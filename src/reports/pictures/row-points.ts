@@ -137,10 +137,13 @@ export function spoken(value: number | null): string {
   return String(Number(rounded));
 }
 
-/** The point that is best by its metric; the first of equal ones. */
+/** The point that is best by its metric; of equal ones that with the fewest neurons. */
 export function bestPoint({ points, metric }: Pick<ProbePoints, "points" | "metric">): ProbePoint {
   const sign = metricScale(metric).falls ? -1 : 1;
-  return points.reduce((best, point) => (sign * point.value > sign * best.value ? point : best));
+  return points.reduce((best, point) => {
+    const ahead = sign * (point.value - best.value);
+    return ahead > 0 || (ahead === 0 && point.k < best.k) ? point : best;
+  });
 }
 
 function fieldOf(row: FittedSweepRow, field: PointField): string | number {
