@@ -39,8 +39,29 @@ const CLASSES = {
   options: ["classes", "windowTokens", "windowsPerText", "skipFirst"],
 } as const;
 
-/** How each builder reads its files, and the options that a description can give it. */
-export const DATASET_BUILDERS = {
+/** A builder's files, and the options that a description can give it. */
+export interface DatasetBuilder {
+  /** CoNLL-U; JSON Lines of texts with a label; texts, as JSON Lines or one a file; a saved dataset. */
+  readonly files: "conllu" | "labelled" | "texts" | "saved";
+  readonly options: readonly (keyof DescribedDatasetOptions)[];
+}
+
+export type DatasetBuilderName =
+  | "part-of-speech"
+  | "dependencies"
+  | "morphology"
+  | "code-language"
+  | "natural-language"
+  | "data-subset"
+  | "text-features"
+  | "compound-words"
+  | "latex"
+  | "facts"
+  | "own"
+  | "saved";
+
+/** How each builder reads its files. */
+export const DATASET_BUILDERS: Readonly<Record<DatasetBuilderName, DatasetBuilder>> = {
   "part-of-speech": WORDS,
   dependencies: WORDS,
   morphology: WORDS,
@@ -53,18 +74,7 @@ export const DATASET_BUILDERS = {
   facts: { files: "texts", options: ["columns", "window", "mentionsPerPerson"] },
   own: { files: "labelled", options: ["aggregation", "passageTokens", "skipFirst"] },
   saved: { files: "saved", options: [] },
-} as const satisfies Readonly<
-  Record<
-    string,
-    {
-      /** CoNLL-U; JSON Lines of texts with a label; texts, as JSON Lines or one a file; a saved dataset. */
-      readonly files: "conllu" | "labelled" | "texts" | "saved";
-      readonly options: readonly (keyof DescribedDatasetOptions)[];
-    }
-  >
->;
-
-export type DatasetBuilderName = keyof typeof DATASET_BUILDERS;
+};
 
 /** Options of the builders; which of them reads what, {@link DATASET_BUILDERS} says. */
 export interface DescribedDatasetOptions {
