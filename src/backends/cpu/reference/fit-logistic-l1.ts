@@ -23,6 +23,7 @@ import type { Pacer } from "../pacer.ts";
 import { sampleOf } from "./fit-dense.ts";
 import { ReferenceL1Design, type L1Design } from "./l1-design.ts";
 import { classWeights } from "./logistic-loss.ts";
+import { minimiseQuadratic } from "./minimise-quadratic.ts";
 
 /**
  * How far an optimality condition of the working set, |g_j| ≤ 1 or g_j = ±1, may be off: while columns still join it, at first
@@ -43,7 +44,6 @@ const REUSE = 0.25;
 
 const ARMIJO = 1e-4;
 const MAX_HALVINGS = 40;
-const MAX_SWEEPS = 1000;
 const MAX_BALANCING = 20;
 
 /** Coefficients by column and the intercept. */
@@ -464,7 +464,7 @@ async function solveWorkingSet(
       return onDiagonal ? C * h + ridge : C * h;
     });
     // Solved better and better as the end comes near, so that steps go on squaring the distance.
-    const target = await descend(hessian, gradient, theta, off * Math.min(0.1, off), pacer);
+    const { target } = await minimiseQuadratic(hessian, gradient, theta, off * Math.min(0.1, off), pacer);
     let promised = sizeOf(target) - sizeOf(theta);
     for (let j = 0; j < theta.length; j++) promised += gradient[j] * (target[j] - theta[j]);
     // Near the end rounding hides what a step gains: there the conditions have to come closer instead.
@@ -538,50 +538,6 @@ async function balanceResiduals(
 /** A rise of a sum of many terms that rounding alone may cause. */
 function noise(value: number): number {
   return 64 * Number.EPSILON * Math.abs(value);
-}
-
-/**
- * Minimises gᵀ(θ' − θ) + ½(θ' − θ)ᵀH(θ' − θ) + ‖w'‖₁ over θ' by cyclic coordinate descent, until a sweep over all coordinates
- * finds none off by more than `accuracy`.
- * @param hessian lower triangle [m × m]; its upper triangle is filled in
- */
-async function descend(
-  hessian: Float64Array,
-  gradient: Float64Array,
-  theta: Float64Array,
-  accuracy: number,
-  pacer: Pacer,
-): Promise<Float64Array> {
-  const m = theta.length;
-  for (let r = 0; r < m; r++) for (let c = 0; c < r; c++) hessian[c * m + r] = hessian[r * m + c];
-  const target = Float64Array.from(theta);
-  const slope = Float64Array.from(gradient);
-  let everything = true;
-  for (let sweep = 0; sweep < MAX_SWEEPS; sweep++) {
-    let worst = 0;
-    for (let j = 0; j < m; j++) {
-      const penalty = j === m - 1 ? 0 : 1;
-      // Between sweeps over all, only coefficients that are not zero move.
-      if (!everything && penalty === 1 && target[j] === 0) continue;
-      // A column that never varies has no curvature and no slope.
-      const curve = hessian[j * m + j];
-      if (!(curve > 0)) continue;
-      const free = target[j] - slope[j] / curve;
-      const shrunk = Math.abs(free) - penalty / curve;
-      const next = shrunk > 0 ? Math.sign(free) * shrunk : 0;
-      const change = next - target[j];
-      if (change === 0) continue;
-      target[j] = next;
-      worst = Math.max(worst, Math.abs(curve * change));
-      for (let c = 0, at = j * m; c < m; c++, at++) slope[c] += change * hessian[at];
-    }
-    if (pacer.due) await pacer.turn();
-    if (worst <= accuracy) {
-      if (everything) break;
-      everything = true;
-    } else everything = false;
-  }
-  return target;
 }
 
 /** ‖·‖ of the shortest subgradient of P: the conditions of {@link violation}, over all columns. */
