@@ -23,7 +23,7 @@ import type { Pacer } from "../pacer.ts";
 import { sampleOf } from "./fit-dense.ts";
 import { ReferenceL1Design, type L1Design } from "./l1-design.ts";
 import { classWeights } from "./logistic-loss.ts";
-import { minimiseQuadratic } from "./minimise-quadratic.ts";
+import { SparseQuadratic } from "./sparse-quadratic.ts";
 
 /**
  * How far an optimality condition of the working set, |g_j| ≤ 1 or g_j = ±1, may be off: while columns still join it, at first
@@ -35,6 +35,9 @@ const LEAST_ACCURACY = 1e-13;
 
 /** Share of the gap allowed that the working set's conditions may use up. */
 const GAP_SHARE = 0.3;
+
+/** So few columns that are all in the working set from the start: finding those that matter costs more than they do. */
+const FEW_COLUMNS = 256;
 
 /** Columns that join the working set in a round: as many as are in use, and this many at least. */
 const LEAST_ADDED = 64;
@@ -344,8 +347,11 @@ async function solve(
 ): Promise<{ fit: L1Fit; end: Sparse }> {
   const { C, ridge } = strengths;
   const weight = design.signedWeights.reduce((sum, a) => sum + Math.abs(a), 0);
-  let columns = Uint32Array.from(start.w.keys()).sort();
-  let theta: Float64Array = Float64Array.from([...Array.from(columns, (j) => start.w.get(j)!), start.b]);
+  let columns =
+    design.columns <= FEW_COLUMNS
+      ? Uint32Array.from({ length: design.columns }, (_, j) => j)
+      : Uint32Array.from(start.w.keys()).sort();
+  let theta: Float64Array = Float64Array.from([...Array.from(columns, (j) => start.w.get(j) ?? 0), start.b]);
   let iterations = 0;
   let bestDual = -Infinity;
   let accuracy = FIRST_ACCURACY;
@@ -451,20 +457,15 @@ async function solveWorkingSet(
   maxSteps: number,
   pacer: Pacer,
 ): Promise<{ readonly point: WorkingPoint; readonly steps: number }> {
-  const { C, ridge } = strengths;
   let point = await pointAt(design, strengths, start);
   let off = violation(point);
-  let hessian: Float64Array | undefined;
+  let quadratic: SparseQuadratic | undefined;
   let steps = 0;
   while (steps < maxSteps && off > accuracy) {
     const { theta, value, gradient } = point;
-    const m = theta.length;
-    hessian ??= (await design.hessian()).map((h, at) => {
-      const onDiagonal = at % (m + 1) === 0 && at < m * m - 1;
-      return onDiagonal ? C * h + ridge : C * h;
-    });
+    quadratic ??= await quadraticHere(design, strengths, theta.length);
     // Solved better and better as the end comes near, so that steps go on squaring the distance.
-    const { target } = await minimiseQuadratic(hessian, gradient, theta, off * Math.min(0.1, off), pacer);
+    const { target } = await quadratic.minimise(gradient, theta, off * Math.min(0.1, off), pacer);
     let promised = sizeOf(target) - sizeOf(theta);
     for (let j = 0; j < theta.length; j++) promised += gradient[j] * (target[j] - theta[j]);
     // Near the end rounding hides what a step gains: there the conditions have to come closer instead.
@@ -490,9 +491,17 @@ async function solveWorkingSet(
     const before = off;
     off = violation(point);
     // A Hessian serves for as long as its steps contract well.
-    if (!(off < REUSE * before)) hessian = undefined;
+    if (!(off < REUSE * before)) quadratic = undefined;
   }
   return { point, steps };
+}
+
+/** P's quadratic model where the design was evaluated last. */
+async function quadraticHere(design: L1Design, { C, ridge }: Strengths, m: number): Promise<SparseQuadratic> {
+  const hessian = await design.hessian();
+  for (let at = 0; at < hessian.length; at++) hessian[at] *= C;
+  for (let j = 0; j < m - 1; j++) hessian[j * (m + 1)] += ridge;
+  return new SparseQuadratic(hessian, m);
 }
 
 /** ‖w‖₁. */
