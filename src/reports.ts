@@ -6,6 +6,10 @@
 export { htmlReport } from "./reports/report.ts";
 export type { ReportContent, ReportOptions } from "./reports/report.ts";
 export type { NeuronPage } from "./reports/page/neuron-section.ts";
+export { chooseBest } from "./reports/page/best-probes.ts";
+export type { ChosenProbe } from "./reports/page/best-probes.ts";
+export { studyPictures } from "./reports/study-pictures.ts";
+export type { StudyPicturesOptions } from "./reports/study-pictures.ts";
 export { renderSvg } from "./reports/render-picture.ts";
 export type { SvgOptions } from "./reports/render-picture.ts";
 export { renderPng } from "./reports/render-png.ts";

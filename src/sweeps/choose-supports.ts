@@ -21,7 +21,7 @@ import {
   strongestOf,
 } from "../ranking/ranking.ts";
 import type { LabelSet } from "./label-sets.ts";
-import { sizesOf, type PlannedMethod, type StudyPlan } from "./plan-study.ts";
+import { methodsIn, sizesOf, type PlannedMethod, type StudyPlan } from "./plan-study.ts";
 import { stopsSweep } from "./stops-sweep.ts";
 import type { SweepMethodOptions } from "./sweep-study.ts";
 
@@ -64,9 +64,14 @@ export interface HookPointData {
 }
 
 /** Every method in every label set. */
-export function requestsOf(sets: number, plan: StudyPlan, d: number): SupportRequest[] {
+export function requestsOf(
+  sets: number,
+  plan: StudyPlan,
+  rotation: number | null,
+  d: number,
+): SupportRequest[] {
   return Array.from({ length: sets }, (_, set) =>
-    plan.methods.map((method) => ({ set, method, ks: sizesOf(method, plan.study.ks, d) })),
+    methodsIn(plan, rotation).map((method) => ({ set, method, ks: sizesOf(method, plan.study.ks, d) })),
   ).flat();
 }
 

@@ -71,6 +71,7 @@ export async function digestOfStudy(plan: StudyPlan, options: CallOptions): Prom
       kind: method.kind,
       ...(method.kind === "ranking" && { ranking: rankingName(method.ranking) }),
       options: method.options,
+      rotated: method.rotated,
     })),
     rotations,
     seeds,

@@ -9,6 +9,7 @@ import { COLUMN_RANKINGS, isMomentRanking, MOMENT_RANKINGS, type RankingChoice }
 import type { MomentSquares } from "../data/class-moments.ts";
 import { Random } from "../random.ts";
 import type {
+  NamedSweepMethod,
   SweepIntervals,
   SweepMethod,
   SweepMethodOptions,
@@ -26,6 +27,8 @@ const GIBIBYTE = 2 ** 30;
 
 interface MethodBase {
   readonly name: string;
+  /** It probes rotated activations, too. */
+  readonly rotated: boolean;
   readonly options: SweepMethodOptions;
 }
 
@@ -153,8 +156,13 @@ export function sizesOf(
 }
 
 function planMethod(given: SweepMethod): PlannedMethod {
-  const { name, method, options = {} } = typeof given === "string" ? { name: given, method: given } : given;
-  const base = { name, options };
+  const {
+    name,
+    method,
+    options = {},
+    rotated = true,
+  }: NamedSweepMethod = typeof given === "string" ? { name: given, method: given } : given;
+  const base = { name, options, rotated };
   const refuse = (...known: (keyof SweepMethodOptions)[]): void => {
     const unknown = Object.keys(options).find((key) => !(known as string[]).includes(key));
     if (unknown === undefined) return;
@@ -204,6 +212,11 @@ function planMethod(given: SweepMethod): PlannedMethod {
   };
   probeSettings({ ranking, prefilter });
   return { ...base, kind: "ranking", ranking, readsValues: !isMomentRanking(method) };
+}
+
+/** The methods that probe activations in this basis. */
+export function methodsIn({ methods }: StudyPlan, rotation: number | null): readonly PlannedMethod[] {
+  return rotation === null ? methods : methods.filter(({ rotated }) => rotated);
 }
 
 function squaresOf(

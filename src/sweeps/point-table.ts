@@ -2,7 +2,7 @@
 import type { HookPoint } from "../backends/backend.ts";
 import type { SupportChoice, SupportRequest } from "./choose-supports.ts";
 import type { SplitLabels } from "./label-sets.ts";
-import { sizesOf, type PlannedMethod, type StudyPlan } from "./plan-study.ts";
+import { methodsIn, sizesOf, type PlannedMethod, type StudyPlan } from "./plan-study.ts";
 import { failedRows, SCORED_PARTS, type RowOrigin } from "./score-choices.ts";
 import type { SweepRow } from "./sweep-row.ts";
 
@@ -54,12 +54,12 @@ export class PointTable {
 
   /** By rotation, seed, feature, method and k; label sets that could not be split fail at their places. */
   rows(): SweepRow[] {
-    const { rotations, methods, study } = this.#plan;
+    const { rotations, study } = this.#plan;
     return rotations.flatMap((rotation) => {
       let set = 0;
       return this.#labels.order.flatMap((labels) => {
         const at = "reason" in labels ? undefined : set++;
-        return methods.flatMap((method) =>
+        return methodsIn(this.#plan, rotation).flatMap((method) =>
           sizesOf(method, study.ks, this.#neurons).flatMap((k) => {
             if (at !== undefined) return this.#rows.get(keyOf(rotation, at, method, k))!;
             const { feature, seed, reason } = labels as { feature: string; seed: number; reason: string };

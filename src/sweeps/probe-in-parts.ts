@@ -152,7 +152,7 @@ async function needsAt(
   };
   const needs: Need[] = [];
   const streamed: SupportRequest[] = [];
-  for (const request of requestsOf(labels.sets.length, plan, data.neurons)) {
+  for (const request of requestsOf(labels.sets.length, plan, rotation, data.neurons)) {
     const neurons = neuronsRead(request, data);
     if (neurons !== "all" && neurons.length <= most)
       needs.push({ point, request, neurons, ranked: undefined });

@@ -124,7 +124,7 @@ async function probeHeld(
     const moments = known ?? (await backend.classMoments(x, training, { signal, squares }));
     const data: HookPointData = { backend, rows, neurons: host.neurons, moments, sets, training };
     const columns: HeldColumns = { x, host, neurons: undefined };
-    const requests = requestsOf(sets.length, plan, host.neurons);
+    const requests = requestsOf(sets.length, plan, rotation, host.neurons);
     options.onProgress?.(table.point, "rank", 0, sets.length);
     const ranked = await rankByValues(requests, data, heldSource(data, columns), plan, { signal });
     const choices = await chooseSupports(requests, data, columns, ranked, plan, { signal });

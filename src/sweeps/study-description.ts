@@ -326,11 +326,14 @@ function readMethod(
   field: JsonField,
 ): Extract<SweepMethod, string> | (NamedSweepMethod & { method: SweepMethodName }) {
   if (typeof field.value === "string") return field.oneOf(METHODS);
-  const method = field.object(["name", "method", "options"]);
+  const method = field.object(["name", "method", "options", "rotated"]);
   return {
     name: method.get("name").name(),
     method: method.get("method").oneOf(METHODS),
-    ...given({ options: method.get("options").optional(readMethodOptions) }),
+    ...given({
+      options: method.get("options").optional(readMethodOptions),
+      rotated: method.get("rotated").optional((value) => value.flag()),
+    }),
   };
 }
 

@@ -74,6 +74,8 @@ export interface NamedSweepMethod {
   readonly name: string;
   readonly method: SweepMethodName | RankingFunction | OwnRanking;
   readonly options?: SweepMethodOptions | undefined;
+  /** Whether it probes rotated activations as well as the model's own. Default true. */
+  readonly rotated?: boolean | undefined;
 }
 
 export type SweepMethod = SweepMethodName | NamedSweepMethod;

@@ -10,7 +10,7 @@ import { messageOf } from "./choose-supports.ts";
 import { digestOfActivations, digestOfDataset, digestOfStudy } from "./digest-study.ts";
 import { JournalError, type JournalUnit, type SweepJournal } from "./journal.ts";
 import { splitLabels, type SplitLabels } from "./label-sets.ts";
-import { hookPointsOf, planStudy, sizesOf, splitHookPoint, type StudyPlan } from "./plan-study.ts";
+import { hookPointsOf, methodsIn, planStudy, sizesOf, splitHookPoint, type StudyPlan } from "./plan-study.ts";
 import type { GroupOrigin, PointRows } from "./point-study.ts";
 import { probePoints } from "./probe-points.ts";
 import { modelSource, ownSource, type RowSource } from "./row-source.ts";
@@ -363,8 +363,8 @@ class Sweep {
     d: number | undefined,
     reason: string,
   ): SweepRow[] {
-    const { methods, study } = this.#plan;
-    return methods.flatMap((method) =>
+    const { study } = this.#plan;
+    return methodsIn(this.#plan, base.rotation).flatMap((method) =>
       sizesOf(method, study.ks, d).flatMap((k) => failedRows({ ...base, method: method.name, k }, reason)),
     );
   }

@@ -130,7 +130,7 @@ describe("a sweep over a model", () => {
       datasets: [dataset],
       layers: LAYERS,
       features: ["es", "it"],
-      methods: ["random", "dense"],
+      methods: ["random", { name: "dense", method: "dense", rotated: false }],
       ks: [2, 1],
       seeds: [1, 0],
       rotations: [0],
@@ -142,11 +142,14 @@ describe("a sweep over a model", () => {
       [null, 0].flatMap((rotation) =>
         [1, 0].flatMap((seed) =>
           ["es", "it"].flatMap((feature) =>
-            [["random", 2] as const, ["random", 1] as const, ["dense", model.spec.dMlp] as const].flatMap(
-              ([method, k]) =>
-                ["validation", "test"].map((split) =>
-                  [layer, rotation, seed, feature, method, k, split].join(),
-                ),
+            [
+              ["random", 2] as const,
+              ["random", 1] as const,
+              ...(rotation === null ? [["dense", model.spec.dMlp] as const] : []),
+            ].flatMap(([method, k]) =>
+              ["validation", "test"].map((split) =>
+                [layer, rotation, seed, feature, method, k, split].join(),
+              ),
             ),
           ),
         ),
