@@ -196,7 +196,7 @@ export type {
   ProbeTextsStage,
 } from "./capture/text-study.ts";
 export { TokenRows } from "./capture/token-rows.ts";
-export type { TokenRowsOptions } from "./capture/token-rows.ts";
+export type { TokeniseOptions, TokenRowsOptions } from "./capture/token-rows.ts";
 export type { CaptureInput, PassOptions } from "./capture/visit-batches.ts";
 
 export { readLabelledTexts } from "./datasets/texts.ts";

@@ -1,7 +1,6 @@
 /** Texts as tokens, and which tokens become which rows of activations. */
 import type { Aggregation, CallOptions, RowSegments, TokenBatch } from "../backends/backend.ts";
 import { assertAggregation } from "../backends/row-segments.ts";
-import { Pacer } from "../backends/cpu/pacer.ts";
 import type { GroupId } from "../data/activations.ts";
 import { LabelMatrix } from "../data/labels.ts";
 import type { FeatureDataset } from "../datasets/feature-dataset.ts";
@@ -27,6 +26,11 @@ export interface TokenRowsOptions {
   readonly groups?: readonly GroupId[] | undefined;
 }
 
+export interface TokeniseOptions extends TokenRowsOptions, CallOptions {
+  /** Called with the index of a text without a token that counts, which is then left out. Default: such a text is an error. */
+  readonly onEmpty?: ((text: number) => void) | undefined;
+}
+
 /** Some whole texts, laid out for one forward pass. */
 export interface RowBatch {
   readonly tokens: TokenBatch;
@@ -40,7 +44,8 @@ export interface RowBatch {
   readonly tokensDone: number;
 }
 
-interface TokenisedText {
+/** One text, and which of its tokens become which rows. */
+export interface TokenisedText {
   /** Index in the list of texts that was tokenised. */
   readonly text: number;
   readonly tokens: Uint32Array;
@@ -77,8 +82,6 @@ export class TokenRows {
   /**
    * Tokenises texts.
    *
-   * @param options with `onEmpty`: called with the index of a text without a token that counts, which is then left out.
-   * Default: such a text is an error
    * @throws EmptyDataError when there are no texts, or a text has no token that counts
    * @throws ContextLengthError naming the first text that is too long, unless `truncate`
    * @throws OptionError when `skipFirst` is not a whole number, the aggregation is unknown or a text is no string
@@ -87,71 +90,12 @@ export class TokenRows {
   static async tokenise(
     model: LanguageModel,
     texts: readonly string[],
-    options: TokenRowsOptions & CallOptions & { readonly onEmpty?: (text: number) => void } = {},
+    options: TokeniseOptions = {},
   ): Promise<TokenRows> {
-    const { aggregation = "token", skipFirst = 0, positions, truncate = false, groups, signal } = options;
-    const { specialTokens, onEmpty } = options;
+    const { aggregation = "token", groups } = options;
     assertAggregation(aggregation);
-    if (!Number.isInteger(skipFirst) || skipFirst < 0) {
-      throw new OptionError(`skipFirst is ${skipFirst}.`, "Give a whole number from 0.");
-    }
-    if (!Array.isArray(texts)) {
-      throw new OptionError("The texts are not a list.", 'Give a list of strings: ["…"] for a single text.');
-    }
-    if (texts.length === 0) throw new EmptyDataError("There are no texts.", "Give at least one.");
-    if (groups && groups.length !== texts.length) {
-      throw new ShapeError(
-        `There are ${groups.length} groups for ${texts.length} texts.`,
-        "Give one group per text.",
-      );
-    }
-    const pacer = new Pacer(signal);
-    const { context } = model.spec;
-    const tokenised: TokenisedText[] = [];
-    for (const [text, content] of texts.entries()) {
-      if (typeof content !== "string") {
-        throw new OptionError(`Text ${text} is not a string.`, "Leave it out, and its label.");
-      }
-      let tokens = model.tokenizer.encode(content, { specialTokens });
-      if (tokens.length === 0) {
-        if (onEmpty) {
-          onEmpty(text);
-          continue;
-        }
-        throw new EmptyDataError(
-          content === "" ? `Text ${text} is empty.` : `The tokenizer makes no tokens of text ${text}.`,
-          "Leave it out, and its label.",
-        );
-      }
-      if (tokens.length > context) {
-        if (!truncate) {
-          throw new ContextLengthError(
-            `Text ${text} has ${tokens.length} tokens, but the model's context holds ${context}.`,
-            "Cut it into shorter texts, or pass truncate: true to keep its first tokens.",
-          );
-        }
-        tokens = tokens.slice(0, context);
-      }
-      const counting = positions
-        ? checkedPositions(positions(tokens, text), tokens.length, text)
-        : Uint32Array.from({ length: Math.max(0, tokens.length - skipFirst) }, (_, i) => skipFirst + i);
-      if (counting.length === 0) {
-        if (onEmpty) {
-          onEmpty(text);
-          continue;
-        }
-        throw new EmptyDataError(
-          `Text ${text} has ${tokens.length} tokens and none of them counts.`,
-          "Leave it out, and its label, or choose other positions (skipFirst, positions).",
-        );
-      }
-      const ends = aggregation === "token" ? counting.map((_, i) => i + 1) : [counting.length];
-      tokenised.push({ text, tokens, positions: counting, ends });
-      if (pacer.due) await pacer.turn();
-    }
-    if (tokenised.length === 0) {
-      throw new EmptyDataError("No text has a token that counts.", "Give texts with tokens.");
-    }
+    const { tokeniseTexts } = await import("./tokenise-texts.ts");
+    const tokenised = await tokeniseTexts(model, texts, options);
     return new TokenRows(tokenised, aggregation, groups);
   }
 
@@ -316,22 +260,4 @@ export class TokenRows {
       tokensDone,
     };
   }
-}
-
-/**
- * Positions of a text as given by the caller.
- * @throws ShapeError when one does not exist or they do not rise
- */
-export function checkedPositions(positions: ArrayLike<number>, length: number, text: number): Uint32Array {
-  let last = -1;
-  return Uint32Array.from(positions, (position) => {
-    if (!Number.isInteger(position) || position <= last || position >= length) {
-      throw new ShapeError(
-        `Position ${position} of text ${text} does not exist or is out of order.`,
-        `Give rising whole numbers from 0 to ${length - 1}.`,
-      );
-    }
-    last = position;
-    return position;
-  });
 }

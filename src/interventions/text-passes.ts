@@ -6,7 +6,8 @@ import type {
   Intervention,
   TokenBatch,
 } from "../backends/backend.ts";
-import { checkedPositions, TokenRows, type TokenRowsOptions } from "../capture/token-rows.ts";
+import { TokenRows, type TokenRowsOptions } from "../capture/token-rows.ts";
+import { checkedPositions } from "../capture/tokenise-texts.ts";
 import { EmptyDataError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 

@@ -1,8 +1,13 @@
 /** The names that users import, as a snapshot: a change of the public surface has to be meant. */
 import { describe, expect, it } from "vitest";
 import * as core from "../../src/index.ts";
+import * as datasets from "../../src/datasets.ts";
 import * as gpujs from "../../src/gpujs.ts";
 import * as node from "../../src/node.ts";
+import * as reports from "../../src/reports.ts";
+import * as sweeps from "../../src/sweeps.ts";
+
+const ENTRIES: Readonly<Record<string, object>> = { index: core, node, gpujs, datasets, sweeps, reports };
 
 const kinds = (module: object): string[] =>
   Object.entries(module)
@@ -10,22 +15,12 @@ const kinds = (module: object): string[] =>
     .sort();
 
 describe("public surface", () => {
-  it("of sparseprobe", () => {
-    expect(kinds(core)).toMatchSnapshot();
+  it.each(Object.entries(ENTRIES))("of sparseprobe, %s", (_, module) => {
+    expect(kinds(module)).toMatchSnapshot();
   });
 
-  it("of sparseprobe/node", () => {
-    expect(kinds(node)).toMatchSnapshot();
-  });
-
-  it("of sparseprobe/gpujs", () => {
-    expect(kinds(gpujs)).toMatchSnapshot();
-  });
-
-  it("is the built package's too", async () => {
-    const built = new URL("../../dist/", import.meta.url).href;
-    expect(kinds((await import(`${built}index.js`)) as object)).toEqual(kinds(core));
-    expect(kinds((await import(`${built}node.js`)) as object)).toEqual(kinds(node));
-    expect(kinds((await import(`${built}gpujs.js`)) as object)).toEqual(kinds(gpujs));
+  it.each(Object.entries(ENTRIES))("is the built package's too: %s", async (entry, module) => {
+    const built = new URL(`../../dist/${entry}.js`, import.meta.url).href;
+    expect(kinds((await import(built)) as object)).toEqual(kinds(module));
   });
 });
