@@ -139,52 +139,75 @@ export async function chooseSupports(
   const { signal } = options;
   const pacer = new Pacer(signal);
   const usable = unusableSets(data);
-  const choices: SupportChoice[] = [];
-  for (const request of requests) {
-    const { set, method, ks } = request;
-    const began = performance.now();
-    const chosen = new Map<number, Uint32Array>();
-    let reason = usable[set];
-    const reasons = new Map<number, string>();
-    const fitting = ks.filter((k) => {
-      const wrong = misfit(k, method, data.neurons);
-      if (wrong) reasons.set(k, wrong);
-      return !wrong;
-    });
-    let shared = 0;
-    if (reason === null && fitting.length > 0) {
-      try {
-        if (method.kind === "ranking" && method.readsValues) {
-          const found = ranked.get(request)!;
-          shared = found.seconds;
-          if (typeof found.scores === "string") reason = found.scores;
-          else cut(chosen, fitting, found.scores, data, set, method);
-        } else {
-          for (const [k, neurons] of await choose(request, fitting, data, columns, plan, options)) {
-            chosen.set(k, neurons);
-          }
-        }
-      } catch (error) {
-        if (stopsSweep(error, signal)) throw error;
-        reason = messageOf(error);
+  const choices = new Array<readonly SupportChoice[]>(requests.length);
+  const places = Array.from(requests.keys());
+  const isAdaptive = (r: number): boolean => requests[r].method.kind === "adaptive";
+  const answer = async (queue: number[]): Promise<void> => {
+    try {
+      for (let r = queue.shift(); r !== undefined; r = queue.shift()) {
+        choices[r] = await choicesOf(requests[r], usable, data, columns, ranked, plan, options);
+        if (pacer.due) await pacer.turn();
       }
+    } catch (error) {
+      queue.length = 0;
+      throw error;
     }
-    const seconds = shared + (performance.now() - began) / 1000;
-    for (const k of ks) {
-      choices.push({
-        set,
-        method,
-        k,
-        neurons: chosen.get(k),
-        reason: chosen.has(k)
-          ? null
-          : (reasons.get(k) ?? reason ?? "The method has no support of this size."),
-        seconds: seconds / ks.length,
-      });
+  };
+  // One descent computes on this thread while another one's kernels run on others. A search with a time limit runs alone.
+  const descents = places.filter(isAdaptive);
+  const ends = await Promise.allSettled([answer(descents), answer(descents)]);
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+  await answer(places.filter((r) => !isAdaptive(r)));
+  return choices.flat();
+}
+
+/** What {@link chooseSupports} does for one request. */
+async function choicesOf(
+  request: SupportRequest,
+  usable: readonly (string | null)[],
+  data: HookPointData,
+  columns: HeldColumns | undefined,
+  ranked: ReadonlyMap<SupportRequest, ValueScores>,
+  plan: StudyPlan,
+  options: CallOptions,
+): Promise<SupportChoice[]> {
+  const { set, method, ks } = request;
+  const began = performance.now();
+  const chosen = new Map<number, Uint32Array>();
+  let reason = usable[set];
+  const reasons = new Map<number, string>();
+  const fitting = ks.filter((k) => {
+    const wrong = misfit(k, method, data.neurons);
+    if (wrong) reasons.set(k, wrong);
+    return !wrong;
+  });
+  let shared = 0;
+  if (reason === null && fitting.length > 0) {
+    try {
+      if (method.kind === "ranking" && method.readsValues) {
+        const found = ranked.get(request)!;
+        shared = found.seconds;
+        if (typeof found.scores === "string") reason = found.scores;
+        else cut(chosen, fitting, found.scores, data, set, method);
+      } else {
+        for (const [k, neurons] of await choose(request, fitting, data, columns, plan, options)) {
+          chosen.set(k, neurons);
+        }
+      }
+    } catch (error) {
+      if (stopsSweep(error, options.signal)) throw error;
+      reason = messageOf(error);
     }
-    if (pacer.due) await pacer.turn();
   }
-  return choices;
+  const seconds = shared + (performance.now() - began) / 1000;
+  return ks.map((k) => ({
+    set,
+    method,
+    k,
+    neurons: chosen.get(k),
+    reason: chosen.has(k) ? null : (reasons.get(k) ?? reason ?? "The method has no support of this size."),
+    seconds: seconds / ks.length,
+  }));
 }
 
 export function messageOf(error: unknown): string {

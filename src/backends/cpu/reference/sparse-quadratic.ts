@@ -8,6 +8,9 @@ import { choleskyRow, choleskySolve } from "./cholesky.ts";
 
 const MAX_SWEEPS = 1000;
 
+/** Linear systems with one factor in a row, each for the signs that the last one led to. */
+const MAX_LEAPS = 20;
+
 /** Share of a factorisation's cost that sweeps may have while they change no sign any more. */
 const SETTLED = 0.25;
 
@@ -75,8 +78,10 @@ export class SparseQuadratic {
       spent = 0;
       // Without a factor, columns depend on each other: coordinate descent goes on.
       if (!known) this.#factor = await this.#factorOf(active, pacer);
+      if (!this.#factor) continue;
+      for (let leaps = 1; this.#leap(at, this.#factor) && leaps < MAX_LEAPS; leaps++);
       // What has been left at zero may have to move.
-      if (this.#factor) everything = this.#leap(at, this.#factor);
+      everything = true;
     }
     return { target: at.target, reached, sweeps };
   }
@@ -132,51 +137,64 @@ export class SparseQuadratic {
   }
 
   /**
-   * Steps to the minimum over the active coordinates for their signs. Where signs would change on the way, those coefficients
-   * become zero; if the objective does not fall so, only the first does.
-   * @returns whether it moved
+   * Moves the active coordinates towards the minimum for their signs, as far as the objective falls; where that is not all the
+   * way, rather so that those that would change sign become zero, if that is lower.
+   * @returns whether other signs are there now, but no zeros: the factor serves again
    */
   #leap(at: Position, { active, rows }: Factor): boolean {
     const { target, slope } = at;
     const intercept = this.#m - 1;
-    const step = choleskySolve(
-      rows,
-      active.length,
-      Float64Array.from(active, (j) => (j === intercept ? 0 : -Math.sign(target[j])) - slope[j]),
+    const downhill = Float64Array.from(
+      active,
+      (j) => (j === intercept ? 0 : -Math.sign(target[j])) - slope[j],
     );
+    const step = choleskySolve(rows, active.length, downhill);
     /** How much of the step leads to zero. */
     const share = step.map((s, i) => (active[i] === intercept ? Infinity : -target[active[i]] / s));
-    const crosses = Array.from(share, (t) => t > 0 && t <= 1);
-    if (!crosses.includes(true)) {
-      this.#move(at, active, step);
-      return true;
+    const crossing = Array.from(active.keys())
+      .filter((i) => share[i] > 0 && share[i] <= 1)
+      .sort((i, j) => share[i] - share[j]);
+    // Along the step the objective's slope is (length − 1)·curve, and 2·|step_i| more beyond each change of sign.
+    const curve = dot(step, downhill);
+    let length = 1;
+    let jumps = 0;
+    let kink = -1;
+    for (const i of crossing) {
+      length = 1 - jumps / curve;
+      if (length <= share[i]) break;
+      jumps += 2 * Math.abs(step[i]);
+      length = 1 - jumps / curve;
+      if (length > share[i]) continue;
+      length = share[i];
+      kink = i;
+      break;
     }
-    const zeroed = step.map((s, i) => (crosses[i] ? -target[active[i]] : s));
-    if (this.#moveIfLower(at, active, zeroed)) return true;
-    const first = share.reduce((least, t, i) => (crosses[i] && !(share[least] <= t) ? i : least), -1);
-    const shorter = step.map((s, i) => (i === first ? -target[active[i]] : share[first] * s));
-    return this.#moveIfLower(at, active, shorter);
+    const along = step.map((s, i) => (i === kink ? -target[active[i]] : length * s));
+    const rise = this.#riseOf(active, along);
+    if (kink < 0) {
+      this.#move(at, active, along, rise);
+      return crossing.length > 0;
+    }
+    const zeroed = step.slice();
+    for (const i of crossing) zeroed[i] = -target[active[i]];
+    const zeroedRise = this.#riseOf(active, zeroed);
+    const lower = this.#gain(at, active, zeroed, zeroedRise) > this.#gain(at, active, along, rise);
+    if (lower) this.#move(at, active, zeroed, zeroedRise);
+    else this.#move(at, active, along, rise);
+    return false;
   }
 
-  /** Moves the active coordinates, none across zero, if the objective falls. */
-  #moveIfLower(at: Position, active: Uint32Array, change: Float64Array): boolean {
-    const { target, slope } = at;
-    const rise = this.#riseOf(active, change);
+  /** By how much a change of the active coordinates lowers the objective. */
+  #gain({ target, slope }: Position, active: Uint32Array, change: Float64Array, rise: Float64Array): number {
     let gain = 0;
     for (const [i, j] of active.entries()) {
-      const penalty = j === this.#m - 1 ? 0 : Math.sign(target[j]);
-      gain -= change[i] * (slope[j] + penalty + rise[j] / 2);
+      gain -= change[i] * (slope[j] + rise[j] / 2);
+      if (j < this.#m - 1) gain -= Math.abs(target[j] + change[i]) - Math.abs(target[j]);
     }
-    if (gain > 0) this.#move(at, active, change, rise);
-    return gain > 0;
+    return gain;
   }
 
-  #move(
-    { target, slope }: Position,
-    active: Uint32Array,
-    change: Float64Array,
-    rise = this.#riseOf(active, change),
-  ): void {
+  #move({ target, slope }: Position, active: Uint32Array, change: Float64Array, rise: Float64Array): void {
     for (const [i, j] of active.entries()) target[j] += change[i];
     for (let c = 0; c < slope.length; c++) slope[c] += rise[c];
   }
@@ -195,4 +213,8 @@ export class SparseQuadratic {
 
 function sameNumbers(a: Uint32Array, b: Uint32Array | undefined): boolean {
   return b?.length === a.length && a.every((value, i) => value === b[i]);
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  return a.reduce((sum, value, i) => sum + value * b[i], 0);
 }
