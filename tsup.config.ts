@@ -32,11 +32,12 @@ const page: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "page-text",
   setup(build) {
     build.onResolve({ filter: /\?page$/ }, ({ path, resolveDir }) => ({
-      path: resolve(resolveDir, path.slice(0, -"?page".length)),
+      // Under a name without its extension: tsup would take a style sheet for one of its own.
+      path: `${resolve(resolveDir, path.slice(0, -"?page".length))}.text`,
       namespace: "page-text",
     }));
     build.onLoad({ filter: /^/, namespace: "page-text" }, async ({ path }) => ({
-      contents: await pageText(path),
+      contents: await pageText(path.slice(0, -".text".length)),
       loader: "text",
     }));
   },

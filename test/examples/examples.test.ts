@@ -80,6 +80,33 @@ describe("examples", () => {
     expect(await readFile(picture, "utf8")).toMatch(/linear-svm[\s\S]*<\/svg>/);
   });
 
+  it("study writes a report with its styles, and rows in three formats; again, it goes on from its journal", async () => {
+    const out = join(folder, "study");
+    const few = [
+      "--datasets",
+      "natural-language,compound-words",
+      "--layers",
+      "2",
+      "--ks",
+      "1,8,64",
+      "--neurons",
+      "1",
+    ];
+    const { stdout } = await example("study", ...few, "--out", out);
+    expect(stdout).toMatch(/^natural-language {10,}7 +[01]\.\d\d +[01]\.\d\d/m);
+    expect(stdout).toMatch(/^compound-words {10,}21 /m);
+    const page = await readFile(join(out, "report.html"), "utf8");
+    expect(page).toMatch(/<style>[^<]{2000,}<\/style>/);
+    expect(page).not.toMatch(/\[object Object\]|\bNaN\b|\bundefined\b/);
+    expect(page.length).toBeLessThan(2e6);
+    const rows = await readFile(join(out, "rows.jsonl"), "utf8");
+    const parquet = await readFile(join(out, "rows.parquet"));
+    expect(parquet.subarray(0, 4).toString("latin1")).toBe("PAR1");
+    await example("study", ...few, "--out", out, "--neurons", "0");
+    // Seconds, too: nothing was fitted again.
+    expect(await readFile(join(out, "rows.jsonl"), "utf8")).toBe(rows);
+  });
+
   it("neuron-evidence shows that the French neuron responds to French, not to French tokens", async () => {
     const { stdout } = await example("neuron-evidence", "--controls", "3");
     for (const language of ["de", "en", "es", "fr", "it", "pt", "ru"]) {

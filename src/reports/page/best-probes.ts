@@ -26,7 +26,10 @@ function probeKey(row: SweepRow): string {
   return joined(featureKey(row), row.hookPoint, row.layer, row.method, row.k);
 }
 
-/** For each feature the probe with the best metric on the validation rows; of equals the first. In order of appearance. */
+/**
+ * For each feature the probe with the best metric on the validation rows; of equals that with the smaller log-loss there, then the
+ * first. In order of appearance. A choice among all layers, methods and sizes that the rows have: filter them first for a narrower one.
+ */
 export function chooseBest(rows: readonly SweepRow[], metric: MetricName): ChosenProbe[] {
   const best = new Map<string, FittedSweepRow>();
   for (const row of rows) {
@@ -35,7 +38,7 @@ export function chooseBest(rows: readonly SweepRow[], metric: MetricName): Chose
     if (value === null) continue;
     const key = featureKey(row);
     const before = best.get(key);
-    if (!before || value > merit(before, metric)!) best.set(key, row);
+    if (!before || isBetter(value, row, before, metric)) best.set(key, row);
   }
   const wanted = new Set([...best.values()].map(probeKey));
   const tests = new Map<string, FittedSweepRow>();
@@ -48,4 +51,10 @@ export function chooseBest(rows: readonly SweepRow[], metric: MetricName): Chose
     validation,
     test: tests.get(probeKey(validation)) ?? null,
   }));
+}
+
+function isBetter(value: number, row: FittedSweepRow, before: FittedSweepRow, metric: MetricName): boolean {
+  const most = merit(before, metric)!;
+  if (value !== most) return value > most;
+  return (row.metrics.logLoss ?? Infinity) < (before.metrics.logLoss ?? Infinity);
 }

@@ -23,6 +23,7 @@ import type { Pacer } from "../pacer.ts";
 import { sampleOf } from "./fit-dense.ts";
 import { ReferenceL1Design, type L1Design } from "./l1-design.ts";
 import { classWeights } from "./logistic-loss.ts";
+import { SparseQuadratic } from "./sparse-quadratic.ts";
 
 /**
  * How far an optimality condition of the working set, |g_j| ≤ 1 or g_j = ±1, may be off: while columns still join it, at first
@@ -35,6 +36,9 @@ const LEAST_ACCURACY = 1e-13;
 /** Share of the gap allowed that the working set's conditions may use up. */
 const GAP_SHARE = 0.3;
 
+/** So few columns that are all in the working set from the start: finding those that matter costs more than they do. */
+const FEW_COLUMNS = 256;
+
 /** Columns that join the working set in a round: as many as are in use, and this many at least. */
 const LEAST_ADDED = 64;
 
@@ -43,7 +47,6 @@ const REUSE = 0.25;
 
 const ARMIJO = 1e-4;
 const MAX_HALVINGS = 40;
-const MAX_SWEEPS = 1000;
 const MAX_BALANCING = 20;
 
 /** Coefficients by column and the intercept. */
@@ -344,8 +347,11 @@ async function solve(
 ): Promise<{ fit: L1Fit; end: Sparse }> {
   const { C, ridge } = strengths;
   const weight = design.signedWeights.reduce((sum, a) => sum + Math.abs(a), 0);
-  let columns = Uint32Array.from(start.w.keys()).sort();
-  let theta: Float64Array = Float64Array.from([...Array.from(columns, (j) => start.w.get(j)!), start.b]);
+  let columns =
+    design.columns <= FEW_COLUMNS
+      ? Uint32Array.from({ length: design.columns }, (_, j) => j)
+      : Uint32Array.from(start.w.keys()).sort();
+  let theta: Float64Array = Float64Array.from([...Array.from(columns, (j) => start.w.get(j) ?? 0), start.b]);
   let iterations = 0;
   let bestDual = -Infinity;
   let accuracy = FIRST_ACCURACY;
@@ -451,20 +457,15 @@ async function solveWorkingSet(
   maxSteps: number,
   pacer: Pacer,
 ): Promise<{ readonly point: WorkingPoint; readonly steps: number }> {
-  const { C, ridge } = strengths;
   let point = await pointAt(design, strengths, start);
   let off = violation(point);
-  let hessian: Float64Array | undefined;
+  let quadratic: SparseQuadratic | undefined;
   let steps = 0;
   while (steps < maxSteps && off > accuracy) {
     const { theta, value, gradient } = point;
-    const m = theta.length;
-    hessian ??= (await design.hessian()).map((h, at) => {
-      const onDiagonal = at % (m + 1) === 0 && at < m * m - 1;
-      return onDiagonal ? C * h + ridge : C * h;
-    });
+    quadratic ??= await quadraticHere(design, strengths, theta.length);
     // Solved better and better as the end comes near, so that steps go on squaring the distance.
-    const target = await descend(hessian, gradient, theta, off * Math.min(0.1, off), pacer);
+    const { target } = await quadratic.minimise(gradient, theta, off * Math.min(0.1, off), pacer);
     let promised = sizeOf(target) - sizeOf(theta);
     for (let j = 0; j < theta.length; j++) promised += gradient[j] * (target[j] - theta[j]);
     // Near the end rounding hides what a step gains: there the conditions have to come closer instead.
@@ -490,9 +491,17 @@ async function solveWorkingSet(
     const before = off;
     off = violation(point);
     // A Hessian serves for as long as its steps contract well.
-    if (!(off < REUSE * before)) hessian = undefined;
+    if (!(off < REUSE * before)) quadratic = undefined;
   }
   return { point, steps };
+}
+
+/** P's quadratic model where the design was evaluated last. */
+async function quadraticHere(design: L1Design, { C, ridge }: Strengths, m: number): Promise<SparseQuadratic> {
+  const hessian = await design.hessian();
+  for (let at = 0; at < hessian.length; at++) hessian[at] *= C;
+  for (let j = 0; j < m - 1; j++) hessian[j * (m + 1)] += ridge;
+  return new SparseQuadratic(hessian, m);
 }
 
 /** ‖w‖₁. */
@@ -538,50 +547,6 @@ async function balanceResiduals(
 /** A rise of a sum of many terms that rounding alone may cause. */
 function noise(value: number): number {
   return 64 * Number.EPSILON * Math.abs(value);
-}
-
-/**
- * Minimises gᵀ(θ' − θ) + ½(θ' − θ)ᵀH(θ' − θ) + ‖w'‖₁ over θ' by cyclic coordinate descent, until a sweep over all coordinates
- * finds none off by more than `accuracy`.
- * @param hessian lower triangle [m × m]; its upper triangle is filled in
- */
-async function descend(
-  hessian: Float64Array,
-  gradient: Float64Array,
-  theta: Float64Array,
-  accuracy: number,
-  pacer: Pacer,
-): Promise<Float64Array> {
-  const m = theta.length;
-  for (let r = 0; r < m; r++) for (let c = 0; c < r; c++) hessian[c * m + r] = hessian[r * m + c];
-  const target = Float64Array.from(theta);
-  const slope = Float64Array.from(gradient);
-  let everything = true;
-  for (let sweep = 0; sweep < MAX_SWEEPS; sweep++) {
-    let worst = 0;
-    for (let j = 0; j < m; j++) {
-      const penalty = j === m - 1 ? 0 : 1;
-      // Between sweeps over all, only coefficients that are not zero move.
-      if (!everything && penalty === 1 && target[j] === 0) continue;
-      // A column that never varies has no curvature and no slope.
-      const curve = hessian[j * m + j];
-      if (!(curve > 0)) continue;
-      const free = target[j] - slope[j] / curve;
-      const shrunk = Math.abs(free) - penalty / curve;
-      const next = shrunk > 0 ? Math.sign(free) * shrunk : 0;
-      const change = next - target[j];
-      if (change === 0) continue;
-      target[j] = next;
-      worst = Math.max(worst, Math.abs(curve * change));
-      for (let c = 0, at = j * m; c < m; c++, at++) slope[c] += change * hessian[at];
-    }
-    if (pacer.due) await pacer.turn();
-    if (worst <= accuracy) {
-      if (everything) break;
-      everything = true;
-    } else everything = false;
-  }
-  return target;
 }
 
 /** ‖·‖ of the shortest subgradient of P: the conditions of {@link violation}, over all columns. */
