@@ -31,12 +31,13 @@ const oneCore: NonNullable<Options["esbuildPlugins"]>[number] = {
 const page: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "page-text",
   setup(build) {
+    // With a name that ends in ".css", a style sheet would be taken for one of the package's own by a step that follows.
     build.onResolve({ filter: /\?page$/ }, ({ path, resolveDir }) => ({
-      path: resolve(resolveDir, path.slice(0, -"?page".length)),
+      path: `${resolve(resolveDir, path.slice(0, -"?page".length))}.text`,
       namespace: "page-text",
     }));
     build.onLoad({ filter: /^/, namespace: "page-text" }, async ({ path }) => ({
-      contents: await pageText(path),
+      contents: await pageText(path.slice(0, -".text".length)),
       loader: "text",
     }));
   },
