@@ -126,7 +126,7 @@ describe("the best neuron", () => {
 
   it("is chosen on validation rows, whatever the test rows say", () => {
     const [{ validation, test }] = chooseBest([...probe(0, 0.6, 0.99), ...probe(1, 0.7, 0.2)], "f1");
-    expect([validation.layer, test?.layer, test?.metrics?.f1]).toEqual([1, 1, 0.2]);
+    expect([validation.layer, test?.layer, test?.metrics.f1]).toEqual([1, 1, 0.2]);
   });
 
   it("is the one with the smallest log-loss, and of equals the first", () => {
