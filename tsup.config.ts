@@ -31,8 +31,8 @@ const oneCore: NonNullable<Options["esbuildPlugins"]>[number] = {
 const page: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "page-text",
   setup(build) {
+    // With a name that ends in ".css", a style sheet would be taken for one of the package's own by a step that follows.
     build.onResolve({ filter: /\?page$/ }, ({ path, resolveDir }) => ({
-      // Under a name without its extension: tsup would take a style sheet for one of its own.
       path: `${resolve(resolveDir, path.slice(0, -"?page".length))}.text`,
       namespace: "page-text",
     }));

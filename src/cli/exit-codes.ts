@@ -21,7 +21,7 @@ export function exitCodeOf(error: unknown): number {
   if (error instanceof ReaderGone) return 0;
   if (error instanceof CommanderError) return 2;
   if (error instanceof HubError) return error.reason === "not-found" ? 2 : 1;
-  if (error instanceof JournalError) return error.reason === "study" ? 2 : 1;
+  if (error instanceof JournalError) return error.reason === "study" || error.reason === "damaged" ? 2 : 1;
   if (error instanceof SparseProbeError) return WHILE_WORKING.includes(error.code) ? 1 : 2;
   return 1;
 }

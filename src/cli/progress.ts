@@ -89,7 +89,7 @@ export class Progress {
     const parts = [`${Math.floor(100 * share)} %`, amount];
     if (seconds > 0.5 && since > 0) {
       const rate = since / seconds;
-      parts.push(bytes ? `${megabytes(rate)} MB/s` : `${rateText(rate)}/s`);
+      parts.push(bytes ? `${megabytes(rate)} MB/s` : rateText(rate));
       parts.push(`${duration((total - done) / rate)} left`);
     }
     return parts;
@@ -126,8 +126,15 @@ function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(1);
 }
 
-function rateText(rate: number): string {
-  return rate < 10 ? rate.toFixed(1) : counted(Math.round(rate));
+/** A number per second, or per minute or hour where that would be nothing. */
+function rateText(perSecond: number): string {
+  const [rate, unit] =
+    perSecond >= 0.1
+      ? [perSecond, "s"]
+      : perSecond >= 0.1 / 60
+        ? [60 * perSecond, "min"]
+        : [3600 * perSecond, "h"];
+  return `${rate < 10 ? rate.toFixed(1) : counted(Math.round(rate))}/${unit}`;
 }
 
 /** Seconds as people say them: "42 s", "3 min 20 s", "2 h 5 min". */

@@ -5,6 +5,7 @@ import { METRIC_NAMES, type MetricName } from "../metrics/evaluate.ts";
 import type { NeuronPage } from "../reports/page/neuron-section.ts";
 import { htmlReport, type ReportContent, type ReportOptions } from "../reports/report.ts";
 import { studyPictures } from "../reports/study-pictures.ts";
+import type { SweepRow } from "../sweeps/sweep-row.ts";
 import { readRows } from "../sweeps/rows-jsonl.ts";
 import { required, type CommandFile } from "./command-file.ts";
 import { NEURONS_SCHEMA, type KnownNeuron } from "./known-neuron.ts";
@@ -63,7 +64,7 @@ The same with what a neuron responds to:
     const { out, title = path.replace(/^.*[/\\]/, "").replace(/\.[^.]+$/, ""), metric } = flags;
     if (out === undefined) throw new OptionError("--out is missing.", "Say where to write.");
     await assertWritable(out, flags.force);
-    const rows = readRows(await readTextFile(path, session.signal));
+    const rows = readRowsOf(path, await readTextFile(path, session.signal));
     const neurons = flags.neurons === undefined ? [] : await readNeuronPages(flags.neurons, session.signal);
     const pictures = flags.withoutPictures ? [] : studyPictures(rows, { metric });
     const page = await pageWithPictures({ title, rows, neurons, pictures }, { metric }, session);
@@ -81,6 +82,19 @@ The same with what a neuron responds to:
     }
   },
 };
+
+function readRowsOf(path: string, text: string): SweepRow[] {
+  try {
+    return readRows(text);
+  } catch (cause) {
+    if (!(cause instanceof FormatError)) throw cause;
+    throw new FormatError(
+      `${path} does not hold rows as .jsonl: ${cause.message.slice(0, -cause.remedy.length).trimEnd()}`,
+      'Give what "sparseprobe sweep STUDY.json --out FILE.jsonl" has written.',
+      { cause },
+    );
+  }
+}
 
 /** A page is worth having without pictures too, if the packages that draw them are not there. */
 export async function pageWithPictures(

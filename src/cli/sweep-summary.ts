@@ -6,6 +6,8 @@ import { visible } from "./terminal.ts";
 
 /** Reasons of failed rows that are told. */
 const REASONS = 5;
+/** Features that are named with a reason. */
+const NAMED = 5;
 
 /** The metric that chooses, on validation rows. */
 const METRIC: MetricName = "f1";
@@ -22,7 +24,7 @@ interface Chosen {
 export class SweepSummary {
   rows = 0;
   failed = 0;
-  readonly #reasons = new Map<string, number>();
+  readonly #reasons = new Map<string, { rows: number; readonly features: Set<string> }>();
   readonly #single = new Map<string, Chosen>();
   readonly #best = new Map<string, Chosen>();
   #before: FittedSweepRow | undefined;
@@ -32,10 +34,7 @@ export class SweepSummary {
     this.rows++;
     if (!isFitted(row)) {
       this.failed++;
-      const reason = row.reason ?? "";
-      if (this.#reasons.has(reason) || this.#reasons.size < 1000) {
-        this.#reasons.set(reason, (this.#reasons.get(reason) ?? 0) + 1);
-      }
+      this.#addFailure(row);
       return;
     }
     const before = this.#before;
@@ -87,11 +86,29 @@ export class SweepSummary {
         ),
       );
     }
-    const reasons = [...this.#reasons].sort(([, a], [, b]) => b - a);
-    for (const [reason, count] of reasons.slice(0, REASONS)) {
-      lines.push(`${plural(count, "row")} failed: ${visible(reason)}`);
+    const reasons = [...this.#reasons].sort(([, a], [, b]) => b.rows - a.rows);
+    for (const [reason, { rows, features }] of reasons.slice(0, REASONS)) {
+      const named = [...features].slice(0, NAMED);
+      const who = named.length < features.size ? [...named, "…"] : named;
+      lines.push(
+        `${plural(rows, "row")} failed${who.length > 0 ? ` (${visible(who.join(", "))})` : ""}: ${visible(reason)}`,
+      );
     }
     return lines;
+  }
+
+  #addFailure({ reason, feature }: SweepRow): void {
+    const why = reason ?? "";
+    let known = this.#reasons.get(why);
+    if (!known) {
+      if (this.#reasons.size === 1000) return;
+      this.#reasons.set(why, (known = { rows: 0, features: new Set() }));
+    }
+    known.rows++;
+    // One more than are told, to know that there are others; a reason may name its feature itself.
+    if (feature !== null && known.features.size <= NAMED && !why.includes(`"${feature}"`)) {
+      known.features.add(feature);
+    }
   }
 }
 

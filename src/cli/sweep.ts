@@ -37,7 +37,7 @@ export const sweep: CommandFile = {
       .usage("STUDY.json [options]")
       .argument("[study]", "the study's description; paths in it are relative to it")
       .optionsGroup("Output:")
-      .option("--out <file>", "rows as .jsonl, .csv or .parquet")
+      .option("--out <file>", "rows as .jsonl, .csv or .parquet (default: the summary alone)")
       .option("--force", "replace an existing file")
       .option("--resume <journal>", "keep finished work in this file, and go on from there if it exists")
       .optionsGroup("Work:")
@@ -81,6 +81,11 @@ rows go to standard output as they come, as JSON Lines.
       throw new OptionError(`--out and --resume both name ${out}.`, "Give each a file of its own.");
     }
     const description = await readDescription(path, session.signal);
+    if (out === undefined && resume === undefined && !session.json) {
+      session.progress.note(
+        "The rows are not kept: for that, give --out FILE, or --json for standard output.",
+      );
+    }
     const summary = new SweepSummary();
     await withBackend(flags, session, async (backend) => {
       const study = await openStudy(description, backend, { folder: dirname(path), signal: session.signal });

@@ -155,8 +155,11 @@ async function lives({ path, owner, age }: Claim): Promise<boolean> {
     return codeOf(error) === "EPERM";
   }
   const began = await beginOf(owner.pid);
-  return began === null || owner.began === null || began === owner.began;
+  return began !== ENDED && (began === null || owner.began === null || began === owner.began);
 }
+
+/** In place of a beginning: the process has ended, and only waits for its parent to take note. */
+const ENDED = "ended";
 
 /** When a process began, in words of the system; null where it does not say. */
 async function beginOf(pid: number): Promise<string | null> {
@@ -165,8 +168,9 @@ async function beginOf(pid: number): Promise<string | null> {
       readFile("/proc/sys/kernel/random/boot_id", "utf8"),
       readFile(`/proc/${pid}/stat`, "utf8"),
     ]);
-    // The name, second and in brackets, may hold anything; the start is the twentieth field behind it.
-    return `${boot.trim()} ${status.slice(status.lastIndexOf(")") + 2).split(" ")[19]}`;
+    // The name, second and in brackets, may hold anything; behind it come the state and, twentieth, the start.
+    const fields = status.slice(status.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" || fields[0] === "X" ? ENDED : `${boot.trim()} ${fields[19]}`;
   } catch {
     return null;
   }

@@ -181,7 +181,7 @@ export const SWEEP_COLUMNS: readonly SweepColumn[] = Object.freeze([
     "seconds",
     "number",
     true,
-    "Wall time of choosing and fitting, as this probe's share of its batch.",
+    "Wall time of choosing and fitting, as this probe's share of its batch; the same in both its rows.",
     (row) => row.seconds,
   ),
 ]);

@@ -156,6 +156,19 @@ describe("a log", () => {
     ]);
   });
 
+  it("has a rate per minute, or per hour, where there is little in a second", () => {
+    const { clock, stream, progress } = start(false);
+    progress.show("sweep", 0, 10, "hook points");
+    clock.now = 40_000;
+    progress.show("sweep", 1, 10, "hook points");
+    clock.now = 4_000_000;
+    progress.show("sweep", 2, 10, "hook points");
+    expect(stream.written).toEqual([
+      "sweep: 10 %, 1 of 10 hook points, 1.5/min, 6 min 0 s left\n",
+      "sweep: 20 %, 2 of 10 hook points, 1.8/h, 4 h 26 min left\n",
+    ]);
+  });
+
   it("gets notes, without escape sequences", () => {
     const { stream, progress } = start(false);
     progress.note("Written: a.json");

@@ -113,8 +113,12 @@ it("says which rows failed, and fails when all of them did", async () => {
   // Far more rows of each class than there are.
   const none = await runCli(["sweep", writeStudy("none.json", { leastPerClass: 100_000 }), ...CPU]);
   expect(none.stdout).toMatch(/^\d+ rows, \d+ of them failed\n\d+ rows failed: /);
+  expect(none.stderr).toMatch(/^The rows are not kept: .*--out FILE/m);
   expect(none.stderr).toMatch(/error: All \d+ rows failed/);
   expect(none.code).toBe(1);
+  // One hook point that is not there, of several features.
+  const nowhere = await runCli(["sweep", writeStudy("nowhere.json", { layers: [44] }), ...CPU]);
+  expect(nowhere.stdout).toMatch(/^\d+ rows failed \(\w+(, \w+)*\): The model has no hook point blocks\.44/m);
 });
 
 it.each([
@@ -177,7 +181,10 @@ it("makes a page of rows and neurons", async () => {
     svg: page.includes("<svg"),
     escaped: !page.includes("<b>title"),
     csp: /http-equiv="?Content-Security-Policy/i.test(page),
-  }).toEqual({ svg: true, escaped: true, csp: true });
+    // The build makes text of both.
+    style: /<style>:root[^<]{4000,}<\/style>/.test(page),
+    script: /<script>"use strict"/.test(page),
+  }).toEqual({ svg: true, escaped: true, csp: true, style: true, script: true });
   expect((await runCli(args)).stderr).toMatch(/report\.html exists/);
   const plain = await runCli([...args, "--force", "--without-pictures"]);
   expect(plain.stdout).toMatch(/ 0 pictures, 1 neuron, \d+ kB$/m);
@@ -185,7 +192,11 @@ it("makes a page of rows and neurons", async () => {
 });
 
 it.each([
-  ["rows that are none", ["study.json"], /Line 1 is not a row of a sweep/],
+  [
+    "rows that are none",
+    ["study.json"],
+    /study\.json does not hold rows as \.jsonl: Line 1 is not a row of a sweep: .*\. Give what "sparseprobe sweep/,
+  ],
   ["no output", ["rows.jsonl"], /--out is missing/],
   [
     "neurons that are none",

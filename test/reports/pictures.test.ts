@@ -120,6 +120,12 @@ describe.each(Object.entries(PICTURES))("%s", (_, spec) => {
 });
 
 describe("a metric against k", () => {
+  it("says which layer it is where there is no legend", () => {
+    const one = metricByKPicture(sweepRows().filter(({ layer }) => layer === 1));
+    expect(JSON.stringify(one.title)).toMatch(/"F1 against k".*layer 1\b/);
+    expect(JSON.stringify(metricByKPicture(sweepRows()).title)).toMatch(/"F1 against k, by layer"/);
+  });
+
   it("puts every row where its metric is, with its interval, in the part of the axis that the metric has", async () => {
     const rows = sweepRows();
     const spec = metricByKPicture(rows);

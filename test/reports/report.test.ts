@@ -30,6 +30,15 @@ describe("htmlReport", () => {
     expect(Buffer.byteLength(page)).toBeLessThan(1e6);
   });
 
+  it("counts the time of a probe once, though both its rows have it", async () => {
+    const rows = (["validation", "test"] as const).flatMap((split) => [
+      sweepRow({ split, seconds: 20 }),
+      sweepRow({ split, seconds: 25, k: 4, support: [0, 1, 2, 3], coefficients: [1, 1, 1, 1] }),
+    ]);
+    const page = await htmlReport({ title: "A study", rows });
+    expect(/Time to rank and fit<\/dt>\s*<dd>([^<]*)</.exec(page)![1]).toBe("45.0 s");
+  });
+
   it("gives equal pages for equal content, and names a date only when there is one", async () => {
     const content = { title: "A study", rows: small, neurons };
     const page = await htmlReport(content);

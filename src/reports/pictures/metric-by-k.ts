@@ -17,10 +17,11 @@ export function metricByKPicture(rows: readonly SweepRow[], options: RowPictureO
   const found = probePoints(rows, options, ["layer", "k"]);
   const { points, metric, label, rowsLine, probesLine } = found;
   const best = bestPoint(found);
+  const one = points.every(({ layer }) => layer === best.layer);
   const intervals = points.some(({ low }) => low !== null);
   return pictureSpec({
-    title: `${label} against k, by layer`,
-    subtitle: [rowsLine, join(probesLine, intervals && "bars: 95 % intervals")],
+    title: one ? `${label} against k` : `${label} against k, by layer`,
+    subtitle: [rowsLine, join(probesLine, one && `layer ${best.layer}`, intervals && "bars: 95 % intervals")],
     description: `Lines of ${label} against the number of neurons k, one for each layer; ${rowsLine}; ${probesLine}. Best: ${spoken(best.value)} in layer ${best.layer} with k = ${best.k}.`,
     height: 280,
     ...linesByK(
