@@ -1,8 +1,43 @@
 /** Loaded with the first texts: reads them with a model's tokenizer and finds the tokens that count. */
+import type { Aggregation, CallOptions } from "../backends/backend.ts";
 import { Pacer } from "../backends/cpu/pacer.ts";
+import type { GroupId } from "../data/activations.ts";
 import { ContextLengthError, EmptyDataError, OptionError, ShapeError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
-import type { TokenisedText, TokeniseOptions } from "./token-rows.ts";
+
+export interface TokenRowsOptions {
+  /** Rows of single tokens (default), or one row per text: the mean, the maximum or the last of its tokens. */
+  readonly aggregation?: Aggregation | undefined;
+  /** Tokens at the start of each text that are read by the model but make no row. Default 0. */
+  readonly skipFirst?: number | undefined;
+  /** Positions of a text that count, instead of all from `skipFirst` on; in rising order. */
+  readonly positions?: ((tokens: Uint32Array, text: number) => ArrayLike<number>) | undefined;
+  /**
+   * Put the tokens around each text that the model's tokenizer puts there, such as the beginning-of-text token without which
+   * Llama and Gemma compute something else. They count as tokens of the text: leave a first one out with `skipFirst: 1`.
+   * Default false.
+   */
+  readonly specialTokens?: boolean | undefined;
+  /** Keep the first tokens of a text that is longer than the model's context. Default: such a text is an error. */
+  readonly truncate?: boolean | undefined;
+  /** Document of each text, kept with its rows. Default: each text is its own. */
+  readonly groups?: readonly GroupId[] | undefined;
+}
+
+export interface TokeniseOptions extends TokenRowsOptions, CallOptions {
+  /** Called with the index of a text without a token that counts, which is then left out. Default: such a text is an error. */
+  readonly onEmpty?: ((text: number) => void) | undefined;
+}
+
+/** One text, and which of its tokens become which rows. */
+export interface TokenisedText {
+  /** Index in the list of texts that was tokenised. */
+  readonly text: number;
+  readonly tokens: Uint32Array;
+  readonly positions: Uint32Array;
+  /** Where each row of the text ends in `positions`. */
+  readonly ends: ArrayLike<number>;
+}
 
 /** The texts as `TokenRows.tokenise` describes them. */
 export async function tokeniseTexts(
