@@ -347,11 +347,12 @@ async function solve(
 ): Promise<{ fit: L1Fit; end: Sparse }> {
   const { C, ridge } = strengths;
   const weight = design.signedWeights.reduce((sum, a) => sum + Math.abs(a), 0);
+  const given = Uint32Array.from(start.w.keys()).sort();
+  const thetaOn = (columns: Uint32Array): Float64Array =>
+    Float64Array.from([...Array.from(columns, (j) => start.w.get(j) ?? 0), start.b]);
   let columns =
-    design.columns <= FEW_COLUMNS
-      ? Uint32Array.from({ length: design.columns }, (_, j) => j)
-      : Uint32Array.from(start.w.keys()).sort();
-  let theta: Float64Array = Float64Array.from([...Array.from(columns, (j) => start.w.get(j) ?? 0), start.b]);
+    design.columns <= FEW_COLUMNS ? Uint32Array.from({ length: design.columns }, (_, j) => j) : given;
+  let theta = thetaOn(columns);
   let iterations = 0;
   let bestDual = -Infinity;
   let accuracy = FIRST_ACCURACY;
@@ -359,6 +360,12 @@ async function solve(
     await design.gather(columns);
     const left = maxIterations - iterations;
     const { point, steps } = await solveWorkingSet(design, strengths, theta, accuracy, left, pacer);
+    if (!Number.isFinite(point.value) && columns !== given) {
+      // Not all columns are finite: those that are come in by their correlations.
+      columns = given;
+      theta = thetaOn(columns);
+      continue;
+    }
     iterations += steps;
     const last = certify || iterations >= maxIterations;
     const solved = last ? await balanceResiduals(design, strengths, point, weight) : point;
