@@ -50,7 +50,7 @@ export function compactSvg(svg: string): string {
     open.push({ at: out.length, name, kept, drawn });
     if (kept) out.push(tag);
   }
-  return numberIds(out.join(""));
+  return inheritedOnce(numberIds(out.join("")), "font-family");
 }
 
 /** Names of gradients in order of appearance: vega counts on from picture to picture. */
@@ -65,9 +65,13 @@ function numberIds(svg: string): string {
 
 /** Names that no other picture of the document has. */
 export function scopeIds(svg: string): string {
+  return svg.replace(/( id="|url\(#)def-/g, `$1${scopeOf(svg)}-`);
+}
+
+function scopeOf(svg: string): string {
   let hash = 0x811c9dc5;
   for (let i = 0; i < svg.length; i++) hash = Math.imul(hash ^ svg.charCodeAt(i), 0x01000193) >>> 0;
-  return svg.replace(/( id="|url\(#)def-/g, `$1p${hash.toString(36)}-`);
+  return `p${hash.toString(36)}`;
 }
 
 function compactTag(token: string): { tag: string; name: string; single: boolean; drawn: boolean } {
@@ -84,15 +88,33 @@ function compactTag(token: string): { tag: string; name: string; single: boolean
   const kept = [...attributes].flatMap(([key, value]) => {
     if (LEFT_OUT.has(key)) return [];
     if ((key === "opacity" || (key === "stroke-width" && !root)) && value === "1") return [];
-    if (key === "text-anchor" && value === "start") return [];
+    if ((key === "text-anchor" && value === "start") || (key === "font-weight" && value === "normal"))
+      return [];
     if (key === "transform" && value === "translate(0,0)") return [];
-    const short =
-      key === "transform" || key === "d"
-        ? value.replace(/-?\d+\.\d{3,}/g, (n) => String(Number(Number(n).toFixed(2))))
-        : value;
-    return [` ${key}="${short}"`];
+    return [` ${key}="${shortValue(key, value)}"`];
   });
   return { tag: `<${name}${kept.join("")}${single ? "/>" : ">"}`, name, single, drawn };
+}
+
+function shortValue(key: string, value: string): string {
+  if (key === "transform" || key === "d") {
+    return value.replace(/-?\d+\.\d{3,}/g, (n) => String(Number(Number(n).toFixed(2))));
+  }
+  const rgb = /^rgb\((\d+), (\d+), (\d+)\)$/.exec(value);
+  return rgb
+    ? `#${rgb
+        .slice(1)
+        .map((part) => Number(part).toString(16).padStart(2, "0"))
+        .join("")}`
+    : value;
+}
+
+/** Attributes that texts inherit: one value for all of them stands at the root. */
+function inheritedOnce(svg: string, attribute: string): string {
+  const values = new Set(Array.from(svg.matchAll(new RegExp(` ${attribute}="[^"]*"`, "g")), ([all]) => all));
+  if (values.size !== 1) return svg;
+  const [only] = values;
+  return svg.replaceAll(only, "").replace("<svg", `<svg${only}`);
 }
 
 /** The drawing as an image with a name and a description. */
@@ -104,30 +126,29 @@ export function describeSvg(svg: string, name: string, description: string): str
 }
 
 /**
- * One drawing out of two that differ in colours alone: the first, and the second's colours where the reader prefers a dark scheme.
- * Class names say both colours, so that several drawings may stand in one document.
+ * One drawing out of two that differ in colours alone: the first, and the second's colours on screens of readers who prefer a dark
+ * scheme. Classes have names that no other picture has, so that several drawings may stand in one document.
  */
 export function mergeSchemes(light: string, dark: string): string {
   const [first, second] = [light.match(TOKEN) ?? [], dark.match(TOKEN) ?? []];
-  const rules = new Map<string, string>();
+  const scope = scopeOf(light + dark);
+  const classes = new Map<string, string>();
   const merged = first.map((token, i) => {
     if (token === second[i]) return token;
     const other = new Map(Array.from(second[i].matchAll(ATTRIBUTE), ([, key, value]) => [key, value]));
-    const classes: string[] = [];
-    for (const [, key, value] of token.matchAll(ATTRIBUTE)) {
-      const changed = other.get(key);
-      if (changed === undefined || changed === value) continue;
-      const name = `${key}-${colourName(value)}-${colourName(changed)}`;
-      rules.set(name, `.${name}{${key}:${changed}}`);
-      classes.push(name);
-    }
-    return token.replace(/\/?>$/, (end) => ` class="${classes.join(" ")}"${end}`);
+    const changed = Array.from(token.matchAll(ATTRIBUTE)).flatMap(([, key, value]) => {
+      const inDark = other.get(key);
+      return inDark === undefined || inDark === value ? [] : [`${key}:${inDark}`];
+    });
+    const rule = changed.join(";");
+    const name = classes.get(rule) ?? `${scope}-${classes.size}`;
+    classes.set(rule, name);
+    return token.replace(/\/?>$/, (end) => ` class="${name}"${end}`);
   });
-  const style = `<style>@media (prefers-color-scheme:dark){${[...rules.values()].join("")}}</style>`;
+  const rules = Array.from(classes, ([rule, name]) => `.${name}{${rule}}`).join("");
+  const style = `<style>@media screen and (prefers-color-scheme:dark){${rules}}</style>`;
   return merged.join("").replace("</desc>", `</desc>${style}`);
 }
-
-const colourName = (colour: string): string => colour.replace(/[^\w]/g, "");
 
 function escapeText(text: string): string {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");

@@ -78,7 +78,7 @@ export async function digestOfStudy(plan: StudyPlan, options: CallOptions): Prom
     fractions: [fractions.train, fractions.validation, fractions.test],
     leastPerClass,
     probe: settings,
-    intervals: intervals ?? null,
+    intervals: intervals ? { ...intervals, ks: intervals.ks ? [...intervals.ks] : null } : null,
   };
   const digest = new Digester(options);
   digest.json(described);

@@ -2,7 +2,7 @@
 import type { HookName, HookPoint } from "../backends/backend.ts";
 import { THREE_PARTS } from "../data/splits.ts";
 import { OptionError } from "../errors.ts";
-import { METRIC_NAMES } from "../metrics/evaluate.ts";
+import { METRIC_NAMES, type MetricName } from "../metrics/evaluate.ts";
 import { momentSquares, probeSettings, type ProbeSettings } from "../probes/probe-options.ts";
 import { K_SCHEDULE } from "../probes/sparse-probe.ts";
 import { COLUMN_RANKINGS, isMomentRanking, MOMENT_RANKINGS, type RankingChoice } from "../ranking/ranking.ts";
@@ -57,6 +57,13 @@ const HOOK_NAMES: readonly HookName[] = [
   "hook_attn_out",
 ];
 
+interface PlannedIntervals {
+  readonly metrics: readonly MetricName[];
+  readonly draws: number;
+  /** Undefined: all of them. */
+  readonly ks: ReadonlySet<number> | undefined;
+}
+
 export interface StudyPlan {
   readonly study: SweepStudy;
   readonly features: ReadonlySet<string> | undefined;
@@ -70,7 +77,7 @@ export interface StudyPlan {
   readonly settings: ProbeSettings;
   /** Sums of squares that some method or the standardisation reads. */
   readonly squares: MomentSquares;
-  readonly intervals: Required<SweepIntervals> | undefined;
+  readonly intervals: PlannedIntervals | undefined;
   readonly memoryBytes: number;
 }
 
@@ -229,7 +236,7 @@ function squaresOf(
   return read.includes("class") ? "class" : read.includes("within") ? "within" : "none";
 }
 
-function planIntervals({ metrics, draws = 1000 }: SweepIntervals): Required<SweepIntervals> {
+function planIntervals({ metrics, draws = 1000, ks }: SweepIntervals): PlannedIntervals {
   const unknown = metrics.find((name) => !METRIC_NAMES.includes(name));
   if (unknown !== undefined || metrics.length === 0) {
     throw new OptionError(
@@ -242,7 +249,8 @@ function planIntervals({ metrics, draws = 1000 }: SweepIntervals): Required<Swee
   if (!Number.isInteger(draws) || draws < 2) {
     throw new OptionError(`The intervals have ${draws} draws.`, "Give a whole number of at least 2.");
   }
-  return { metrics, draws };
+  assertNumbers("ks of the intervals", ks, 1);
+  return { metrics, draws, ks: ks && new Set(ks) };
 }
 
 function assertNames(kind: string, names: readonly string[], needed = false): void {

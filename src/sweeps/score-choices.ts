@@ -139,7 +139,7 @@ async function scoreOn(
     const given = probabilities(decisions);
     const metrics = evaluateBinary(y, decisions, given);
     const intervals: Partial<Record<MetricName, SweepInterval>> = {};
-    if (plan.intervals) {
+    if (plan.intervals && (plan.intervals.ks?.has(base.k!) ?? true)) {
       const { metrics: measured } = await runBootstrap(y, decisions, {
         metrics: plan.intervals.metrics,
         resamples: plan.intervals.draws,

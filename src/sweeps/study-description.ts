@@ -393,9 +393,12 @@ function readProbe(field: JsonField): NonNullable<SweepStudy["probe"]> {
 }
 
 function readIntervals(field: JsonField): NonNullable<SweepStudy["intervals"]> {
-  const intervals = field.object(["metrics", "draws"]);
+  const intervals = field.object(["metrics", "draws", "ks"]);
   return {
     metrics: filled(intervals.get("metrics")).map((item) => item.oneOf(METRIC_NAMES)),
-    ...given({ draws: intervals.get("draws").optional((value) => value.whole(2)) }),
+    ...given({
+      draws: intervals.get("draws").optional((value) => value.whole(2)),
+      ks: intervals.get("ks").optional((value) => value.items().map((item) => item.whole(1))),
+    }),
   };
 }

@@ -85,6 +85,8 @@ export interface SweepIntervals {
   readonly metrics: readonly MetricName[];
   /** Resamples. Default 1000. */
   readonly draws?: number | undefined;
+  /** Sizes whose rows have intervals. Default: all of them. */
+  readonly ks?: readonly number[] | undefined;
 }
 
 /** The axes of a study. Every axis is crossed with every other. */

@@ -133,6 +133,7 @@ describe("rows that cannot be had", () => {
       { activations: [own], probe: { C: -1 } },
       { activations: [own], leastPerClass: 0 },
       { activations: [own], intervals: { metrics: [] } },
+      { activations: [own], intervals: { metrics: ["f1"], ks: [] } },
     ];
     for (const study of wrong) expect(() => sweep(study)).toThrow(OptionError);
     expect(() => sweep({ activations: [own] }, { memoryBytes: 0 })).toThrow(OptionError);

@@ -41,7 +41,7 @@ describe("readStudy", () => {
       fractions: { train: 0.5, validation: 0.25, test: 0.25 },
       leastPerClass: 5,
       probe: { C: 0.5, classWeight: "none", standardise: "none" },
-      intervals: { metrics: ["f1"], draws: 100 },
+      intervals: { metrics: ["f1"], draws: 100, ks: [4] },
     };
     expect(readStudy(full)).toEqual(full);
     expect(readStudy(MINIMAL)).toEqual({ ...MINIMAL, models: [{ folder: "model" }] });

@@ -1,6 +1,7 @@
 /** A table's first page as HTML, and all of it as data for the script. */
 import { count } from "./format.ts";
-import { html, jsonForScript, type Html } from "./html.ts";
+import { html, type Html } from "./html.ts";
+import { squeeze } from "./squeezed.ts";
 import {
   cellClass,
   isNumeric,
@@ -41,8 +42,8 @@ export function tableHtml(data: TableData, caption: string): Html {
     <p class="shown">
       ${shown.length < data.rows ? `The first ${count(shown.length)} of ${count(data.rows)} ${data.unit}; the others need scripts to be on.` : null}
     </p>
-    <script type="application/json" class="data">
-      ${jsonForScript(data)}
+    <script type="application/octet-stream" class="data">
+      ${squeeze(JSON.stringify(data))}
     </script>
   </div>`;
 }

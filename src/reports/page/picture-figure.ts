@@ -1,7 +1,6 @@
 /** A picture in the page: an image, which can neither run nor load anything, for wide and narrow pages and both colour schemes. */
 import type { PictureSpec } from "../pictures/picture-spec.ts";
 import { renderSvg } from "../render-picture.ts";
-import { bothSchemes } from "./both-schemes.ts";
 import { html, Html } from "./html.ts";
 
 /** Pixels; the narrow one fits a page of 360. */
@@ -9,31 +8,16 @@ const WIDE = 860;
 const NARROW = 328;
 /** Where the page's margins are narrow. */
 const NARROW_PAGE = "(max-width: 40rem)";
-const DARK = "screen and (prefers-color-scheme: dark)";
 
 export async function pictureFigure(spec: PictureSpec): Promise<Html> {
-  const wide = await drawings(spec, WIDE);
-  const narrow = await drawings(spec, NARROW);
-  // The first source whose condition holds is taken.
-  const sources: [media: string, svg: string][] = [];
-  if (narrow.dark) sources.push([`${NARROW_PAGE} and ${DARK.replace("screen and ", "")}`, narrow.dark]);
-  sources.push([NARROW_PAGE, narrow.light]);
-  if (wide.dark) sources.push([DARK, wide.dark]);
+  const wide = await renderSvg(spec, { width: WIDE });
+  const narrow = await renderSvg(spec, { width: NARROW });
   return html`<figure>
     <picture
-      >${sources.map(
-        ([media, svg]) => html`<source media="${media}" srcset="${dataUrl(svg)}" ${size(svg)} />`,
-      )}<img src="${dataUrl(wide.light)}" alt="${spec.description}" ${size(wide.light)}
+      ><source media="${NARROW_PAGE}" srcset="${dataUrl(narrow)}" ${size(narrow)} />
+      <img src="${dataUrl(wide)}" alt="${spec.description}" ${size(wide)}
     /></picture>
   </figure>`;
-}
-
-/** `light` serves both schemes where there is no `dark`. */
-async function drawings(spec: PictureSpec, width: number): Promise<{ light: string; dark: string | null }> {
-  const light = await renderSvg(spec, { scheme: "light", width });
-  const dark = await renderSvg(spec, { scheme: "dark", width });
-  const both = bothSchemes(light, dark);
-  return both === null ? { light, dark } : { light: both, dark: null };
 }
 
 function size(svg: string): Html | null {

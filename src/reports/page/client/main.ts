@@ -3,4 +3,4 @@ import { openTable } from "./open-table.ts";
 import { openViews } from "./views.ts";
 
 openViews();
-for (const table of document.querySelectorAll<HTMLElement>("[data-table]")) openTable(table);
+for (const table of document.querySelectorAll<HTMLElement>("[data-table]")) void openTable(table);

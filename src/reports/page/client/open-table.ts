@@ -11,13 +11,14 @@ import {
 } from "../table-data.ts";
 import { element } from "./element.ts";
 import { search } from "./search.ts";
+import { unsqueeze } from "./unsqueeze.ts";
 
 /** More words than this are looked for, not chosen from a list. */
 const MOST_CHOICES = 200;
 
-export function openTable(container: HTMLElement): void {
+export async function openTable(container: HTMLElement): Promise<void> {
   const source = container.querySelector("script.data")!;
-  const data = JSON.parse(source.textContent) as TableData;
+  const data = JSON.parse(await unsqueeze(source.textContent)) as TableData;
   const columns = data.columns.map(openColumn);
   const body = container.querySelector("tbody")!;
   const heads = [...container.querySelectorAll<HTMLTableCellElement>("thead th")];
