@@ -164,6 +164,16 @@ describe.each(THREADS)("logistic fits with %i threads", (threads) => {
     assertOptimal(data, problems[0], FIT, fits[0]);
   });
 
+  it("of few parameters, which keep more than somewhat wider ones, have room beside them", async () => {
+    const data = make(20_000, 9, 0.2, 1.5);
+    const alone = await Promise.all([8, 9].map((k) => fit(data, [first(k)])));
+    const together = await fit(
+      data,
+      Array.from({ length: 80 }, (_, at) => first(at % 2 === 0 ? 9 : 8)),
+    );
+    for (const [at, got] of together.entries()) expect(got).toEqual(alone[at % 2 === 0 ? 1 : 0][0]);
+  });
+
   it("spread over rows are as good as in one piece", async () => {
     const data = make(70_000, 12, 0.3, 1);
     const problems = [first(12), first(11)];

@@ -300,7 +300,6 @@ class BatchOfFits {
     const { memory, threads } = this.#pool;
     const design = this.#design;
     const sizes = problems.map(({ support }) => support.length + 1);
-    const widest = sizes.reduce((most, m) => Math.max(most, m), 0);
     const total = sizes.reduce((sum, m) => sum + m, 0);
     const words = new Uint32Array(8 * problems.length);
     const places = new Uint32Array(total);
@@ -344,8 +343,13 @@ class BatchOfFits {
     memory.f64(ridgesAt, total).set(ridges);
     memory.f64(startsAt, total).set(starts);
     const copies = design.advance === 4 * CHUNK_ROWS ? 1 : 0;
-    const state = this.#pool.kernel("fitStateBytes")(widest, design.chunks, copies)!;
-    const scratch = 64 * Math.ceil((state + this.#pool.kernel("fitWorkBytes")(widest)!) / 64 + 1);
+    // Fits of few parameters keep moments that wide ones do not: the widest need not take the most.
+    let scratch = 0;
+    for (const m of subsets.keys()) {
+      const state = this.#pool.kernel("fitStateBytes")(m, design.chunks, copies)!;
+      const work = this.#pool.kernel("fitWorkBytes")(m)!;
+      scratch = Math.max(scratch, 64 * Math.ceil((state + work) / 64 + 1));
+    }
     const { tolerance } = this.#options;
     const sample = this.#sample();
     const numbers = Float64Array.of(
