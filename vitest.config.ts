@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { defineConfig, type Plugin } from "vitest/config";
 import { pageText } from "./page-text.config.ts";
@@ -47,6 +48,8 @@ export default defineConfig({
   },
   test: {
     pool: "forks",
+    // Many tests wait, for a browser or a program of their own: on two cores as well, two files at a time take two thirds of the time.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/software-gpu.ts"],
     testTimeout: 180_000,

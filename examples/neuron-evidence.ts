@@ -27,6 +27,8 @@ const { values } = parseArgs({
   options: {
     /** Sets of random neurons that each ablation is compared with. */
     controls: { type: "string", default: "9" },
+    /** Languages whose neuron is ablated, with commas between. Default: all of them. */
+    ablate: { type: "string" },
   },
 });
 const started = performance.now();
@@ -100,7 +102,9 @@ try {
   );
   console.log("           on its own language                 on the others                       p");
   const nats = (value: number | null): string => ((value ?? 0) < 0 ? "" : "+") + (value?.toFixed(4) ?? "–");
+  const ablated = values.ablate?.split(",");
   for (const { layer, neuron, positive } of neurons) {
+    if (ablated && !ablated.includes(positive)) continue;
     const { classes } = await measureAblation(
       model,
       held.map((i) => data.texts[i]),
