@@ -9,6 +9,9 @@ import { html, type Html, type HtmlPart } from "./html.ts";
 import { METRIC_TITLES } from "./metric-titles.ts";
 import { hookName, neuronName } from "./study-tables.ts";
 
+const INTERVALS =
+  " Intervals are 95 % bootstrap intervals over documents of the test rows; one without width says that all resamples of these few rows agree, not that all rows would.";
+
 export interface SummaryContent {
   readonly rows: readonly SweepRow[];
   readonly metric: MetricName;
@@ -201,8 +204,7 @@ function separation(rows: readonly SweepRow[], metric: MetricName): Html {
       Every feature's rows are cut into three parts, with all rows of one document in the same part. Neurons
       are ranked and probes are fitted on the training rows. Among all layers, hook points and methods the
       neuron with the best ${title} on the validation rows is chosen. What is reported as test is that one
-      probe's score on the test rows, which had no part in the
-      choice.${units ? " Intervals are 95 % bootstrap intervals over documents of the test rows." : null}
+      probe's score on the test rows, which had no part in the choice.${units ? INTERVALS : null}
     </p>
     <p class="note">
       The table of all rows shows both parts of every probe. The best test score found by looking through it
