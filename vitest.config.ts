@@ -51,6 +51,7 @@ export default defineConfig({
     // Many tests wait, for a browser or a program of their own: on two cores as well, two files at a time take two thirds of the time.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/support/guard-kernel-memory.ts"],
     globalSetup: ["test/support/software-gpu.ts"],
     testTimeout: 180_000,
     hookTimeout: 180_000,
