@@ -15,7 +15,8 @@ const guards = new WeakMap<KernelMemory, Map<number, number>>();
 const overrun: string[] = [];
 
 KernelMemory.prototype.allocate = function (bytes) {
-  const at = allocate.call(this, bytes + GUARD_BYTES);
+  // No block is shorter than a cache line.
+  const at = allocate.call(this, Math.max(64, bytes) + GUARD_BYTES);
   this.u8(at + bytes, GUARD_BYTES).fill(SIGN);
   const own = guards.get(this) ?? new Map<number, number>();
   guards.set(this, own.set(at, at + bytes));
