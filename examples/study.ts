@@ -103,15 +103,18 @@ async function main(signal: AbortSignal): Promise<void> {
     await writeFileAtomically(join(values.out, "rows.jsonl"), Buffer.from(rowsToJsonLines(rows)));
     await writeFileAtomically(join(values.out, "rows.csv"), Buffer.from(rowsToCsv(rows)));
     await writeFileAtomically(join(values.out, "rows.parquet"), await rowsToParquet(rows));
-    const report = await htmlReport({
-      title: "Finding neurons in a haystack, in small",
-      notes: [
-        "Every category of features that a model of 4 million parameters can show, on texts written for this project.",
-      ],
-      rows,
-      neurons: await neuronPages(rows, backend, signal, progress),
-      pictures: studyPictures(rows),
-    });
+    const report = await htmlReport(
+      {
+        title: "Finding neurons in a haystack, in small",
+        notes: [
+          "Every category of features that a model of 4 million parameters can show, on texts written for this project.",
+        ],
+        rows,
+        neurons: await neuronPages(rows, backend, signal, progress),
+        pictures: studyPictures(rows),
+      },
+      { signal, onProgress: (done, total) => progress.show("pictures", done, total) },
+    );
     progress.clear();
     await writeFileAtomically(join(values.out, "report.html"), Buffer.from(report));
     console.log(

@@ -97,7 +97,11 @@ ${TEXTS_HELP}`,
     if (flags.html !== undefined) {
       const title = `Neurons of ${model ?? name}`;
       const pages = neurons.map((known) => pageOf(known, model, layers));
-      await writeOutput(flags.html, await htmlReport({ title, rows: [], neurons: pages }), session);
+      await writeOutput(
+        flags.html,
+        await htmlReport({ title, rows: [], neurons: pages }, { signal: session.signal }),
+        session,
+      );
     }
     if (session.json) {
       printJson(session, { schema: NEURONS_SCHEMA, model, texts: read, neurons });

@@ -100,14 +100,19 @@ function readRowsOf(path: string, text: string): SweepRow[] {
 export async function pageWithPictures(
   content: ReportContent,
   options: ReportOptions,
-  { progress }: Session,
+  { progress, signal }: Session,
 ): Promise<{ html: string; pictures: number }> {
+  const watched: ReportOptions = {
+    ...options,
+    signal,
+    onProgress: (done, total) => progress.show("draw", done, total, "pictures"),
+  };
   try {
-    return { html: await htmlReport(content, options), pictures: content.pictures?.length ?? 0 };
+    return { html: await htmlReport(content, watched), pictures: content.pictures?.length ?? 0 };
   } catch (error) {
     if (!(error instanceof MissingPackageError)) throw error;
     progress.note(`Without pictures: ${error.message}`);
-    return { html: await htmlReport({ ...content, pictures: [] }, options), pictures: 0 };
+    return { html: await htmlReport({ ...content, pictures: [] }, watched), pictures: 0 };
   }
 }
 

@@ -1,4 +1,6 @@
 /** One HTML file that shows a study: it works offline, sends nothing and trusts no text. */
+import type { CallOptions } from "../backends/backend.ts";
+import { Pacer } from "../backends/cpu/pacer.ts";
 import type { MetricName } from "../metrics/evaluate.ts";
 import type { SweepRow } from "../sweeps/sweep-row.ts";
 import { chooseBest } from "./page/best-probes.ts";
@@ -26,7 +28,7 @@ export interface ReportContent {
   readonly notes?: readonly string[] | undefined;
 }
 
-export interface ReportOptions {
+export interface ReportOptions extends CallOptions {
   /** What chooses, on the validation rows. Default `"f1"`. */
   readonly metric?: MetricName | undefined;
   /** Further metrics in the tables. Default precision, recall and the area under the ROC curve. */
@@ -35,6 +37,8 @@ export interface ReportOptions {
   readonly pageSize?: number | undefined;
   /** When the study was made, as it is to be shown. Default: nothing, so that equal studies give equal pages. */
   readonly date?: string | undefined;
+  /** Called as pictures are drawn, which takes most of the time. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
@@ -46,6 +50,7 @@ export interface ReportOptions {
  *
  * @throws EmptyDataError when there is neither a row nor a neuron
  * @throws OptionError when a metric is not known, `pageSize` is not a whole number from 1, or what is said of a neuron belongs to another
+ * @throws the signal's reason when it is aborted, between two pictures at the latest
  * @throws MissingPackageError when there are pictures and `vega` or `vega-lite` is not installed
  * @example
  * const page = await htmlReport({ title: "Language neurons", rows, pictures: [bestNeuronsPicture(rows)] });
@@ -53,6 +58,7 @@ export interface ReportOptions {
 export async function htmlReport(content: ReportContent, options: ReportOptions = {}): Promise<string> {
   const { metric = "f1", metrics = ["precision", "recall", "rocAuc"], pageSize = 50, date = null } = options;
   const { title, rows, neurons = [], pictures = [], notes = [] } = content;
+  const pacer = new Pacer(options.signal);
   const settings = { metric, metrics, pageSize };
   checkContent(rows, neurons, settings);
 
@@ -78,7 +84,11 @@ export async function htmlReport(content: ReportContent, options: ReportOptions 
   }
   if (pictures.length > 0) {
     const figures: Html[] = [];
-    for (const picture of pictures) figures.push(await pictureFigure(picture));
+    for (const picture of pictures) {
+      figures.push(await pictureFigure(picture));
+      options.onProgress?.(figures.length, pictures.length);
+      await pacer.turn();
+    }
     sections.push({ id: "pictures", title: "Pictures", body: figures });
   }
   if (placed.length > 0) sections.push({ id: "neurons", title: "Neurons", body: neuronList(placed) });

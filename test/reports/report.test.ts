@@ -55,6 +55,19 @@ describe("htmlReport", () => {
     expect(page).not.toMatch(/20\d\d-\d\d-\d\d/);
   });
 
+  it("tells how many pictures are drawn, and stops between two of them", async () => {
+    const content = { title: "A study", rows: small, pictures: studyPictures(small).slice(0, 3) };
+    const seen: number[] = [];
+    await htmlReport(content, { onProgress: (done, total) => seen.push(done, total) });
+    expect(seen).toEqual([1, 3, 2, 3, 3, 3]);
+    const controller = new AbortController();
+    const stopped = htmlReport(content, {
+      signal: controller.signal,
+      onProgress: (done) => (done === 2 ? controller.abort(new Error("enough")) : undefined),
+    });
+    await expect(stopped).rejects.toThrow("enough");
+  });
+
   it("is valid HTML, with every part and with few", async () => {
     const validator = new HtmlValidate({ extends: ["html-validate:recommended"] });
     const pictured = small.filter(
