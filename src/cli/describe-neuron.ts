@@ -1,6 +1,7 @@
 /** A neuron as text for a terminal. */
 import type { ActivationExample, NeuronEvidence } from "../evidence/collect-evidence.ts";
 import type { NeuronLogitEffect, TokenEffect } from "../evidence/read-logit-effects.ts";
+import { WEIGHT_STATISTICS } from "../reports/pictures/layer-weights.ts";
 import type { KnownNeuron, NeuronWeights } from "./known-neuron.ts";
 import { counted, fixed, tableLines } from "./table.ts";
 import { visible } from "./terminal.ts";
@@ -8,19 +9,6 @@ import { visible } from "./terminal.ts";
 const BARS = " ▁▂▃▄▅▆▇█";
 /** Bins of a histogram that are drawn. */
 const CELLS = 40;
-
-const WEIGHT_NAMES: Readonly<Record<string, string>> = {
-  "input.norm": "‖W_in‖",
-  "input.bias": "b_in",
-  "input.normTimesBias": "‖W_in‖·b_in",
-  "input.cosine": "cos(W_in, W_out)",
-  "gate.norm": "‖W_gate‖",
-  "gate.bias": "b_gate",
-  "gate.normTimesBias": "‖W_gate‖·b_gate",
-  "gate.cosine": "cos(W_gate, W_out)",
-  gateCosine: "cos(W_gate, W_in)",
-  outputNorm: "‖W_out‖",
-};
 
 /** @param colours whether tokens are marked by how they are printed, instead of by brackets */
 export function describeNeuron(known: KnownNeuron, colours: boolean): string[] {
@@ -121,7 +109,8 @@ function marked(
 
 function describeWeights(weights: NeuronWeights): string[] {
   const parts = Object.entries(weights).map(
-    ([name, { value, above }]) => `${WEIGHT_NAMES[name] ?? name} ${fixed(value)} (${percent(above)})`,
+    ([name, { value, above }]) =>
+      `${(WEIGHT_STATISTICS as Readonly<Record<string, string>>)[name] ?? name} ${fixed(value)} (${percent(above)})`,
   );
   return ["", "  weights, with norms folded in (above so many of its layer)", `    ${parts.join(", ")}`];
 }

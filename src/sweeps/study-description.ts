@@ -1,6 +1,7 @@
 /** A study as JSON: what a configuration file holds. */
 import type { Aggregation, HookName, HookPoint } from "../backends/backend.ts";
 import { STANDARDISATIONS } from "../data/standardisation.ts";
+import type { FeatureCategory } from "../datasets/feature-dataset.ts";
 import { OptionError } from "../errors.ts";
 import { METRIC_NAMES } from "../metrics/evaluate.ts";
 import { COLUMN_RANKINGS, MOMENT_RANKINGS } from "../ranking/ranking.ts";
@@ -46,19 +47,7 @@ export interface DatasetBuilder {
   readonly options: readonly (keyof DescribedDatasetOptions)[];
 }
 
-export type DatasetBuilderName =
-  | "part-of-speech"
-  | "dependencies"
-  | "morphology"
-  | "code-language"
-  | "natural-language"
-  | "data-subset"
-  | "text-features"
-  | "compound-words"
-  | "latex"
-  | "facts"
-  | "own"
-  | "saved";
+export type DatasetBuilderName = FeatureCategory | "saved";
 
 /** How each builder reads its files. */
 export const DATASET_BUILDERS: Readonly<Record<DatasetBuilderName, DatasetBuilder>> = {

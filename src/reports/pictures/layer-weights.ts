@@ -5,8 +5,8 @@ import { EmptyDataError, OptionError } from "../../errors.ts";
 import { pictureSpec, type JsonObject, type PictureSpec } from "./picture-spec.ts";
 import { spoken } from "./row-points.ts";
 
-/** Statistics of the weights, as `summary` names them, with what an axis says. */
-const STATISTICS = {
+/** Statistics of the weights, as `summary` names them, with what readers are told. */
+export const WEIGHT_STATISTICS = {
   "input.norm": "‖W_in‖",
   "input.bias": "b_in",
   "input.normTimesBias": "‖W_in‖·b_in",
@@ -19,7 +19,7 @@ const STATISTICS = {
   outputNorm: "‖W_out‖",
 } as const;
 
-export type WeightStatistic = keyof typeof STATISTICS;
+export type WeightStatistic = keyof typeof WEIGHT_STATISTICS;
 
 export interface LayerWeightsOptions {
   /** Default `"input.normTimesBias"`. */
@@ -44,13 +44,13 @@ export function layerWeightsPicture(
   options: LayerWeightsOptions = {},
 ): PictureSpec {
   const { statistic = "input.normTimesBias", form = "folded", neurons = [], model = "" } = options;
-  if (!Object.hasOwn(STATISTICS, statistic)) {
+  if (!Object.hasOwn(WEIGHT_STATISTICS, statistic)) {
     throw new OptionError(
       `The statistic ${statistic} is not known.`,
-      `Use one of ${Object.keys(STATISTICS).join(", ")}.`,
+      `Use one of ${Object.keys(WEIGHT_STATISTICS).join(", ")}.`,
     );
   }
-  const label = STATISTICS[statistic];
+  const label = WEIGHT_STATISTICS[statistic];
   const summaries = layers.flatMap(({ layer, summary }) => {
     // What the model does not have is left out of the summaries.
     return Object.hasOwn(summary[form], statistic) ? [{ layer, ...summary[form][statistic] }] : [];
