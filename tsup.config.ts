@@ -1,10 +1,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { defineConfig, type Options } from "tsup";
 import { pageText } from "./page-text.config.ts";
 
-const SRC = resolve(import.meta.dirname, "src");
+const ROOT = import.meta.dirname;
+const SRC = join(ROOT, "src");
 const CORE = join(SRC, "index.ts");
 /** Entries that build on the whole core. */
 const UPON_CORE = ["datasets", "sweeps", "reports", "cli"];
@@ -33,11 +34,12 @@ const page: NonNullable<Options["esbuildPlugins"]>[number] = {
   setup(build) {
     // With a name that ends in ".css", a style sheet would be taken for one of the package's own by a step that follows.
     build.onResolve({ filter: /\?page$/ }, ({ path, resolveDir }) => ({
-      path: `${resolve(resolveDir, path.slice(0, -"?page".length))}.text`,
+      // From the root: paths stand in the comments of what is built.
+      path: `${relative(ROOT, resolve(resolveDir, path.slice(0, -"?page".length)))}.text`,
       namespace: "page-text",
     }));
     build.onLoad({ filter: /^/, namespace: "page-text" }, async ({ path }) => ({
-      contents: await pageText(path.slice(0, -".text".length)),
+      contents: await pageText(resolve(ROOT, path.slice(0, -".text".length))),
       loader: "text",
     }));
   },

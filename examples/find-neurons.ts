@@ -26,7 +26,7 @@ const HELP = `Finds the neurons of a language model that tell classes of text ap
   npm start -- [options]
 
   --backend auto|cpu|webgpu   where to compute (default auto: the GPU if there is one)
-  --model DIR                 GPT-NeoX checkpoint: config.json, model.safetensors, tokenizer.json
+  --model DIR                 checkpoint: config.json, model.safetensors, tokenizer.json
   --data FILE.jsonl           lines {"text", "label", "doc"?}; may be given several times
   --ks 1,2,4                  support sizes (default 1…8, 10, 12, 16, 32, 64, 128, 256)
   --skip N                    tokens to leave out at the start of each text (default 1)

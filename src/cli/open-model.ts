@@ -1,7 +1,7 @@
 /** MODEL: a folder, or a name on a hub. */
 import { stat } from "node:fs/promises";
 import type { Backend } from "../backends/backend.ts";
-import { OptionError } from "../errors.ts";
+import { HubError, OptionError } from "../errors.ts";
 import type { LanguageModel } from "../model/language-model.ts";
 import { createBackend } from "../node/create-backend.ts";
 import { loadModelFromHub } from "../node/hub.ts";
@@ -69,21 +69,34 @@ function loadFolder(
   });
 }
 
-function loadFromHub(
+async function loadFromHub(
   name: string,
   backend: Backend,
   { hostMemory, gpuMemory, revision }: ModelOptions,
   { signal, progress }: Session,
 ): Promise<LanguageModel> {
   progress.note(`There is no folder ${name}: asking the hub.`);
-  return loadModelFromHub(name, backend, {
-    revision,
-    hostMemory,
-    gpuMemory,
-    signal,
-    onProgress: (stage, done, total) =>
-      stage === "download"
-        ? progress.show("download", done, total, "bytes")
-        : progress.show("load model", done, total, "tensors"),
-  });
+  try {
+    return await loadModelFromHub(name, backend, {
+      revision,
+      hostMemory,
+      gpuMemory,
+      signal,
+      onProgress: (stage, done, total) =>
+        stage === "download"
+          ? progress.show("download", done, total, "bytes")
+          : progress.show("load model", done, total, "tensors"),
+    });
+  } catch (error) {
+    if (!(error instanceof HubError)) throw error;
+    const problem = error.message.slice(0, -error.remedy.length).trimEnd();
+    throw new HubError(
+      error.reason,
+      `There is no folder ${name}, and from the hub: ${problem}`,
+      error.remedy,
+      {
+        cause: error,
+      },
+    );
+  }
 }

@@ -3,7 +3,7 @@ import type { Backend } from "../backends/backend.ts";
 import { isBetter } from "../capture/text-study.ts";
 import type { ClassValue } from "../data/labels.ts";
 import { splitRows, THREE_PARTS } from "../data/splits.ts";
-import { ShapeError } from "../errors.ts";
+import { NonFiniteError, ShapeError } from "../errors.ts";
 import type { MetricName, Metrics } from "../metrics/evaluate.ts";
 import type { FitOptions } from "../probes/one-feature.ts";
 import type { ProbeJson } from "../probes/probe-record.ts";
@@ -79,6 +79,17 @@ export async function probeSaved(
     }
     for (const probe of fitted.probes) {
       const { feature, k, convergence, support } = probe;
+      const score = (part: Uint32Array): Metrics | null => {
+        try {
+          return probe.evaluate(activations, labels, { rows: part });
+        } catch (error) {
+          if (!(error instanceof NonFiniteError)) throw error;
+          failures.push({ feature, k, hookPoint: set.name, reason: error.message });
+          return null;
+        }
+      };
+      const [chosenBy, reported] = [score(validation), score(test)];
+      if (!chosenBy || !reported) continue;
       const row: SavedRow = {
         feature,
         k,
@@ -86,7 +97,7 @@ export async function probeSaved(
         neurons: support,
         converged: convergence.converged,
         separated: convergence.separated,
-        validation: probe.evaluate(activations, labels, { rows: validation }),
+        validation: chosenBy,
       };
       rows.push(row);
       const key = JSON.stringify([feature, k]);
@@ -94,7 +105,7 @@ export async function probeSaved(
       if (leader && !isBetter(chooseBy, row.validation, leader.validation)) continue;
       best.set(key, {
         ...row,
-        test: probe.evaluate(activations, labels, { rows: test }),
+        test: reported,
         probe: probe.toJSON(),
       });
     }

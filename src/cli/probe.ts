@@ -138,12 +138,13 @@ ${HOOK_POINTS_HELP}`,
     const flags = command.opts<ProbeFlags>();
     const { out } = flags;
     if (out !== undefined) await assertWritable(out, flags.force);
-    const { whole, lines } = await (flags.activations === undefined
+    const { whole, lines, probes } = await (flags.activations === undefined
       ? probeOnTexts(flags, inputs, session)
       : probeOnActivations(flags.activations, flags, inputs, session));
     if (out !== undefined) await writeOutput(out, `${toJson(whole, 1)}\n`, session);
     if (session.json) printJson(session, whole);
     else print(session, lines);
+    if (probes === 0) throw new Error("No probe could be fitted; the result says why.");
   },
 };
 
@@ -151,6 +152,7 @@ ${HOOK_POINTS_HELP}`,
 interface Told {
   readonly whole: unknown;
   readonly lines: readonly string[];
+  readonly probes: number;
 }
 
 async function probeOnTexts(flags: ProbeFlags, inputs: Inputs, session: Session): Promise<Told> {
@@ -176,7 +178,7 @@ async function probeOnTexts(flags: ProbeFlags, inputs: Inputs, session: Session)
     const { train, validation, test } = result.split;
     const split = { train: train.texts, validation: validation.texts, test: test.texts };
     const lines = describeResult({ ...result, split }, "Texts", `${counted(result.tokens)} tokens read`);
-    return { whole: { model: model.name ?? null, ...result }, lines };
+    return { whole: { model: model.name ?? null, ...result }, lines, probes: result.chosen.length };
   });
 }
 
@@ -202,7 +204,8 @@ async function probeOnActivations(
   const result = await withBackend(flags, session, (backend) =>
     probeSaved(sets, labels, backend, { ks, chooseBy, seed, probe: probeOptions(flags) }, session),
   );
-  return { whole: { model: null, ...result }, lines: describeResult(result, "Rows") };
+  const lines = describeResult(result, "Rows");
+  return { whole: { model: null, ...result }, lines, probes: result.chosen.length };
 }
 
 function probeOptions({ C, ranking, prefilter, seed }: ProbeFlags): SavedOptions["probe"] {

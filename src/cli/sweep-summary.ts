@@ -1,5 +1,6 @@
 /** What a sweep found, in a few lines, gathered while its rows go by. */
 import type { MetricName } from "../metrics/evaluate.ts";
+import { featureKey, isBetter } from "../reports/page/best-probes.ts";
 import { isFitted, type FittedSweepRow, type SweepRow } from "../sweeps/sweep-row.ts";
 import { counted, fixed, plural, tableLines } from "./table.ts";
 import { visible } from "./terminal.ts";
@@ -13,7 +14,7 @@ const NAMED = 5;
 const METRIC: MetricName = "f1";
 
 interface Chosen {
-  readonly validation: number;
+  readonly validation: FittedSweepRow;
   readonly test: FittedSweepRow;
 }
 
@@ -40,11 +41,9 @@ export class SweepSummary {
     const before = this.#before;
     this.#before = row.split === "validation" ? row : undefined;
     if (row.split !== "test" || !before || row.rotation !== null) return;
-    const validation = before.metrics[METRIC] ?? -Infinity;
-    const key = JSON.stringify([row.model, row.dataset, row.feature]);
+    const key = featureKey(row);
     const offer = (to: Map<string, Chosen>): void => {
-      const leader = to.get(key);
-      if (!leader || validation > leader.validation) to.set(key, { validation, test: row });
+      if (isBetter(before, to.get(key)?.validation, METRIC)) to.set(key, { validation: before, test: row });
     };
     offer(this.#best);
     if (row.k === 1) offer(this.#single);
@@ -55,6 +54,7 @@ export class SweepSummary {
       `${plural(this.rows, "row")}${this.failed > 0 ? `, ${counted(this.failed)} of them failed` : ""}`,
     ];
     if (this.#best.size > 0) {
+      const seeds = new Set(Array.from(this.#best.values(), ({ test }) => test.seed)).size > 1;
       const right = (title: string) => ({ title, align: "right" as const });
       lines.push(
         "",
@@ -64,6 +64,7 @@ export class SweepSummary {
             { title: "model" },
             { title: "dataset" },
             { title: "feature" },
+            ...(seeds ? [right("seed")] : []),
             { title: "best neuron" },
             right("F1"),
             { title: "best probe" },
@@ -76,6 +77,7 @@ export class SweepSummary {
               visible(test.model),
               visible(test.dataset),
               visible(test.feature),
+              ...(seeds ? [test.seed] : []),
               single ? neuronName(single) : null,
               single ? fixed(single.metrics[METRIC]) : null,
               `${test.hookPoint}, ${visible(test.method)}`,

@@ -22,7 +22,8 @@ export function featureKey(row: SweepRow): string {
   return joined(row.model, row.revision, row.dataset, row.feature, row.aggregation, row.rotation, row.seed);
 }
 
-function probeKey(row: SweepRow): string {
+/** One probe, which has a row for each part that it was scored on. */
+export function probeKey(row: SweepRow): string {
   return joined(featureKey(row), row.hookPoint, row.layer, row.method, row.k);
 }
 
@@ -34,11 +35,8 @@ export function chooseBest(rows: readonly SweepRow[], metric: MetricName): Chose
   const best = new Map<string, FittedSweepRow>();
   for (const row of rows) {
     if (row.split !== "validation" || !isFitted(row)) continue;
-    const value = merit(row, metric);
-    if (value === null) continue;
     const key = featureKey(row);
-    const before = best.get(key);
-    if (!before || isBetter(value, row, before, metric)) best.set(key, row);
+    if (isBetter(row, best.get(key), metric)) best.set(key, row);
   }
   const wanted = new Set([...best.values()].map(probeKey));
   const tests = new Map<string, FittedSweepRow>();
@@ -53,7 +51,14 @@ export function chooseBest(rows: readonly SweepRow[], metric: MetricName): Chose
   }));
 }
 
-function isBetter(value: number, row: FittedSweepRow, before: FittedSweepRow, metric: MetricName): boolean {
+/** Whether a probe is chosen before another one, or at all: by the metric, then by the smaller log-loss, then the first. */
+export function isBetter(
+  row: FittedSweepRow,
+  before: FittedSweepRow | undefined,
+  metric: MetricName,
+): boolean {
+  const value = merit(row, metric);
+  if (value === null || !before) return value !== null;
   const most = merit(before, metric)!;
   if (value !== most) return value > most;
   return (row.metrics.logLoss ?? Infinity) < (before.metrics.logLoss ?? Infinity);

@@ -3,7 +3,7 @@ import type { Aggregation } from "../../backends/backend.ts";
 import type { MetricName } from "../../metrics/evaluate.ts";
 import { quantile } from "../../statistics/bootstrap.ts";
 import type { SweepRow } from "../../sweeps/sweep-row.ts";
-import { chooseBest, type ChosenProbe } from "./best-probes.ts";
+import { chooseBest, probeKey, type ChosenProbe } from "./best-probes.ts";
 import { count, counted, fixed, interval } from "./format.ts";
 import { html, type Html, type HtmlPart } from "./html.ts";
 import { METRIC_TITLES } from "./metric-titles.ts";
@@ -56,12 +56,15 @@ function findings(
   ).flatMap(({ test }) => (test ? [test] : []));
   const baseline = medianOf(rotated, metric);
   const good = tested.filter((row) => (row.metrics[metric] ?? 0) >= 0.9).length;
+  const seeds = new Set(tested.map(({ seed }) => seed)).size;
   const best = [...chosen]
     .filter(({ test }) => test !== null)
     .sort((a, b) => goodness(b.validation, metric) - goodness(a.validation, metric))
     .slice(0, LISTED);
   return html`<p class="finding">
-      Over ${counted(tested.length, "feature")} the best single neuron has a median test ${title} of
+      Over
+      ${counted(tested.length, "feature")}${seeds > 1 ? `, each with ${seeds} seeds counted as so many,` : null}
+      the best single neuron has a median test ${title} of
       <strong>${fixed(middle, 3)}</strong
       >${metric === "logLoss" ? null : html`; it is at least 0.9 for ${count(good)} of them`}${
         baseline === null
@@ -223,7 +226,10 @@ function failures(rows: readonly SweepRow[]): Html {
     reasons.set(key, known);
   }
   const failed = [...reasons.values()].reduce((sum, of) => sum + of.rows, 0);
-  const fits = rows.filter(({ status }) => status === "ok");
+  // A probe has a row for each part that it was scored on.
+  const fits = [
+    ...new Map(rows.filter(({ status }) => status === "ok").map((row) => [probeKey(row), row])).values(),
+  ];
   const unconverged = fits.filter(({ converged }) => converged === false).length;
   const separated = fits.filter((row) => row.separated === true).length;
   const sentences = [
@@ -233,7 +239,7 @@ function failures(rows: readonly SweepRow[]): Html {
       : `${counted(unconverged, "fit")} of ${count(fits.length)} did not converge: their coefficients are not the optimum.`,
     separated === 0
       ? ""
-      : `In ${count(separated)} the training rows are separable: the penalty alone holds the coefficients.`,
+      : `In ${counted(separated, "fit")} of ${count(fits.length)} the training rows are separable: the penalty alone holds the coefficients.`,
   ];
   return html`<p>${sentences.filter(Boolean).join(" ")}</p>
     ${
