@@ -318,13 +318,19 @@ describe("fits with an L1 penalty", () => {
   describe.each(["simd", "reference"] as const)("with the %s kernels", (kernels) => {
     const either = createCpuBackend({ kernels });
 
-    it.each([20, 300])("leave out neurons of %i that are infinite in one row", async (d) => {
+    it.each([
+      [20, 1],
+      [20, 0.5],
+      [300, 1],
+      [300, 0.5],
+    ])("leave out neurons of %i that are infinite in one row, l1Ratio %s", async (d, l1Ratio) => {
       const x = randomActivations(62, 80, d);
       const labels = randomLabels(62, x, 1);
       const spoilt = Float32Array.from(x.data, (v, at) => ((at % d) % 3 === 0 && at < d ? Infinity : v));
       const kept = Array.from({ length: d }, (_, j) => j).filter((j) => j % 3 !== 0);
+      const problem = { feature: 0, C: 0.3, l1Ratio };
       const fitTo = async (acts: Activations) =>
-        (await either.fitLogisticL1(await either.upload(acts), labels, [{ feature: 0, C: 0.3 }], L1))[0];
+        (await either.fitLogisticL1(await either.upload(acts), labels, [problem], L1))[0];
       const got = await fitTo(new Activations(spoilt, [80, d]));
       const want = await fitTo(x.gatherColumns(kept));
       expect([...got.support]).toEqual(Array.from(want.support, (c) => kept[c]));

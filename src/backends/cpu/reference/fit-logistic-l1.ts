@@ -376,15 +376,14 @@ async function solve(
     const last = certify || iterations >= maxIterations || idle > MAX_IDLE;
     const solved = last ? await balanceResiduals(design, strengths, point, weight) : point;
     theta = solved.theta;
-    const correlations = await design.correlations(last);
+    // A column that is not finite is left out, whether its sum is NaN or infinite: NaN is beyond no bound.
+    const correlations = (await design.correlations(last)).map((c) => (Number.isFinite(C * c) ? c : NaN));
     const k = columns.length;
     const members = new Set(columns);
     const violating: number[] = [];
     let largest = 0;
     for (const [j, c] of correlations.entries()) {
       const size = C * Math.abs(c);
-      // A column that is not finite is left out, whether its sum is NaN or infinite.
-      if (!Number.isFinite(size)) continue;
       if (size > largest) largest = size;
       if (size > 1 + accuracy && !members.has(j)) violating.push(j);
     }
