@@ -495,7 +495,7 @@ export interface Backend {
   ): Promise<DeviceActivations>;
   /**
    * Fits every problem of the batch; rows whose label is `UNLABELLED` have no weight. Results are in f64. A support that is
-   * NaN or infinite in a labelled row gives a fit that has not converged, with NaN for an objective.
+   * NaN or infinite in a labelled row, or whose center is, gives a fit that has not converged, with NaN for an objective.
    * @throws NonFiniteError instead of such a fit, where a GPU finds it in columns that it gathered
    * @throws ShapeError | SupportSizeError | OptionError when labels, a support, center, scale or C do not fit
    * @throws OneClassError when a label set that is fitted lacks a class

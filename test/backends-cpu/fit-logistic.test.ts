@@ -164,6 +164,15 @@ describe.each(THREADS)("logistic fits with %i threads", (threads) => {
     assertOptimal(data, problems[0], FIT, fits[0]);
   });
 
+  it.each([NaN, Infinity])("fail alone where a center is %s", async (center) => {
+    const data = make(300, 4, 0.4, 1);
+    const problems = [first(2), { ...first(2), center: Float64Array.of(0, center) }];
+    const fits = await fit(data, problems);
+    expect(fits.map(({ convergence }) => convergence.converged)).toEqual([true, false]);
+    expect(fits[1].convergence.objective).toBeNaN();
+    assertOptimal(data, problems[0], FIT, fits[0]);
+  });
+
   it("of few parameters, which keep more than somewhat wider ones, have room beside them", async () => {
     const data = make(20_000, 9, 0.2, 1.5);
     const alone = await Promise.all([8, 9].map((k) => fit(data, [first(k)])));

@@ -64,6 +64,15 @@ describe.each([false, true])("kernel memory, shared %s", (shared) => {
     expect(memory.addressOf(new Float32Array(4))).toBeUndefined();
   });
 
+  it("knows its own views after another memory has grown", () => {
+    const memory = new KernelMemory(shared);
+    const at = memory.allocate(64);
+    const before = memory.f32(at, 4);
+    new KernelMemory(shared).allocate(10 * 2 ** 20);
+    expect(memory.addressOf(before)).toBe(at);
+    expect(memory.addressOf(memory.f32(at, 4))).toBe(at);
+  });
+
   it("refuses what 4 GiB cannot hold, and stays usable", () => {
     const memory = new KernelMemory(shared);
     expect(() => memory.allocate(2 ** 32)).toThrow(OutOfMemoryError);

@@ -314,4 +314,43 @@ describe("fits with an L1 penalty", () => {
       expectClose(together[p].coefficients, alone.coefficients, 1e-4);
     }
   });
+
+  describe.each(["simd", "reference"] as const)("with the %s kernels", (kernels) => {
+    const either = createCpuBackend({ kernels });
+
+    it.each([
+      [20, 1],
+      [20, 0.5],
+      [300, 1],
+      [300, 0.5],
+    ])("leave out neurons of %i that are infinite in one row, l1Ratio %s", async (d, l1Ratio) => {
+      const x = randomActivations(62, 80, d);
+      const labels = randomLabels(62, x, 1);
+      const spoilt = Float32Array.from(x.data, (v, at) => ((at % d) % 3 === 0 && at < d ? Infinity : v));
+      const kept = Array.from({ length: d }, (_, j) => j).filter((j) => j % 3 !== 0);
+      const problem = { feature: 0, C: 0.3, l1Ratio };
+      const fitTo = async (acts: Activations) =>
+        (await either.fitLogisticL1(await either.upload(acts), labels, [problem], L1))[0];
+      const got = await fitTo(new Activations(spoilt, [80, d]));
+      const want = await fitTo(x.gatherColumns(kept));
+      expect([...got.support]).toEqual(Array.from(want.support, (c) => kept[c]));
+      expectClose(got.coefficients, want.coefficients, 1e-4);
+      expect(got.convergence.converged).toBe(true);
+    });
+
+    it("end where columns are too large for a step to be made", async () => {
+      const x = randomActivations(63, 80, 300);
+      const labels = randomLabels(63, x, 1);
+      const huge = new Activations(
+        Float32Array.from(x.data, (v, at) => (at < 300 ? 3e37 * v : v)),
+        [80, 300],
+      );
+      const options = { ...L1, maxIterations: 20 };
+      const device = await either.upload(huge);
+      const [fit] = await either.fitLogisticL1(device, labels, [{ feature: 0, C: 1 }], options);
+      expect(fit.convergence.converged).toBe(false);
+      expect(Number.isFinite(fit.convergence.objective)).toBe(true);
+      expect(fit.coefficients.every(Number.isFinite)).toBe(true);
+    });
+  });
 });

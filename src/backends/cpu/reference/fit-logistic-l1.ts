@@ -49,6 +49,9 @@ const ARMIJO = 1e-4;
 const MAX_HALVINGS = 40;
 const MAX_BALANCING = 20;
 
+/** Rounds in a row without a step, after which none is expected: sharpening the conditions takes about seven. */
+const MAX_IDLE = 20;
+
 /** Coefficients by column and the intercept. */
 interface Sparse {
   readonly w: ReadonlyMap<number, number>;
@@ -356,10 +359,13 @@ async function solve(
   let iterations = 0;
   let bestDual = -Infinity;
   let accuracy = FIRST_ACCURACY;
+  /** Rounds without a step since the last one: columns that no step can use would otherwise come and go for ever. */
+  let idle = 0;
   for (let certify = false; ;) {
     await design.gather(columns);
     const left = maxIterations - iterations;
     const { point, steps } = await solveWorkingSet(design, strengths, theta, accuracy, left, pacer);
+    idle = steps > 0 ? 0 : idle + 1;
     if (!Number.isFinite(point.value) && columns !== given) {
       // Not all columns are finite: those that are come in by their correlations.
       columns = given;
@@ -367,10 +373,11 @@ async function solve(
       continue;
     }
     iterations += steps;
-    const last = certify || iterations >= maxIterations;
+    const last = certify || iterations >= maxIterations || idle > MAX_IDLE;
     const solved = last ? await balanceResiduals(design, strengths, point, weight) : point;
     theta = solved.theta;
-    const correlations = await design.correlations(last);
+    // A column that is not finite is left out, whether its sum is NaN or infinite: NaN is beyond no bound.
+    const correlations = (await design.correlations(last)).map((c) => (Number.isFinite(C * c) ? c : NaN));
     const k = columns.length;
     const members = new Set(columns);
     const violating: number[] = [];
@@ -385,7 +392,7 @@ async function solve(
       bestDual = Math.max(bestDual, dualBound(design, strengths, theta, correlations, largest));
       const gap = Math.max(0, solved.value - bestDual);
       const converged = gap <= tolerance * C * weight;
-      const stuck = violating.length === 0 && accuracy <= LEAST_ACCURACY;
+      const stuck = (violating.length === 0 && accuracy <= LEAST_ACCURACY) || idle > MAX_IDLE;
       if (converged || stuck || iterations >= maxIterations) {
         return {
           fit: {

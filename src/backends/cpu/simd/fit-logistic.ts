@@ -99,7 +99,10 @@ export async function fitLogistic(
         );
         try {
           const fit = new BatchOfFits(pool, design, options, pacer);
-          const usable = chunk.filter((p) => problems[p].support.every((j) => design.finite.has(j)));
+          const usable = chunk.filter((p) => {
+            const { support, center } = problems[p];
+            return support.every((j) => design.finite.has(j)) && (center?.every(Number.isFinite) ?? true);
+          });
           if (usable.length < chunk.length) left.push(...chunk.filter((p) => !usable.includes(p)));
           if (usable.some(isLarge)) {
             for (const p of usable) fits[p] = await fit.runOverRows(problems[p]);

@@ -21,7 +21,7 @@ export class KernelMemory {
   /** Free stretches below {@link #end}, ascending, never adjacent. */
   readonly #free: Stretch[] = [];
   readonly #sizes = new Map<number, number>();
-  /** Buffers that were this memory's at some time: growing a shared memory makes a new one over the same bytes. */
+  /** Buffers that views were made of: see {@link #buffer}. */
   readonly #buffers = new WeakSet<ArrayBufferLike>();
   /** Nothing was ever allocated beyond. Offset 0 stays unused, so that no pointer is 0. */
   #end = LINE;
@@ -29,7 +29,6 @@ export class KernelMemory {
   constructor(shared: boolean) {
     this.shared = shared;
     this.memory = new WebAssembly.Memory({ initial: 1, maximum: 65_536, shared });
-    this.#buffers.add(this.memory.buffer);
   }
 
   /**
@@ -103,23 +102,33 @@ export class KernelMemory {
 
   /** Views of the memory. Without sharing they die with the next {@link allocate}: use them at once. */
   f32(at: number, length: number): Float32Array {
-    return new Float32Array(this.memory.buffer, at, length);
+    return new Float32Array(this.#buffer, at, length);
   }
 
   f64(at: number, length: number): Float64Array {
-    return new Float64Array(this.memory.buffer, at, length);
+    return new Float64Array(this.#buffer, at, length);
   }
 
   u32(at: number, length: number): Uint32Array {
-    return new Uint32Array(this.memory.buffer, at, length);
+    return new Uint32Array(this.#buffer, at, length);
   }
 
   u16(at: number, length: number): Uint16Array {
-    return new Uint16Array(this.memory.buffer, at, length);
+    return new Uint16Array(this.#buffer, at, length);
   }
 
   u8(at: number, length: number): Uint8Array {
-    return new Uint8Array(this.memory.buffer, at, length);
+    return new Uint8Array(this.#buffer, at, length);
+  }
+
+  /**
+   * The memory's buffer as it is now. Growing a shared memory makes a new one over the same bytes; V8 makes new ones for all
+   * shared memories when any of them grows.
+   */
+  get #buffer(): ArrayBuffer {
+    const { buffer } = this.memory;
+    this.#buffers.add(buffer);
+    return buffer;
   }
 
   #growTo(end: number): void {
@@ -136,7 +145,6 @@ export class KernelMemory {
         { cause },
       );
     }
-    this.#buffers.add(this.memory.buffer);
   }
 }
 
