@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { splitRows, THREE_PARTS } from "../../src/data/splits.ts";
 import { writeNpy } from "../../src/io/npy.ts";
 import type { ProbeJson } from "../../src/probes/probe-record.ts";
 import { CLI, MODEL, ROOT, runCli, whenSaid, type Ended } from "./run-cli.ts";
@@ -156,6 +157,43 @@ describe("probe", () => {
       expect(Math.abs(logLoss! - wantedTest["logLoss"]!)).toBeLessThan(1e-13);
     }
     expect(saved.failures).toEqual([]);
+  });
+
+  it("goes on past a row that cannot be scored, and fails when no probe can be fitted", async () => {
+    const rows = 60;
+    const labels = Array.from({ length: rows }, (_, i) => i % 2);
+    const data = Float32Array.from(
+      { length: 2 * rows },
+      (_, i) => ((i * 7919) % 13) + labels[i >> 1] * (i % 2) * 20,
+    );
+    const folder = at("scored");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "a.npy"), writeNpy({ dtype: "F32", shape: [rows, 2], data }));
+    const { test } = splitRows({ labels, seed: 0, fractions: THREE_PARTS });
+    const spoilt = data.slice();
+    spoilt[2 * test[0]] = NaN;
+    writeFileSync(join(folder, "b.npy"), writeNpy({ dtype: "F32", shape: [rows, 2], data: spoilt }));
+    const numbers = { dtype: "I32", shape: [rows], data: Int32Array.from(labels) } as const;
+    writeFileSync(at("scored.npy"), writeNpy(numbers));
+    const probe = ["probe", "--activations", folder, "--labels", at("scored.npy"), ...CPU, "--ks", "1,2"];
+    const { rows: found, failures } = await json<
+      Probed & { readonly rows: readonly { readonly hookPoint: string; readonly k: number }[] }
+    >(probe);
+    expect(found.map(({ hookPoint, k }) => `${hookPoint} ${k}`).sort()).toEqual(["a 1", "a 2", "b 1"]);
+    expect(failures).toMatchObject([{ hookPoint: "b", k: 2 }]);
+
+    spoilt.fill(NaN);
+    writeFileSync(at("spoilt.npy"), writeNpy({ dtype: "F32", shape: [rows, 2], data: spoilt }));
+    const none = await runCli([
+      "probe",
+      "--activations",
+      at("spoilt.npy"),
+      "--labels",
+      at("scored.npy"),
+      ...CPU,
+    ]);
+    expect(none.stderr).toContain("No probe could be fitted");
+    expect(none.code).toBe(1);
   });
 
   it("reads activations and labels of NumPy", async () => {

@@ -46,6 +46,12 @@ describe("the packed tarball", () => {
     expect(packed).toContain("shaders/class-moments.wgsl");
   });
 
+  it("says nothing of where it was built", () => {
+    for (const path of packed.filter((path) => /\.(c?js|d\.c?ts)$/.test(path))) {
+      expect(readFileSync(join(ROOT, path), "utf8").includes(ROOT), path).toBe(false);
+    }
+  });
+
   it("works from an ES module", () => {
     expect(run("node", ["esm.mjs"], folder)).toContain("esm ok");
   });

@@ -47,6 +47,17 @@ describe("htmlReport", () => {
     expect(/Time to rank and fit<\/dt>\s*<dd>([^<]*)</.exec(page)![1]).toBe("45.0 s");
   });
 
+  it("counts a probe once, though both its rows say how its fit went", async () => {
+    const rows = (["validation", "test"] as const).flatMap((split) => [
+      sweepRow({ split, separated: true }),
+      sweepRow({ split, k: 2, support: [0, 1], coefficients: [1, 1], converged: false }),
+      sweepRow({ split, k: 3, support: [0, 1, 2], coefficients: [1, 1, 1] }),
+    ]);
+    const page = await htmlReport({ title: "A study", rows });
+    expect(page).toContain("1 fit of 3 did not converge");
+    expect(page).toContain("In 1 fit of 3 the training rows are separable");
+  });
+
   it("gives equal pages for equal content, and names a date only when there is one", async () => {
     const content = { title: "A study", rows: small, neurons };
     const page = await htmlReport(content);
