@@ -147,7 +147,7 @@ export function readStudy(json: unknown): StudyDescription {
   const failure = (path: string, what: string): Error =>
     new OptionError(
       `${path === "" ? "The study" : path} ${what}.`,
-      "Mend the study's description: its fields are those of StudyDescription.",
+      "Mend the study's description: docs/sweeps.md lists its fields.",
     );
   const top = new JsonField(json, "", failure).object([
     "models",

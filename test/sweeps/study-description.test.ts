@@ -1,4 +1,5 @@
 /** Studies as JSON, and what is made of them. */
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
@@ -8,7 +9,7 @@ import { FormatError, OptionError } from "../../src/errors.ts";
 import { saveDataset } from "../../src/node/datasets.ts";
 import { openStudy } from "../../src/node/study.ts";
 import { MemoryJournal } from "../../src/sweeps/journal.ts";
-import { readStudy } from "../../src/sweeps/study-description.ts";
+import { DATASET_BUILDERS, readStudy } from "../../src/sweeps/study-description.ts";
 import { bundledDataset, loadBundledModel, sweepAll, timeless } from "./studies.ts";
 
 const EXAMPLES = resolve(import.meta.dirname, "../../examples");
@@ -203,4 +204,32 @@ describe("openStudy", () => {
       }),
     ).rejects.toThrow(/a\.tex cannot be read/);
   });
+});
+
+it("docs/sweeps.md names every field", () => {
+  const page = readFileSync(resolve(import.meta.dirname, "../../docs/sweeps.md"), "utf8");
+  const fields = page.slice(page.indexOf("All fields;"));
+  const unknownKey = (study: object): string => {
+    try {
+      readStudy(study);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    throw new Error("The key was taken.");
+  };
+  const dataset = { builder: "own", files: ["a"] };
+  const method = { name: "a", method: "optimal" };
+  const messages = [
+    { zebra: 1 },
+    { ...MINIMAL, datasets: [{ ...dataset, zebra: 1 }] },
+    { ...MINIMAL, datasets: [{ ...dataset, sampling: { zebra: 1 } }] },
+    { ...MINIMAL, methods: [{ ...method, options: { zebra: 1 } }] },
+    { ...MINIMAL, probe: { zebra: 1 } },
+    { ...MINIMAL, intervals: { zebra: 1 } },
+  ].map(unknownKey);
+  const keys = messages.flatMap((message) => /its keys are ([^.]*)\./.exec(message)![1].split(", "));
+  const options = Object.values(DATASET_BUILDERS).flatMap((builder) => builder.options);
+  for (const key of [...keys, ...options, ...Object.keys(DATASET_BUILDERS)]) {
+    expect(page.includes(`\`${key}\``) || fields.includes(`"${key}"`), key).toBe(true);
+  }
 });
