@@ -183,6 +183,20 @@ describe.each(THREADS)("logistic fits with %i threads", (threads) => {
     for (const [at, got] of together.entries()) expect(got).toEqual(alone[at % 2 === 0 ? 1 : 0][0]);
   });
 
+  it("of more columns than rows, far apart, are optimal where they say so", async () => {
+    for (const [rows, k, C] of [
+      [3, 80, 1e4],
+      [12, 66, 1e6],
+      [30, 73, 1e6],
+      [39, 79, 1e5],
+    ]) {
+      const options = { ...FIT, C, tolerance: 1e-8 };
+      const data = make(rows, k, 0.3, 2, rows);
+      const [got] = await fit(data, [first(k)], options);
+      assertOptimal(data, first(k), options, got);
+    }
+  });
+
   it("spread over rows are as good as in one piece", async () => {
     const data = make(70_000, 12, 0.3, 1);
     const problems = [first(12), first(11)];

@@ -424,6 +424,13 @@ class BatchOfFits {
       squares += g * g;
       penalty += w * w;
     }
+    // Between the rows' directions the penalty alone curves, which sums in float32 may lose: there the gradient has to say it.
+    if (
+      design.counts[0] + design.counts[1] < m &&
+      squares > 2 * this.#totalWeight * this.#options.tolerance
+    ) {
+      return this.#refit(problem, Float64Array.of(...coefficients, intercept), steps);
+    }
     const [mantissa0, exponent0, hinge0, mantissa1, exponent1, hinge1, most] = numbers.subarray(2 * m);
     const loss = (mantissa: number, exponent: number, hinge: number): number =>
       Math.log(mantissa) + exponent * Math.LN2 + hinge;
