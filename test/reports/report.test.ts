@@ -58,6 +58,16 @@ describe("htmlReport", () => {
     expect(page).toContain("In 1 fit of 3 the training rows are separable");
   });
 
+  it("does not take a feature of two seeds for two features", async () => {
+    const rows = [0, 1].flatMap((seed) =>
+      (["validation", "test"] as const).map((split) => sweepRow({ seed, split })),
+    );
+    const finding = async (some: typeof rows): Promise<string> =>
+      (await htmlReport({ title: "A study", rows: some })).replace(/\s+/g, " ");
+    expect(await finding(rows)).toContain("Over 2 pairs of feature and seed the best single neuron");
+    expect(await finding(rows.slice(0, 2))).toContain("Over 1 feature the best single neuron");
+  });
+
   it("gives equal pages for equal content, and names a date only when there is one", async () => {
     const content = { title: "A study", rows: small, neurons };
     const page = await htmlReport(content);

@@ -63,7 +63,7 @@ function findings(
     .slice(0, LISTED);
   return html`<p class="finding">
       Over
-      ${counted(tested.length, "feature")}${seeds > 1 ? `, each with ${seeds} seeds counted as so many,` : null}
+      ${seeds > 1 ? `${count(tested.length)} pairs of feature and seed` : counted(tested.length, "feature")}
       the best single neuron has a median test ${title} of
       <strong>${fixed(middle, 3)}</strong
       >${metric === "logLoss" ? null : html`; it is at least 0.9 for ${count(good)} of them`}${
